@@ -1,0 +1,238 @@
+//! What can go wrong with images and data sets.
+//!
+//! Every message is complete by itself: which file or folder, what was found, what was expected, what to do
+//! next. A program need print the outermost message only.
+
+use std::path::{Path, PathBuf};
+
+/// Image formats this crate reads, for messages.
+pub(crate) const FORMATS: &str = "PNG, JPEG, BMP or TIFF";
+
+/// Errors of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The operating system refused to read or write.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried: "read", "list", "write", "create".
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+
+    /// A file without a single byte.
+    #[error("{} is empty (0 bytes): its copy was probably cut off; copy it again or remove it", path.display())]
+    EmptyFile {
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// The first bytes belong to no format that this crate reads.
+    #[error(
+        "{} is not a {FORMATS} image: its first bytes are {found}; the content decides, not the extension. \
+         Convert the file or remove it",
+        path.display()
+    )]
+    UnknownFormat {
+        /// The file.
+        path: PathBuf,
+        /// The first bytes, readable.
+        found: String,
+    },
+
+    /// The content ends before the last pixel.
+    #[error("{} is truncated: the {format} data ends before the last pixel; copy the file again", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// The format that its first bytes announce.
+        format: &'static str,
+    },
+
+    /// The decoder gave up.
+    #[error("{} cannot be decoded as {format}: {reason}; save it again from an image editor or remove it", path.display())]
+    Decode {
+        /// The file.
+        path: PathBuf,
+        /// The format that its first bytes announce.
+        format: &'static str,
+        /// The decoder's reason.
+        reason: String,
+    },
+
+    /// A pixel type that has no defined way to 8 bits.
+    #[error(
+        "{} holds {pixels} pixels, which have no defined range of brightness; save it with 8 or 16 bits a channel",
+        path.display()
+    )]
+    UnsupportedPixels {
+        /// The file.
+        path: PathBuf,
+        /// The pixel type.
+        pixels: String,
+    },
+
+    /// The header announces more pixels than allowed.
+    #[error(
+        "{} is {width} x {height} = {} pixels, over the limit of {limit}; scale it down, or raise `max_pixels` \
+         in the decode options if the size is meant",
+        path.display(), u64::from(*width) * u64::from(*height)
+    )]
+    TooManyPixels {
+        /// The file.
+        path: PathBuf,
+        /// Pixels across, as the header says.
+        width: u32,
+        /// Pixels down, as the header says.
+        height: u32,
+        /// The most pixels allowed.
+        limit: u64,
+    },
+
+    /// The file is larger than any image within the pixel limit can be.
+    #[error(
+        "{} has {bytes} bytes; no image within the limit of {limit} pixels is that large. Check that it is an \
+         image, or raise `max_pixels` in the decode options",
+        path.display()
+    )]
+    FileTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// The most pixels allowed.
+        limit: u64,
+    },
+
+    /// The header announces an image without pixels.
+    #[error("{} is {width} x {height}: an image without pixels; remove it", path.display())]
+    NoPixels {
+        /// The file.
+        path: PathBuf,
+        /// Pixels across.
+        width: u32,
+        /// Pixels down.
+        height: u32,
+    },
+
+    /// An image could not be written.
+    #[error("cannot write the image {}: {reason}", path.display())]
+    Encode {
+        /// The file.
+        path: PathBuf,
+        /// The encoder's reason.
+        reason: String,
+    },
+
+    /// Options that contradict themselves or are out of range.
+    #[error("invalid {option}: {found}; expected {expected}")]
+    InvalidOption {
+        /// Which option, as it is written in a configuration.
+        option: &'static str,
+        /// What it was.
+        found: String,
+        /// What is allowed.
+        expected: String,
+    },
+
+    /// A buffer or image of another size than the call needs.
+    #[error("{what} has {found}, expected {expected}")]
+    WrongSize {
+        /// Which argument.
+        what: &'static str,
+        /// Its size.
+        found: String,
+        /// The size needed.
+        expected: String,
+    },
+
+    /// A folder that must exist does not, or is a file.
+    #[error("{} is not a folder; expected {expected}", path.display())]
+    MissingFolder {
+        /// The folder looked for.
+        path: PathBuf,
+        /// What it should hold, and what to do.
+        expected: String,
+    },
+
+    /// A folder without images.
+    #[error("{} holds no {FORMATS} file; expected {expected}", path.display())]
+    NoImages {
+        /// The folder.
+        path: PathBuf,
+        /// What it should hold, and what to do.
+        expected: String,
+    },
+
+    /// No category below a root.
+    #[error("{} holds no category: a category is a folder with train/good inside; {hint}", path.display())]
+    NoCategories {
+        /// The root.
+        path: PathBuf,
+        /// What to do next.
+        hint: String,
+    },
+
+    /// An image that lies where only folders are expected, and so has no label.
+    #[error("{} lies beside the folders that give images their label; {hint}", path.display())]
+    UnlabelledImage {
+        /// The image.
+        path: PathBuf,
+        /// Where it should be.
+        hint: String,
+    },
+
+    /// A mask that belongs to no image.
+    #[error(
+        "the mask {} has no image: no {FORMATS} file named {stem} in {}; add the image or remove the mask",
+        mask.display(), folder.display()
+    )]
+    MaskWithoutImage {
+        /// The mask.
+        mask: PathBuf,
+        /// The image's name without extension.
+        stem: String,
+        /// Where the image was looked for.
+        folder: PathBuf,
+    },
+
+    /// More than one mask for an image, or more than one image for a mask.
+    #[error(
+        "{} and {} both go by the name {stem}: which belongs to which is unclear; remove or rename one",
+        first.display(), second.display()
+    )]
+    AmbiguousName {
+        /// The first in order.
+        first: PathBuf,
+        /// The second in order.
+        second: PathBuf,
+        /// The name both share.
+        stem: String,
+    },
+
+    /// A mask of another size than its image.
+    #[error(
+        "the mask {} is {} x {} but its image {} is {} x {}; a mask has the size of its image",
+        mask.display(), mask_size.0, mask_size.1, image.display(), image_size.0, image_size.1
+    )]
+    MaskSize {
+        /// The mask.
+        mask: PathBuf,
+        /// Its width and height.
+        mask_size: (u32, u32),
+        /// The image.
+        image: PathBuf,
+        /// Its width and height.
+        image_size: (u32, u32),
+    },
+}
+
+impl DataError {
+    /// Turns a system error into [`DataError::Io`]; made for `map_err`.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io { action, path: path.to_path_buf(), source }
+    }
+}
