@@ -1,0 +1,20 @@
+//! Everything a run leaves behind for people and programs: pictures, maps, records, tables, the report.
+//!
+//! In: plain slices, paths and the small structs defined here. Out: files written whole or not at all, or
+//! strings ready for a terminal. Nothing here knows a model, a dataset or a metric's definition, so every part
+//! can be tested from a few numbers.
+
+pub mod anomaly_map_file;
+pub mod atomic;
+pub mod colour;
+mod error;
+pub mod heatmap;
+pub mod legend;
+pub mod outline;
+pub mod prediction;
+pub mod prediction_file;
+// pub mod published;
+// pub mod report;
+// pub mod table;
+
+pub use error::OutputError;
