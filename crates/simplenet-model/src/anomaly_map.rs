@@ -1,0 +1,264 @@
+//! From patch scores to a picture of where the anomaly is. In: the raw patch scores of one image, (h, w). Out: the
+//! anomaly map at the network input's size and the image's score. Both as the official code: bilinear resize, then
+//! SciPy's Gaussian filter; the image score is the largest raw patch score, before either.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::ModelError;
+
+/// A Gaussian of this deviation would reach over any image; also keeps a damaged file from asking for a huge kernel.
+const MAX_SIGMA: f64 = 1000.0;
+const MAX_TRUNCATE: f64 = 100.0;
+
+/// How the map is smoothed.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnomalyMapConfig {
+    /// Standard deviation of the Gaussian, in pixels of the map; 0 for no smoothing. The official code: 4.
+    pub sigma: f64,
+    /// Where the Gaussian is cut off, in standard deviations; SciPy's default: 4.
+    pub truncate: f64,
+}
+
+impl Default for AnomalyMapConfig {
+    fn default() -> Self {
+        Self { sigma: 4.0, truncate: 4.0 }
+    }
+}
+
+impl AnomalyMapConfig {
+    /// Checks both numbers.
+    ///
+    /// # Errors
+    /// `ModelError::Configuration` names the first one that cannot work.
+    pub fn validate(&self) -> Result<(), ModelError> {
+        for (name, value, max) in [("sigma", self.sigma, MAX_SIGMA), ("truncate", self.truncate, MAX_TRUNCATE)] {
+            if !(0.0..=max).contains(&value) {
+                return Err(ModelError::Configuration {
+                    what: "anomaly map",
+                    reason: format!("{name} is {value}, must lie between 0 and {max}"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The reach of the kernel to either side: SciPy's rule.
+    pub fn radius(&self) -> usize {
+        (self.truncate * self.sigma + 0.5) as usize
+    }
+}
+
+/// An image's score: its largest patch score. NaN if any score is NaN, so that a broken network is not taken for a
+/// good part; negative infinity without scores.
+pub fn image_score(scores: &[f32]) -> f32 {
+    scores.iter().fold(f32::NEG_INFINITY, |max, &s| if s.is_nan() || s > max { s } else { max })
+}
+
+/// Patch scores (h, w), row-major -> anomaly map (out_h, out_w), row-major.
+///
+/// # Errors
+/// `ModelError::InputShape` when `scores` is empty or does not have h·w numbers; `ModelError::Configuration`.
+pub fn anomaly_map(
+    scores: &[f32],
+    h: usize,
+    w: usize,
+    out_h: usize,
+    out_w: usize,
+    config: &AnomalyMapConfig,
+) -> Result<Vec<f32>, ModelError> {
+    config.validate()?;
+    let mut map = resize_bilinear(scores, h, w, out_h, out_w)?;
+    gaussian_filter(&mut map, out_w, config);
+    Ok(map)
+}
+
+/// The first step alone: bilinear resize with half-pixel centres (PyTorch's `align_corners=False`), without
+/// antialiasing. (h, w) -> (out_h, out_w), row-major.
+///
+/// # Errors
+/// `ModelError::InputShape` when `scores` is empty or does not have h·w numbers.
+pub fn resize_bilinear(
+    scores: &[f32],
+    h: usize,
+    w: usize,
+    out_h: usize,
+    out_w: usize,
+) -> Result<Vec<f32>, ModelError> {
+    if scores.is_empty() || h.checked_mul(w) != Some(scores.len()) {
+        return Err(ModelError::InputShape {
+            what: "anomaly map",
+            expected: format!("{h} x {w} scores, at least one"),
+            actual: vec![scores.len()],
+        });
+    }
+    let (rows, columns) = (sources(h, out_h), sources(w, out_w));
+    let mut map = Vec::with_capacity(out_h * out_w);
+    for row in &rows {
+        let (low, high) = (&scores[row.low * w..][..w], &scores[row.high * w..][..w]);
+        for column in &columns {
+            let across = |line: &[f32]| (1.0 - column.share) * line[column.low] + column.share * line[column.high];
+            map.push((1.0 - row.share) * across(low) + row.share * across(high));
+        }
+    }
+    Ok(map)
+}
+
+/// Where a resized position reads from: `share` of `high`, the rest of `low`.
+struct Source {
+    low: usize,
+    high: usize,
+    share: f32,
+}
+
+fn sources(from: usize, to: usize) -> Vec<Source> {
+    let scale = from as f64 / to as f64;
+    (0..to)
+        .map(|i| {
+            let at = ((i as f64 + 0.5) * scale - 0.5).max(0.0);
+            let low = (at as usize).min(from - 1);
+            Source { low, high: (low + 1).min(from - 1), share: (at - low as f64) as f32 }
+        })
+        .collect()
+}
+
+/// SciPy's `gaussian_filter` in edge mode "reflect": down the columns, then along the rows; sums in f64, each pass
+/// rounded to f32.
+fn gaussian_filter(map: &mut Vec<f32>, width: usize, config: &AnomalyMapConfig) {
+    let kernel = half_kernel(config);
+    if kernel.len() == 1 || map.is_empty() {
+        return;
+    }
+    let height = map.len() / width;
+    let source = map.as_slice();
+    let mut columns_done = vec![0f32; map.len()];
+    columns_done.par_chunks_mut(width).enumerate().for_each_init(
+        || vec![0f64; width],
+        |sums, (y, out)| {
+            let row = |y: isize| &source[reflect(y, height) * width..][..width];
+            let y = y as isize;
+            for (sum, &v) in sums.iter_mut().zip(row(y)) {
+                *sum = kernel[0] * f64::from(v);
+            }
+            for (distance, &k) in (1..).zip(&kernel[1..]) {
+                for ((sum, &a), &b) in sums.iter_mut().zip(row(y - distance)).zip(row(y + distance)) {
+                    *sum += k * (f64::from(a) + f64::from(b));
+                }
+            }
+            round(sums, out);
+        },
+    );
+    let radius = kernel.len() - 1;
+    map.par_chunks_mut(width).zip(columns_done.par_chunks(width)).for_each_init(
+        || (vec![0f64; width + 2 * radius], vec![0f64; width]),
+        |(padded, sums), (out, row)| {
+            for (i, v) in padded.iter_mut().enumerate() {
+                *v = f64::from(row[reflect(i as isize - radius as isize, width)]);
+            }
+            for (sum, &v) in sums.iter_mut().zip(&padded[radius..]) {
+                *sum = kernel[0] * v;
+            }
+            for (distance, &k) in kernel.iter().enumerate().skip(1) {
+                let (left, right) = (&padded[radius - distance..], &padded[radius + distance..]);
+                for ((sum, &a), &b) in sums.iter_mut().zip(left).zip(right) {
+                    *sum += k * (a + b);
+                }
+            }
+            round(sums, out);
+        },
+    );
+}
+
+fn round(sums: &[f64], out: &mut [f32]) {
+    out.iter_mut().zip(sums).for_each(|(out, &sum)| *out = sum as f32);
+}
+
+/// The kernel's middle and one side; middle + 2 · side = 1.
+fn half_kernel(config: &AnomalyMapConfig) -> Vec<f64> {
+    let radius = config.radius();
+    let weight = |i: usize| (-0.5 * (i as f64 / config.sigma).powi(2)).exp();
+    let kernel: Vec<f64> = std::iter::once(1.0).chain((1..=radius).map(weight)).collect();
+    let total = kernel[0] + 2.0 * kernel[1..].iter().sum::<f64>();
+    kernel.into_iter().map(|k| k / total).collect()
+}
+
+/// d c b a | a b c d | d c b a, again and again: right for maps smaller than the kernel's reach too.
+fn reflect(i: isize, n: usize) -> usize {
+    let n = n as isize;
+    let i = i.rem_euclid(2 * n);
+    (if i < n { i } else { 2 * n - 1 - i }) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The filter by its definition: the whole kernel in two dimensions at once.
+    fn slow_filter(map: &[f32], h: usize, w: usize, config: &AnomalyMapConfig) -> Vec<f32> {
+        let radius = config.radius() as isize;
+        let weight = |i: isize| (-0.5 * (i as f64 / config.sigma).powi(2)).exp();
+        let total: f64 = (-radius..=radius).map(weight).sum();
+        let mut out = Vec::new();
+        for y in 0..h as isize {
+            for x in 0..w as isize {
+                let mut sum = 0.0;
+                for dy in -radius..=radius {
+                    for dx in -radius..=radius {
+                        let v = map[reflect(y + dy, h) * w + reflect(x + dx, w)];
+                        sum += weight(dy) * weight(dx) / (total * total) * f64::from(v);
+                    }
+                }
+                out.push(sum as f32);
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn filter_agrees_with_its_definition_on_small_and_odd_maps() {
+        for (h, w, sigma) in [(1, 1, 4.0), (3, 2, 4.0), (1, 40, 4.0), (21, 17, 1.3), (5, 33, 0.4), (6, 6, 0.1)] {
+            let config = AnomalyMapConfig { sigma, ..Default::default() };
+            let map: Vec<f32> = (0..h * w).map(|i| ((i * 37 + 11) % 101) as f32 / 7.0 - 5.0).collect();
+            let want = slow_filter(&map, h, w, &config);
+            let got = anomaly_map(&map, h, w, h, w, &config).unwrap();
+            for (i, (g, w)) in got.iter().zip(&want).enumerate() {
+                assert!((g - w).abs() <= 2e-6 * w.abs().max(1.0), "{h}x{w}, sigma {sigma}, {i}: {g} for {w}");
+            }
+        }
+    }
+
+    #[test]
+    fn reflection_repeats() {
+        let got: Vec<usize> = (-7..9).map(|i| reflect(i, 3)).collect();
+        assert_eq!(got, [0, 0, 1, 2, 2, 1, 0, 0, 1, 2, 2, 1, 0, 0, 1, 2]);
+        assert!((-9..9).all(|i| reflect(i, 1) == 0));
+    }
+
+    #[test]
+    fn resize_keeps_constants_and_the_same_size() {
+        let scores = [1.5f32, -2.0, 0.25, 7.0, 3.0, -1.0];
+        assert_eq!(resize_bilinear(&scores, 2, 3, 2, 3).unwrap(), scores);
+        assert!(resize_bilinear(&[0.5; 12], 3, 4, 17, 9).unwrap().iter().all(|&v| v == 0.5));
+        // half-pixel centres: positions -0.25 (clamped), 0.25, 0.75, 1.25 (clamped)
+        assert_eq!(resize_bilinear(&[0.0, 1.0], 1, 2, 1, 4).unwrap(), [0.0, 0.25, 0.75, 1.0]);
+    }
+
+    #[test]
+    fn image_score_is_the_maximum_and_shows_nan() {
+        assert_eq!(image_score(&[-3.0, -1.0, -2.0]), -1.0);
+        assert!(image_score(&[1.0, f32::NAN, 2.0]).is_nan() && image_score(&[f32::NAN]).is_nan());
+        assert_eq!(image_score(&[]), f32::NEG_INFINITY);
+    }
+
+    #[test]
+    fn wrong_sizes_and_settings_are_refused() {
+        let config = AnomalyMapConfig::default();
+        assert!(anomaly_map(&[0.0; 5], 2, 3, 8, 8, &config).is_err());
+        assert!(anomaly_map(&[], 0, 3, 8, 8, &config).is_err());
+        assert!(anomaly_map(&[1.0], 1, 1, 0, 4, &config).unwrap().is_empty());
+        for sigma in [-1.0, f64::NAN, f64::INFINITY, 1e9] {
+            assert!(AnomalyMapConfig { sigma, ..config }.validate().is_err(), "{sigma}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The feature adaptor (paper, section 3.2): moves frozen features towards the domain at hand. In: (N, D) patch
+//! features. Out: (N, D) adapted ones. One linear layer in the paper; more are the official code's plain stack.
+
+use candle_core::{Device, Result, Tensor, Var};
+use candle_nn::{VarBuilder, VarMap};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::ModelError,
+    initializer::{Initializer, put},
+};
+
+/// Where the adaptor's tensors are in a file: the official name.
+pub const PREFIX: &str = "pre_projection";
+/// The official ablation goes to a few; a bound for damaged files.
+const MAX_LAYERS: usize = 16;
+
+/// Sizes of the adaptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeatureAdaptorConfig {
+    /// Width of the features, D.
+    pub dim: usize,
+    /// Linear layers, with nothing between them (the official layer type 0). The paper: 1.
+    pub layers: usize,
+}
+
+impl Default for FeatureAdaptorConfig {
+    fn default() -> Self {
+        Self { dim: 1536, layers: 1 }
+    }
+}
+
+impl FeatureAdaptorConfig {
+    /// Checks every number.
+    ///
+    /// # Errors
+    /// `ModelError::Configuration` names the first one that cannot work.
+    pub fn validate(&self) -> std::result::Result<(), ModelError> {
+        let Self { dim, layers } = *self;
+        if dim == 0 || !(1..=MAX_LAYERS).contains(&layers) {
+            return Err(ModelError::Configuration {
+                what: "feature adaptor",
+                reason: format!("dim {dim} and {layers} layers, must be at least 1, and at most {MAX_LAYERS} layers"),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The adaptor's layers; trainable.
+#[derive(Debug, Clone)]
+pub struct FeatureAdaptor {
+    config: FeatureAdaptorConfig,
+    layers: Vec<(Var, Var)>,
+}
+
+impl FeatureAdaptor {
+    /// Takes `layers.{i}fc.weight` (D, D) and `layers.{i}fc.bias` (D) from `vb`, which points at the adaptor
+    /// (`vb.pp(PREFIX)` of a file). Over a `VarMap` the layers share the map's variables; other tensors are copied.
+    ///
+    /// # Errors
+    /// A tensor that is missing or has another shape.
+    pub fn new(config: FeatureAdaptorConfig, vb: VarBuilder<'_>) -> Result<Self> {
+        let dim = config.dim;
+        let mut layers = Vec::with_capacity(config.layers);
+        for i in 0..config.layers {
+            let vb = vb.pp(layer_name(i));
+            let weight = vb.get((dim, dim), "weight")?;
+            let bias = vb.get(dim, "bias")?;
+            layers.push((Var::from_tensor(&weight)?, Var::from_tensor(&bias)?));
+        }
+        Ok(Self { config, layers })
+    }
+
+    /// Puts fresh values into `vars` under `prefix`: xavier-normal weights, PyTorch's default bias.
+    ///
+    /// # Errors
+    /// A device that is out of memory.
+    pub fn initialise(
+        config: FeatureAdaptorConfig,
+        vars: &VarMap,
+        prefix: &str,
+        device: &Device,
+        initializer: &mut Initializer<'_>,
+    ) -> Result<()> {
+        let dim = config.dim;
+        for i in 0..config.layers {
+            let name = format!("{prefix}.{}", layer_name(i));
+            put(vars, &format!("{name}.weight"), initializer.linear_weight(dim, dim), (dim, dim), device)?;
+            put(vars, &format!("{name}.bias"), initializer.linear_bias(dim, dim), dim, device)?;
+        }
+        Ok(())
+    }
+
+    /// What it was made from.
+    pub fn config(&self) -> &FeatureAdaptorConfig {
+        &self.config
+    }
+
+    /// (N, D) f32 -> (N, D) f32, with gradient.
+    ///
+    /// # Errors
+    /// Another shape or type.
+    pub fn forward(&self, features: &Tensor) -> Result<Tensor> {
+        let mut x = features.clone();
+        for (weight, bias) in &self.layers {
+            x = x.matmul(&weight.t()?)?.broadcast_add(bias)?;
+        }
+        Ok(x)
+    }
+
+    /// The trainable parameters, weight before bias, first layer first.
+    pub fn trainable_vars(&self) -> Vec<Var> {
+        self.layers.iter().flat_map(|(weight, bias)| [weight.clone(), bias.clone()]).collect()
+    }
+
+    /// Every tensor under its official name within the adaptor, detached.
+    pub fn named_tensors(&self) -> Vec<(String, Tensor)> {
+        let mut named = Vec::new();
+        for (i, (weight, bias)) in self.layers.iter().enumerate() {
+            let name = layer_name(i);
+            named.push((format!("{name}.weight"), weight.as_detached_tensor()));
+            named.push((format!("{name}.bias"), bias.as_detached_tensor()));
+        }
+        named
+    }
+}
+
+fn layer_name(i: usize) -> String {
+    format!("layers.{i}fc")
+}

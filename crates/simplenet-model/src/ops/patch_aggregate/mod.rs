@@ -1,0 +1,127 @@
+//! Patch aggregation as one op: k×k unfold, two adaptive average pools and the bilinear resize between the layers.
+//!
+//! In: one to three contiguous f32 maps (B, C, h, w), the first one's grid deciding. Out: (B, h, w, D) f32. The map is
+//! fixed and the features are frozen, so there is no gradient. [`PatchAggregate::reference`] is the literal chain.
+
+mod cpu;
+mod plan;
+mod reference;
+
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail,
+};
+
+use cpu::Map;
+use plan::Plan;
+
+/// The largest number of layers that can be aggregated: candle's custom ops take up to three tensors.
+pub const MAX_LAYERS: usize = 3;
+
+/// The op for given dimensions; cheap to clone the handle of, made once.
+#[derive(Debug, Clone)]
+pub struct PatchAggregate {
+    plan: Plan,
+    pretrain_dim: usize,
+}
+
+impl PatchAggregate {
+    /// Writes the linear map down. `channels` are those of the layers, one to three; all numbers at least 1 and
+    /// `patch_size` odd (the caller checks).
+    pub(crate) fn new(patch_size: usize, pretrain_dim: usize, target_dim: usize, channels: &[usize]) -> Self {
+        Self { plan: Plan::new(patch_size, pretrain_dim, target_dim, channels), pretrain_dim }
+    }
+
+    /// (B, C, h, w) f32 maps on the CPU -> (B, h, w, D) f32.
+    ///
+    /// # Errors
+    /// Another number of maps than layers, other channels, types, ranks or batch sizes, another device.
+    pub fn forward(&self, maps: &[Tensor]) -> Result<Tensor> {
+        match maps {
+            [a] => a.contiguous()?.apply_op1_no_bwd(self),
+            [a, b] => a.contiguous()?.apply_op2_no_bwd(&b.contiguous()?, self),
+            [a, b, c] => a.contiguous()?.apply_op3_no_bwd(&b.contiguous()?, &c.contiguous()?, self),
+            _ => bail!("patch aggregation takes 1 to {MAX_LAYERS} feature maps, got {}", maps.len()),
+        }
+    }
+
+    /// The same by the literal chain of candle operations: slow, on any device.
+    ///
+    /// # Errors
+    /// As [`PatchAggregate::forward`].
+    pub fn reference(&self, maps: &[Tensor]) -> Result<Tensor> {
+        reference::aggregate(maps, self.plan.patch_size, self.pretrain_dim, self.plan.dim)
+    }
+
+    fn cpu(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
+        if inputs.len() != self.plan.layers.len() {
+            bail!("patch aggregation of {} layers got {} maps", self.plan.layers.len(), inputs.len());
+        }
+        let mut maps = Vec::with_capacity(inputs.len());
+        let mut batch = None;
+        for ((storage, layout), layer) in inputs.iter().zip(&self.plan.layers) {
+            let (b, channels, height, width) = layout.shape().dims4()?;
+            if channels != layer.channels || *batch.get_or_insert(b) != b || height == 0 || width == 0 {
+                bail!(
+                    "patch aggregation: map of shape {:?}, expected ({}, {}, h > 0, w > 0)",
+                    layout.shape(),
+                    batch.unwrap_or(b),
+                    layer.channels
+                );
+            }
+            let Some((start, end)) = layout.contiguous_offsets() else {
+                bail!("patch aggregation needs contiguous maps");
+            };
+            maps.push(Map { data: &f32::cpu_storage_as_slice(storage)?[start..end], height, width });
+        }
+        let out = cpu::aggregate(&self.plan, &maps, batch.unwrap_or(0));
+        let (h, w) = maps.first().map_or((0, 0), |m| (m.height, m.width));
+        Ok((CpuStorage::F32(out), Shape::from((batch.unwrap_or(0), h, w, self.plan.dim))))
+    }
+}
+
+impl CustomOp1 for PatchAggregate {
+    fn name(&self) -> &'static str {
+        "patch-aggregate"
+    }
+
+    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout) -> Result<(CpuStorage, Shape)> {
+        self.cpu(&[(s1, l1)])
+    }
+}
+
+impl CustomOp2 for PatchAggregate {
+    fn name(&self) -> &'static str {
+        "patch-aggregate"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.cpu(&[(s1, l1), (s2, l2)])
+    }
+}
+
+impl CustomOp3 for PatchAggregate {
+    fn name(&self) -> &'static str {
+        "patch-aggregate"
+    }
+
+    fn cpu_fwd(
+        &self,
+        s1: &CpuStorage,
+        l1: &Layout,
+        s2: &CpuStorage,
+        l2: &Layout,
+        s3: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        self.cpu(&[(s1, l1), (s2, l2), (s3, l3)])
+    }
+}
+
+#[cfg(test)]
+mod tests;

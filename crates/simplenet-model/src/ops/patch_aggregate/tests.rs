@@ -1,0 +1,97 @@
+//! One suite of cases over the literal chain and the kernel.
+
+use candle_core::{Device, Tensor};
+
+use super::PatchAggregate;
+
+/// Reproducible numbers in [-1, 1).
+fn map(seed: u64, shape: &[usize]) -> Tensor {
+    let mut state = seed;
+    let values: Vec<f32> = (0..shape.iter().product::<usize>())
+        .map(|_| {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+        })
+        .collect();
+    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+}
+
+struct Case {
+    patch_size: usize,
+    dims: (usize, usize),
+    batch: usize,
+    /// Channels, height and width of each layer.
+    layers: &'static [(usize, usize, usize)],
+}
+
+const CASES: &[Case] = &[
+    Case { patch_size: 3, dims: (1536, 1536), batch: 1, layers: &[(512, 5, 7), (1024, 3, 4)] },
+    Case { patch_size: 3, dims: (512, 512), batch: 2, layers: &[(40, 9, 8), (112, 5, 4)] },
+    Case { patch_size: 1, dims: (5, 7), batch: 3, layers: &[(3, 4, 1), (2, 1, 1)] },
+    Case { patch_size: 5, dims: (33, 20), batch: 1, layers: &[(6, 17, 3), (4, 9, 2), (10, 5, 1)] },
+    Case { patch_size: 7, dims: (10, 64), batch: 2, layers: &[(3, 2, 2)] },
+    Case { patch_size: 3, dims: (64, 31), batch: 1, layers: &[(8, 6, 6), (8, 6, 6), (8, 12, 3)] },
+    Case { patch_size: 3, dims: (1, 1), batch: 1, layers: &[(4, 20, 33), (2, 11, 40)] },
+    Case { patch_size: 3, dims: (300, 200), batch: 1, layers: &[(2, 30, 3), (1, 2, 2)] },
+];
+
+fn each_case(check: impl Fn(&str, &PatchAggregate, &[Tensor])) {
+    for case in CASES {
+        let Case { patch_size, dims, batch, layers } = case;
+        let channels: Vec<usize> = layers.iter().map(|l| l.0).collect();
+        let op = PatchAggregate::new(*patch_size, dims.0, dims.1, &channels);
+        let maps: Vec<Tensor> = (1..).zip(*layers).map(|(i, &(c, h, w))| map(i, &[*batch, c, h, w])).collect();
+        check(&format!("patch {patch_size}, dims {dims:?}, layers {layers:?}"), &op, &maps);
+    }
+}
+
+fn bits(tensor: &Tensor) -> Vec<u32> {
+    tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+}
+
+#[test]
+fn the_kernel_agrees_with_the_literal_chain() {
+    each_case(|name, op, maps| {
+        let (got, want) = (op.forward(maps).unwrap(), op.reference(maps).unwrap());
+        assert_eq!(got.dims(), want.dims(), "{name}");
+        let worst = (got - want).unwrap().abs().unwrap().max_all().unwrap().to_scalar::<f32>().unwrap();
+        assert!(worst <= 1e-6, "{name}: differs by {worst:e}");
+    });
+}
+
+#[test]
+fn neither_threads_nor_batch_change_a_bit() {
+    each_case(|name, op, maps| {
+        let whole = bits(&op.forward(maps).unwrap());
+        for threads in [1, 3, 5] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            assert!(pool.install(|| bits(&op.forward(maps).unwrap())) == whole, "{name}: {threads} threads");
+        }
+        let batch = maps[0].dim(0).unwrap();
+        let one_by_one: Vec<u32> = (0..batch)
+            .flat_map(|i| {
+                let maps: Vec<Tensor> = maps.iter().map(|m| m.narrow(0, i, 1).unwrap()).collect();
+                bits(&op.forward(&maps).unwrap())
+            })
+            .collect();
+        assert!(one_by_one == whole, "{name}: one by one");
+    });
+}
+
+#[test]
+fn maps_that_do_not_fit_are_refused() {
+    let op = PatchAggregate::new(3, 8, 8, &[4, 6]);
+    let good = [map(1, &[2, 4, 3, 3]), map(2, &[2, 6, 2, 2])];
+    assert!(op.forward(&good).is_ok());
+    for (maps, word) in [
+        (vec![good[0].clone()], "2 layers"),
+        (vec![], "1 to 3"),
+        (vec![good[0].clone(), map(2, &[2, 5, 2, 2])], "expected (2, 6,"),
+        (vec![good[0].clone(), map(2, &[1, 6, 2, 2])], "expected (2, 6,"),
+        (vec![good[0].clone(), map(2, &[2, 6, 2])], "rank"),
+        (vec![good[0].clone(), good[1].to_dtype(candle_core::DType::F64).unwrap()], "F64"),
+    ] {
+        let error = op.forward(&maps).unwrap_err().to_string();
+        assert!(error.contains(word), "expected `{word}` in: {error}");
+    }
+}
