@@ -1,0 +1,244 @@
+//! EfficientNet-Lite0 up to its 112-channel stage (Tan and Le, "EfficientNet", 2019, in the "lite" variant: ReLU6, no
+//! squeeze-and-excitation). In: (B, 3, H, W). Out: the outputs of blocks 2, 4, 7 and 10: 24, 40, 80, 112 channels at a
+//! 4th, 8th, 16th and 16th of the input.
+//!
+//! Follows the PyTorch port whose weights are embedded: batch-norm ε 1e-3, TensorFlow's "same" padding worked out for
+//! the actual input size, no activation after a block's projection or sum.
+
+use candle_core::{Device, Tensor};
+
+use super::{
+    Stage, TensorSpec,
+    layers::{Conv, Pointwise, fold},
+};
+use crate::{
+    error::ModelError,
+    ops::{
+        Isa,
+        depthwise_conv::{DepthwiseConv, Parameters, same_padding},
+    },
+    weights::BackboneWeights,
+};
+
+const BATCH_NORM_EPSILON: f64 = 1e-3;
+const STEM: &str = "_conv_stem";
+const STEM_CHANNELS: usize = 32;
+const STEM_KERNEL: usize = 3;
+const STEM_STRIDE: usize = 2;
+const ACTIVATION_LIMIT: f32 = 6.0;
+
+/// One row of the architecture's table: `repeats` blocks, the first with `stride` and the change of channels.
+struct Row {
+    repeats: usize,
+    kernel: usize,
+    stride: usize,
+    expansion: usize,
+    output: usize,
+}
+
+/// The table of EfficientNet-B0, up to the last tap.
+const ROWS: [Row; 5] = [
+    Row { repeats: 1, kernel: 3, stride: 1, expansion: 1, output: 16 },
+    Row { repeats: 2, kernel: 3, stride: 2, expansion: 6, output: 24 },
+    Row { repeats: 2, kernel: 5, stride: 2, expansion: 6, output: 40 },
+    Row { repeats: 3, kernel: 3, stride: 2, expansion: 6, output: 80 },
+    Row { repeats: 3, kernel: 5, stride: 1, expansion: 6, output: 112 },
+];
+
+struct BlockPlan {
+    kernel: usize,
+    stride: usize,
+    input: usize,
+    hidden: usize,
+    output: usize,
+}
+
+impl BlockPlan {
+    fn expands(&self) -> bool {
+        self.hidden != self.input
+    }
+}
+
+fn block_plans() -> Vec<BlockPlan> {
+    let mut input = STEM_CHANNELS;
+    let mut plans = Vec::new();
+    for row in &ROWS {
+        for repeat in 0..row.repeats {
+            plans.push(BlockPlan {
+                kernel: row.kernel,
+                stride: if repeat == 0 { row.stride } else { 1 },
+                input,
+                hidden: input * row.expansion,
+                output: row.output,
+            });
+            input = row.output;
+        }
+    }
+    plans
+}
+
+/// Index of the last block of every row but the first: the stages that have a name.
+fn stage_ends() -> Vec<usize> {
+    let ends = ROWS.iter().scan(0, |end, row| {
+        *end += row.repeats;
+        Some(*end - 1)
+    });
+    ends.skip(1).collect()
+}
+
+/// Names and shapes of every tensor up to block 10.
+pub(super) fn tensor_specs() -> Vec<TensorSpec> {
+    let mut specs = Vec::new();
+    let mut push = |conv: String, norm: String, shape: [usize; 4]| {
+        specs.push(TensorSpec { name: format!("{conv}.weight"), shape: shape.to_vec() });
+        for name in ["weight", "bias", "running_mean", "running_var"] {
+            specs.push(TensorSpec { name: format!("{norm}.{name}"), shape: vec![shape[0]] });
+        }
+    };
+    push(STEM.into(), "_bn0".into(), [STEM_CHANNELS, 3, STEM_KERNEL, STEM_KERNEL]);
+    for (i, plan) in block_plans().iter().enumerate() {
+        let names = BlockNames::new(i);
+        if plan.expands() {
+            push(names.expand, names.expand_norm, [plan.hidden, plan.input, 1, 1]);
+        }
+        push(names.depthwise, names.depthwise_norm, [plan.hidden, 1, plan.kernel, plan.kernel]);
+        push(names.project, names.project_norm, [plan.output, plan.hidden, 1, 1]);
+    }
+    specs
+}
+
+/// The source framework's names of a block's parts.
+struct BlockNames {
+    expand: String,
+    expand_norm: String,
+    depthwise: String,
+    depthwise_norm: String,
+    project: String,
+    project_norm: String,
+}
+
+impl BlockNames {
+    fn new(index: usize) -> Self {
+        let name = |part: &str| format!("_blocks.{index}.{part}");
+        Self {
+            expand: name("_expand_conv"),
+            expand_norm: name("_bn0"),
+            depthwise: name("_depthwise_conv"),
+            depthwise_norm: name("_bn1"),
+            project: name("_project_conv"),
+            project_norm: name("_bn2"),
+        }
+    }
+}
+
+/// Expand 1×1, depthwise, project 1×1; the sum where shapes allow it.
+///
+/// The bias and ReLU6 that end the expansion (for the first block: the stem) are applied by the depthwise op while it
+/// reads its input, which saves two passes over the network's largest maps.
+#[derive(Debug, Clone)]
+struct Block {
+    expand: Option<Pointwise>,
+    depthwise: DepthwiseConv,
+    project: Pointwise,
+    residual: Residual,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Residual {
+    Added,
+    None,
+}
+
+impl Block {
+    fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        let hidden = match &self.expand {
+            Some(expand) => expand.forward_no_bias(x)?,
+            None => x.clone(),
+        };
+        let y = self.project.forward(&self.depthwise.forward(&hidden)?)?;
+        match self.residual {
+            Residual::Added => Ok((y + x)?),
+            Residual::None => Ok(y),
+        }
+    }
+}
+
+/// The network with its weights.
+#[derive(Debug, Clone)]
+pub(super) struct EfficientNetLite {
+    stem: Conv,
+    blocks: Vec<Block>,
+}
+
+impl EfficientNetLite {
+    /// Reads and folds every layer up to block 10.
+    pub(super) fn load(weights: &BackboneWeights, device: &Device) -> Result<Self, ModelError> {
+        let mut stem = fold(weights, STEM, "_bn0", BATCH_NORM_EPSILON)?;
+        // What the next depthwise op has to add to its input before the activation.
+        let mut pending_bias = std::mem::take(&mut stem.bias);
+        stem.bias = vec![0.0; STEM_CHANNELS];
+        let stem = Conv::new(stem, STEM_STRIDE, device)?;
+
+        let mut blocks = Vec::new();
+        for (i, plan) in block_plans().iter().enumerate() {
+            let names = BlockNames::new(i);
+            let expand = if plan.expands() {
+                let mut folded = fold(weights, &names.expand, &names.expand_norm, BATCH_NORM_EPSILON)?;
+                pending_bias = std::mem::replace(&mut folded.bias, vec![0.0; plan.hidden]);
+                Some(Pointwise::new(folded, device)?)
+            } else {
+                None
+            };
+            let folded = fold(weights, &names.depthwise, &names.depthwise_norm, BATCH_NORM_EPSILON)?;
+            let parameters = Parameters {
+                weight: folded.weight.into(),
+                bias: folded.bias.into(),
+                input_bias: std::mem::take(&mut pending_bias).into(),
+                limit: ACTIVATION_LIMIT,
+            };
+            let depthwise = DepthwiseConv::new(plan.kernel, plan.stride, parameters, Isa::detect())?;
+            let project = fold(weights, &names.project, &names.project_norm, BATCH_NORM_EPSILON)?;
+            blocks.push(Block {
+                expand,
+                depthwise,
+                project: Pointwise::new(project, device)?,
+                residual: if plan.stride == 1 && plan.input == plan.output {
+                    Residual::Added
+                } else {
+                    Residual::None
+                },
+            });
+        }
+        Ok(Self { stem, blocks })
+    }
+
+    /// (B, 3, H, W) -> the outputs of the last block of each stage by name.
+    pub(super) fn forward_stages(&self, images: &Tensor) -> Result<Vec<Stage>, ModelError> {
+        let (_, _, h, w) = images.dims4()?;
+        let (top, bottom) = same_padding(h, STEM_KERNEL, STEM_STRIDE);
+        let (left, right) = same_padding(w, STEM_KERNEL, STEM_STRIDE);
+        let padded = images.pad_with_zeros(2, top, bottom)?.pad_with_zeros(3, left, right)?;
+        let mut x = self.stem.forward_padded_no_bias(&padded, 0)?;
+        let ends = stage_ends();
+        let mut out = Vec::new();
+        for (i, block) in self.blocks.iter().enumerate() {
+            x = block.forward(&x)?;
+            if ends.contains(&i) {
+                out.push(Stage { name: format!("_blocks.{i}"), features: x.clone() });
+            }
+        }
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_named_stages_are_those_with_24_40_80_and_112_channels() {
+        let plans = block_plans();
+        let channels: Vec<_> = stage_ends().into_iter().map(|i| (i, plans[i].output)).collect();
+        assert_eq!(channels, [(2, 24), (4, 40), (7, 80), (10, 112)]);
+    }
+}

@@ -1,0 +1,104 @@
+//! The frozen feature extractors. In: (B, 3, H, W) f32, ImageNet-normalised. Out: two feature maps, at an eighth and
+//! a sixteenth of the input's sides; nothing after the second tap is computed.
+
+mod efficientnet_lite;
+mod id;
+mod layers;
+mod resnet;
+
+pub use id::{BackboneId, TensorSpec};
+
+use candle_core::{Device, Tensor};
+
+use crate::{error::ModelError, weights::BackboneWeights};
+use efficientnet_lite::EfficientNetLite;
+use resnet::ResNet;
+
+/// One named feature map on the way through a backbone.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    /// The name the source framework gives it: `layer2`, `_blocks.4`.
+    pub name: String,
+    /// (B, C, h, w) f32.
+    pub features: Tensor,
+}
+
+/// A pretrained network in evaluation mode, cut after its last tap. Weights are constants: no gradient flows here.
+#[derive(Debug, Clone)]
+pub struct Backbone {
+    id: BackboneId,
+    network: Network,
+}
+
+#[derive(Debug, Clone)]
+enum Network {
+    ResNet(ResNet),
+    EfficientNetLite(EfficientNetLite),
+}
+
+impl Backbone {
+    /// Builds the network on `device` from weights of any float type; batch norm is folded into the convolutions in
+    /// f64, and the result kept as f32. `weights` itself stays as it is, for saving.
+    ///
+    /// # Errors
+    /// Weights of another backbone, a tensor that is missing or has another shape, a device that is out of memory.
+    pub fn load(id: BackboneId, weights: &BackboneWeights, device: &Device) -> Result<Self, ModelError> {
+        if weights.id != id {
+            return Err(ModelError::InputShape {
+                what: "backbone",
+                expected: format!("weights of {id}, not of {}", weights.id),
+                actual: Vec::new(),
+            });
+        }
+        let network = match id {
+            BackboneId::EfficientNetLite0 => {
+                Network::EfficientNetLite(EfficientNetLite::load(weights, device)?)
+            }
+            BackboneId::WideResNet50x2 | BackboneId::ResNet18 | BackboneId::ResNet50 => {
+                Network::ResNet(ResNet::load(id, weights, device)?)
+            }
+        };
+        Ok(Self { id, network })
+    }
+
+    /// Which network this is.
+    pub fn id(&self) -> BackboneId {
+        self.id
+    }
+
+    /// Channels of each tap, in the order of [`Backbone::forward`].
+    pub fn tap_channels(&self) -> &'static [usize] {
+        self.id.tap_channels()
+    }
+
+    /// (B, 3, H, W) f32 -> the taps: (B, C2, ceil(H/8), ceil(W/8)), (B, C3, ceil(H/16), ceil(W/16)), contiguous f32.
+    ///
+    /// # Errors
+    /// Another rank, channel count or an empty side; a device that is out of memory.
+    pub fn forward(&self, images: &Tensor) -> Result<Vec<Tensor>, ModelError> {
+        let taps = self.id.tap_stages();
+        let stages = self.forward_stages(images)?;
+        Ok(stages.into_iter().filter(|s| taps.contains(&s.name.as_str())).map(|s| s.features).collect())
+    }
+
+    /// The same run with every stage's output by name, for comparing with another implementation.
+    ///
+    /// # Errors
+    /// As [`Backbone::forward`].
+    pub fn forward_stages(&self, images: &Tensor) -> Result<Vec<Stage>, ModelError> {
+        match images.dims() {
+            [b, 3, h, w] if *b > 0 && *h > 0 && *w > 0 => {}
+            dims => {
+                return Err(ModelError::InputShape {
+                    what: "backbone",
+                    expected: "(B, 3, H, W) with B, H, W > 0".into(),
+                    actual: dims.to_vec(),
+                });
+            }
+        }
+        match &self.network {
+            Network::ResNet(network) => network.forward_stages(images),
+            Network::EfficientNetLite(network) => network.forward_stages(images),
+        }
+    }
+}

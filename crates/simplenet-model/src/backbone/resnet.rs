@@ -1,0 +1,201 @@
+//! ResNet-18, ResNet-50 and WideResNet-50-2 as torchvision defines them, cut after `layer3` (He et al., "Deep Residual
+//! Learning for Image Recognition", 2015; the stride of a bottleneck sits on its 3×3, as in torchvision; Zagoruyko and
+//! Komodakis, "Wide Residual Networks", 2016).
+//! In: (B, 3, H, W). Out: `layer1`, `layer2`, `layer3` after the last ReLU of each.
+
+use candle_core::{Device, Tensor};
+
+use super::{
+    BackboneId, Stage, TensorSpec,
+    layers::{Conv, Pointwise, fold},
+};
+use crate::{error::ModelError, weights::BackboneWeights};
+
+/// PyTorch's default ε of batch norm.
+const BATCH_NORM_EPSILON: f64 = 1e-5;
+/// Output channels of the 7×7 stem.
+const STEM_CHANNELS: usize = 64;
+/// Stages that are built: up to the last tap.
+const STAGES: usize = 3;
+
+/// What differs between the members of the family.
+struct Architecture {
+    /// Residual blocks in each stage.
+    blocks: [usize; STAGES],
+    /// A block's output channels over the stage's base width (64, 128, 256).
+    expansion: usize,
+    /// Width of a bottleneck's 3×3 over the base width; unused in basic blocks.
+    widening: usize,
+}
+
+fn architecture(id: BackboneId) -> Architecture {
+    match id {
+        BackboneId::ResNet18 => Architecture { blocks: [2, 2, 2], expansion: 1, widening: 1 },
+        BackboneId::WideResNet50x2 => Architecture { blocks: [3, 4, 6], expansion: 4, widening: 2 },
+        _ => Architecture { blocks: [3, 4, 6], expansion: 4, widening: 1 },
+    }
+}
+
+/// One convolution with its batch norm: names, shape and stride.
+struct ConvPlan {
+    conv: String,
+    norm: String,
+    shape: [usize; 4],
+    stride: usize,
+}
+
+/// One residual block: its main path and, where shape or stride change, the projection beside it.
+struct BlockPlan {
+    main: Vec<ConvPlan>,
+    projection: Option<ConvPlan>,
+}
+
+fn stem_plan() -> ConvPlan {
+    ConvPlan { conv: "conv1".into(), norm: "bn1".into(), shape: [STEM_CHANNELS, 3, 7, 7], stride: 2 }
+}
+
+/// Blocks of each stage in order.
+fn stage_plans(id: BackboneId) -> Vec<Vec<BlockPlan>> {
+    let Architecture { blocks, expansion, widening } = architecture(id);
+    let mut input = STEM_CHANNELS;
+    let mut stages = Vec::new();
+    for (stage, &count) in blocks.iter().enumerate() {
+        let base = 64 << stage;
+        let output = base * expansion;
+        let mut plans = Vec::new();
+        for block in 0..count {
+            let prefix = format!("layer{}.{block}", stage + 1);
+            let stride = if block == 0 && stage > 0 { 2 } else { 1 };
+            let conv = |index: usize, shape: [usize; 4], stride: usize| ConvPlan {
+                conv: format!("{prefix}.conv{index}"),
+                norm: format!("{prefix}.bn{index}"),
+                shape,
+                stride,
+            };
+            let main = if expansion == 1 {
+                vec![conv(1, [base, input, 3, 3], stride), conv(2, [base, base, 3, 3], 1)]
+            } else {
+                let width = base * widening;
+                vec![
+                    conv(1, [width, input, 1, 1], 1),
+                    conv(2, [width, width, 3, 3], stride),
+                    conv(3, [output, width, 1, 1], 1),
+                ]
+            };
+            let projection = (block == 0 && (stride != 1 || input != output)).then(|| ConvPlan {
+                conv: format!("{prefix}.downsample.0"),
+                norm: format!("{prefix}.downsample.1"),
+                shape: [output, input, 1, 1],
+                stride,
+            });
+            plans.push(BlockPlan { main, projection });
+            input = output;
+        }
+        stages.push(plans);
+    }
+    stages
+}
+
+/// Names and shapes of every tensor up to `layer3`.
+pub(super) fn tensor_specs(id: BackboneId) -> Vec<TensorSpec> {
+    let mut specs = Vec::new();
+    let mut push = |plan: &ConvPlan| {
+        specs.push(TensorSpec { name: format!("{}.weight", plan.conv), shape: plan.shape.to_vec() });
+        for name in ["weight", "bias", "running_mean", "running_var"] {
+            specs.push(TensorSpec { name: format!("{}.{name}", plan.norm), shape: vec![plan.shape[0]] });
+        }
+    };
+    push(&stem_plan());
+    for block in stage_plans(id).iter().flatten() {
+        block.main.iter().chain(&block.projection).for_each(&mut push);
+    }
+    specs
+}
+
+#[derive(Debug, Clone)]
+enum Layer {
+    Conv(Conv),
+    Pointwise(Pointwise),
+}
+
+impl Layer {
+    fn load(plan: &ConvPlan, weights: &BackboneWeights, device: &Device) -> Result<Self, ModelError> {
+        let folded = fold(weights, &plan.conv, &plan.norm, BATCH_NORM_EPSILON)?;
+        Ok(match (plan.shape, plan.stride) {
+            ([_, _, 1, 1], 1) => Self::Pointwise(Pointwise::new(folded, device)?),
+            (_, stride) => Self::Conv(Conv::new(folded, stride, device)?),
+        })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        match self {
+            Self::Conv(layer) => layer.forward(x),
+            Self::Pointwise(layer) => layer.forward(x),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Block {
+    main: Vec<Layer>,
+    projection: Option<Layer>,
+}
+
+impl Block {
+    /// ReLU after every convolution but the last, whose ReLU comes after the sum.
+    fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+        let mut y = x.clone();
+        for (i, layer) in self.main.iter().enumerate() {
+            y = layer.forward(&y)?;
+            if i + 1 < self.main.len() {
+                y = y.relu()?;
+            }
+        }
+        let shortcut = match &self.projection {
+            Some(layer) => layer.forward(x)?,
+            None => x.clone(),
+        };
+        Ok((y + shortcut)?.relu()?)
+    }
+}
+
+/// The network with its weights.
+#[derive(Debug, Clone)]
+pub(super) struct ResNet {
+    stem: Layer,
+    stages: Vec<Vec<Block>>,
+}
+
+impl ResNet {
+    /// Reads and folds every layer up to `layer3`.
+    pub(super) fn load(id: BackboneId, weights: &BackboneWeights, device: &Device) -> Result<Self, ModelError> {
+        let load = |plan: &ConvPlan| Layer::load(plan, weights, device);
+        let block = |plan: &BlockPlan| -> Result<Block, ModelError> {
+            Ok(Block {
+                main: plan.main.iter().map(load).collect::<Result<_, _>>()?,
+                projection: plan.projection.as_ref().map(load).transpose()?,
+            })
+        };
+        let stages = stage_plans(id)
+            .iter()
+            .map(|plans| plans.iter().map(block).collect::<Result<Vec<_>, _>>())
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { stem: load(&stem_plan())?, stages })
+    }
+
+    /// (B, 3, H, W) -> each stage's output by name.
+    pub(super) fn forward_stages(&self, images: &Tensor) -> Result<Vec<Stage>, ModelError> {
+        // A ReLU came before: zeros are as good as the minus infinity that max pooling would pad with.
+        let stem = self.stem.forward(images)?.relu()?;
+        let padded = stem.pad_with_zeros(2, 1, 1)?.pad_with_zeros(3, 1, 1)?;
+        let mut x = padded.max_pool2d_with_stride(3, 2)?;
+        let mut out = Vec::new();
+        for (i, stage) in self.stages.iter().enumerate() {
+            for block in stage {
+                x = block.forward(&x)?;
+            }
+            out.push(Stage { name: format!("layer{}", i + 1), features: x.clone() });
+        }
+        Ok(out)
+    }
+}

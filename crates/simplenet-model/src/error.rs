@@ -1,0 +1,187 @@
+//! The one error type of this crate. In: what went wrong, where. Out: a sentence that names the file or tensor,
+//! what was expected, what was found and, where there is one, the way out.
+
+use std::path::PathBuf;
+
+use crate::backbone::BackboneId;
+
+/// Everything that can go wrong in this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// A tensor operation failed (wrong shape or type, or a device that has run out of memory).
+    #[error("tensor operation failed: {0}")]
+    Candle(#[from] candle_core::Error),
+
+    /// A file could not be read or written.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
+
+    /// A file is not what its name or place says.
+    #[error("{file}: {reason}", file = file.display())]
+    InvalidFile {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it, and what was expected.
+        reason: String,
+    },
+
+    /// A tensor that is needed is not in the file.
+    #[error("{file}: tensor `{name}` of shape {expected:?} is missing", file = file.display())]
+    MissingTensor {
+        /// The file.
+        file: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// The shape it should have.
+        expected: Vec<usize>,
+    },
+
+    /// A tensor in the file has another shape than the architecture needs.
+    #[error("{file}: tensor `{name}` has shape {actual:?}, expected {expected:?}", file = file.display())]
+    TensorShape {
+        /// The file.
+        file: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// The shape it should have.
+        expected: Vec<usize>,
+        /// The shape it has.
+        actual: Vec<usize>,
+    },
+
+    /// A tensor in the file has a type that cannot be used here.
+    #[error("{file}: tensor `{name}` is of type {actual}, expected {expected}", file = file.display())]
+    TensorType {
+        /// The file.
+        file: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// The types that would do.
+        expected: String,
+        /// The type it has.
+        actual: String,
+    },
+
+    /// A tensor handed to a layer has a shape that the layer cannot take.
+    #[error("{what}: input has shape {actual:?}, expected {expected}")]
+    InputShape {
+        /// The layer or function.
+        what: &'static str,
+        /// What it takes, in words.
+        expected: String,
+        /// The shape that came.
+        actual: Vec<usize>,
+    },
+
+    /// A file's SHA-256 is not the registered one.
+    #[error(
+        "{file}: SHA-256 is {actual}, expected {expected}; the file was removed, download it again \
+         (or give a file you trust with `--weights FILE`)", file = file.display()
+    )]
+    HashMismatch {
+        /// The file.
+        file: PathBuf,
+        /// The registered hash, 64 hexadecimal digits.
+        expected: String,
+        /// The hash of the bytes that came.
+        actual: String,
+    },
+
+    /// No backbone goes by this name.
+    #[error("unknown backbone `{name}`; known: {known}")]
+    UnknownBackbone {
+        /// What was asked for.
+        name: String,
+        /// The names there are, separated by commas.
+        known: String,
+    },
+
+    /// The weights are not on this machine and cannot be had from the Hub.
+    #[error(
+        "the weights of {backbone} are not in {cache} and {reason}: use the embedded backbone \
+         (`--backbone efficientnet-lite0`), a file of your own (`--weights FILE`), or a mirror \
+         (environment variable HF_ENDPOINT)", cache = cache.display()
+    )]
+    WeightsUnavailable {
+        /// The backbone whose weights are wanted.
+        backbone: BackboneId,
+        /// The cache folder that was searched.
+        cache: PathBuf,
+        /// Why they could not be downloaded.
+        reason: String,
+    },
+
+    /// The Hub answered, but not with the file.
+    #[error("{url}: {reason}")]
+    Hub {
+        /// The address that was asked.
+        url: String,
+        /// What it answered, and what to do.
+        reason: String,
+    },
+    /// A setting cannot work.
+    #[error("{what}: {reason}")]
+    Configuration {
+        /// The part that it configures.
+        what: &'static str,
+        /// The setting, its value and what would work.
+        reason: String,
+    },
+
+    /// A model file was made by a later version of this program.
+    #[error(
+        "{file}: model file of format {found}, made by {created_by}; this program reads up to format {supported}: \
+         update it", file = file.display()
+    )]
+    NewerVersion {
+        /// The file.
+        file: PathBuf,
+        /// The file's format.
+        found: u32,
+        /// The newest format known here.
+        supported: u32,
+        /// The program that wrote it.
+        created_by: String,
+    },
+
+    /// A model file ends too early.
+    #[error(
+        "{file}: the file is cut short ({actual} bytes, {expected} expected): copy it again", file = file.display()
+    )]
+    Truncated {
+        /// The file.
+        file: PathBuf,
+        /// Bytes it should have, at least.
+        expected: u64,
+        /// Bytes it has.
+        actual: u64,
+    },
+
+    /// A model file's content is not what was saved.
+    #[error(
+        "{file}: the content was changed after it was saved (its SHA-256 is {actual}, the file says {expected}): \
+         copy it again or train it again", file = file.display()
+    )]
+    Edited {
+        /// The file.
+        file: PathBuf,
+        /// The hash in the file.
+        expected: String,
+        /// The hash of what is in the file.
+        actual: String,
+    },
+}
+
+impl ModelError {
+    /// Wraps an input or output error with the path it belongs to; made for `map_err`.
+    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+}

@@ -1,0 +1,216 @@
+//! Where a backbone's weights come from. In: a backbone's id and a source. Out: its tensors as they were stored, checked
+//! for presence, shape and type, with the SHA-256 of the file they came from.
+//!
+//! EfficientNet-Lite0 is embedded in this crate. The ResNets are fetched from the Hugging Face Hub at a registered
+//! revision on first use and cached. A file of the user's own replaces either. A backbone is never replaced by another
+//! one: what cannot be had is an error that says what to do.
+
+mod hub;
+mod registry;
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
+
+use candle_core::{DType, Device, Tensor, safetensors::SliceSafetensors};
+use sha2::{Digest, Sha256};
+
+use crate::{backbone::BackboneId, error::ModelError, pth};
+
+pub use hub::{DownloadProgress, HubConfig, NetworkUse, Silent, fetch};
+pub use registry::{HubFile, Origin, origin};
+
+/// The weights of EfficientNet-Lite0 up to its last tap, f16; see `assets/README.md`.
+static EMBEDDED: &[u8] = include_bytes!("../../assets/efficientnet_lite0.f16.safetensors");
+const EMBEDDED_NAME: &str = "embedded efficientnet_lite0.f16.safetensors";
+
+/// A backbone's tensors as its source stores them (names, shapes, types), without any that it does not need.
+#[derive(Debug, Clone)]
+pub struct BackboneWeights {
+    /// The network they belong to.
+    pub id: BackboneId,
+    /// Tensors by the source framework's names, on the CPU.
+    pub tensors: HashMap<String, Tensor>,
+    /// SHA-256 of the source file, 64 hexadecimal digits.
+    pub sha256: String,
+}
+
+/// Which weights to take.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum WeightsSource {
+    /// The registered ones: embedded, or from the Hub.
+    #[default]
+    Default,
+    /// A safetensors file or a PyTorch checkpoint with torchvision's names. Its hash is recorded, not checked.
+    File(PathBuf),
+}
+
+/// Gets a backbone's weights, from the network if they have to come from there; the environment decides how
+/// ([`HubConfig::from_env`]).
+///
+/// # Errors
+/// As [`resolve_with`].
+pub fn resolve(
+    id: BackboneId,
+    source: &WeightsSource,
+    progress: &dyn DownloadProgress,
+) -> Result<BackboneWeights, ModelError> {
+    resolve_with(id, source, &HubConfig::from_env(), progress)
+}
+
+/// The same with an explicit configuration of the Hub.
+///
+/// # Errors
+/// A file that cannot be read, is of neither form, lacks a tensor or has one of another shape; a download that fails
+/// or has another hash than the registered one; no network.
+pub fn resolve_with(
+    id: BackboneId,
+    source: &WeightsSource,
+    hub: &HubConfig,
+    progress: &dyn DownloadProgress,
+) -> Result<BackboneWeights, ModelError> {
+    match (source, origin(id)) {
+        (WeightsSource::File(path), _) => BackboneWeights::from_file(id, path),
+        (WeightsSource::Default, Origin::Embedded) => BackboneWeights::embedded(id),
+        (WeightsSource::Default, Origin::Hub(file)) => {
+            let path = fetch(id, &file, hub, progress)?;
+            BackboneWeights::from_file(id, &path)
+        }
+    }
+}
+
+/// Makes sure that a backbone's file is on this machine. Returns its path, or `None` for the embedded one.
+///
+/// # Errors
+/// As [`fetch`].
+pub fn download(
+    id: BackboneId,
+    hub: &HubConfig,
+    progress: &dyn DownloadProgress,
+) -> Result<Option<PathBuf>, ModelError> {
+    match origin(id) {
+        Origin::Embedded => Ok(None),
+        Origin::Hub(file) => fetch(id, &file, hub, progress).map(Some),
+    }
+}
+
+impl BackboneWeights {
+    /// The weights compiled into this crate.
+    ///
+    /// # Errors
+    /// `id` is another backbone than the embedded one.
+    pub fn embedded(id: BackboneId) -> Result<Self, ModelError> {
+        Self::from_safetensors_bytes(id, EMBEDDED, Path::new(EMBEDDED_NAME))
+    }
+
+    /// Reads a safetensors file or a PyTorch checkpoint; the content decides which, not the name.
+    ///
+    /// # Errors
+    /// The file cannot be read, is of neither form, lacks a tensor or has one of another shape or type.
+    pub fn from_file(id: BackboneId, path: &Path) -> Result<Self, ModelError> {
+        let bytes = std::fs::read(path).map_err(ModelError::io(path))?;
+        // A safetensors file: the length of a JSON header, then the header.
+        if bytes.get(8) == Some(&b'{') {
+            Self::from_safetensors_bytes(id, &bytes, path)
+        } else if pth::is_checkpoint(&bytes) {
+            Self::from_pth_bytes(id, &bytes, path)
+        } else {
+            Err(ModelError::InvalidFile {
+                file: path.to_path_buf(),
+                reason: "neither a safetensors file nor a PyTorch checkpoint".into(),
+            })
+        }
+    }
+
+    /// Reads the content of a safetensors file; `name` is used in errors only.
+    ///
+    /// # Errors
+    /// As [`BackboneWeights::from_file`].
+    pub fn from_safetensors_bytes(id: BackboneId, bytes: &[u8], name: &Path) -> Result<Self, ModelError> {
+        let file = SliceSafetensors::new(bytes).map_err(|error| ModelError::InvalidFile {
+            file: name.to_path_buf(),
+            reason: format!("not a readable safetensors file: {error}"),
+        })?;
+        let mut tensors = HashMap::new();
+        for spec in id.tensor_specs() {
+            if file.get(&spec.name).is_ok() {
+                let tensor = file.load(&spec.name, &Device::Cpu)?;
+                tensors.insert(spec.name, tensor);
+            }
+        }
+        Self::new(id, tensors, sha256_hex(bytes), name)
+    }
+
+    /// Reads a PyTorch checkpoint with torchvision's names, in the zip form or the older plain one.
+    ///
+    /// # Errors
+    /// As [`BackboneWeights::from_file`].
+    pub fn from_pth(id: BackboneId, path: &Path) -> Result<Self, ModelError> {
+        let bytes = std::fs::read(path).map_err(ModelError::io(path))?;
+        Self::from_pth_bytes(id, &bytes, path)
+    }
+
+    fn from_pth_bytes(id: BackboneId, bytes: &[u8], name: &Path) -> Result<Self, ModelError> {
+        let needed: Vec<String> = id.tensor_specs().into_iter().map(|spec| spec.name).collect();
+        let tensors = pth::read_tensors_from_bytes(bytes, name, |key| needed.iter().any(|n| n == key))?;
+        Self::new(id, tensors.into_iter().collect(), sha256_hex(bytes), name)
+    }
+
+    /// Takes tensors from anywhere, keeps those that the backbone needs and checks them; `name` is used in errors only.
+    ///
+    /// # Errors
+    /// A tensor is missing or has another shape or a type other than f16, bf16, f32, f64.
+    pub fn new(
+        id: BackboneId,
+        mut tensors: HashMap<String, Tensor>,
+        sha256: String,
+        name: &Path,
+    ) -> Result<Self, ModelError> {
+        let mut kept = HashMap::new();
+        for spec in id.tensor_specs() {
+            let Some(tensor) = tensors.remove(&spec.name) else {
+                return Err(ModelError::MissingTensor {
+                    file: name.to_path_buf(),
+                    name: spec.name,
+                    expected: spec.shape,
+                });
+            };
+            if tensor.dims() != spec.shape {
+                return Err(ModelError::TensorShape {
+                    file: name.to_path_buf(),
+                    name: spec.name,
+                    expected: spec.shape,
+                    actual: tensor.dims().to_vec(),
+                });
+            }
+            if !matches!(tensor.dtype(), DType::F16 | DType::BF16 | DType::F32 | DType::F64) {
+                return Err(ModelError::TensorType {
+                    file: name.to_path_buf(),
+                    name: spec.name,
+                    expected: "f16, bf16, f32 or f64".into(),
+                    actual: format!("{:?}", tensor.dtype()).to_lowercase(),
+                });
+            }
+            kept.insert(spec.name, tensor);
+        }
+        Ok(Self { id, tensors: kept, sha256 })
+    }
+
+    /// A tensor by name.
+    ///
+    /// # Errors
+    /// There is none: the struct was filled by hand without [`BackboneWeights::new`].
+    pub fn get(&self, name: &str) -> Result<&Tensor, ModelError> {
+        self.tensors.get(name).ok_or_else(|| ModelError::MissingTensor {
+            file: PathBuf::from(format!("weights of {}", self.id)),
+            name: name.to_string(),
+            expected: Vec::new(),
+        })
+    }
+}
+
+/// SHA-256 as 64 lower-case hexadecimal digits.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
