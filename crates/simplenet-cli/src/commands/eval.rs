@@ -1,0 +1,77 @@
+//! `simplenet eval`: a model and a labelled category in, its metrics out.
+
+use candle_core::Device;
+use simplenet_data::dataset::mvtec;
+use simplenet_train::{Detector, config::TrainConfig};
+
+use crate::{
+    args::EvalArgs,
+    error::CliError,
+    evaluation::{MetricsFile, evaluate_category, summarise, write_metrics},
+    progress::TerminalProgress,
+};
+
+/// Runs the verb.
+///
+/// # Errors
+/// An unreadable model, image or mask; a category without a test set; a file that cannot be written.
+pub fn run(args: &EvalArgs, progress: &TerminalProgress) -> Result<MetricsFile, CliError> {
+    let detector = Detector::load(&args.model, &Device::Cpu)?;
+    let category = mvtec::load_category(&args.data)?;
+    if category.test.is_empty() {
+        return Err(CliError::Usage(format!(
+            "{} has no test images: an evaluation needs test/good and at least one test/<defect> folder",
+            args.data.display()
+        )));
+    }
+    let config = training_config(&detector)?;
+    let (evaluation, _) = evaluate_category(&detector, &category, &config, args.output.as_deref(), progress)?;
+    let metrics = summarise(&detector, &category, &evaluation, config.seed, None, None);
+    if let Some(path) = &args.json {
+        write_metrics(path, &metrics)?;
+    }
+    if let Some(out) = &args.output {
+        write_metrics(&out.join(crate::evaluation::METRICS_FILE), &metrics)?;
+    }
+    print!("{}", describe(&metrics));
+    Ok(metrics)
+}
+
+/// The configuration that a model was trained with, from its record.
+///
+/// # Errors
+/// A record that this program cannot read.
+pub fn training_config(detector: &Detector) -> Result<TrainConfig, CliError> {
+    serde_json::from_value(detector.record().training.clone())
+        .map_err(|e| CliError::Usage(format!("the model's training settings cannot be read: {e}")))
+}
+
+/// The metrics as lines for people.
+pub fn describe(file: &MetricsFile) -> String {
+    let m = &file.metrics;
+    let rows = [
+        ("image_AUROC", m.image_AUROC),
+        ("image_AP", m.image_AP),
+        ("image_F1Max", m.image_F1Max),
+        ("pixel_AUROC", m.pixel_AUROC),
+        ("pixel_AP", m.pixel_AP),
+        ("pixel_F1Max", m.pixel_F1Max),
+        ("pixel_AUPRO", m.pixel_AUPRO),
+        ("pixel_AUPRO_005", m.pixel_AUPRO_005),
+    ];
+    let mut text = format!("{}: {} good and {} anomalous images\n", file.category, file.test_normal, file.test_anomalous);
+    for (name, value) in rows {
+        match (value, m.reasons.get(name)) {
+            (Some(value), _) => text += &format!("  {name:<16} {value:.4}\n"),
+            (None, Some(reason)) => text += &format!("  {name:<16} n/a: {reason}\n"),
+            (None, None) => text += &format!("  {name:<16} n/a\n"),
+        }
+    }
+    if let Some(t) = &file.at_threshold {
+        text += &format!(
+            "  at threshold {:.4}: {} of {} defective parts found, {} of {} good parts rejected\n",
+            t.threshold, t.true_positives, file.test_anomalous, t.false_positives, file.test_normal
+        );
+    }
+    text + &format!("  inference        {:.1} ms an image (median)\n", file.inference_ms)
+}

@@ -1,0 +1,62 @@
+//! `simplenet info`: what is in a model file, readable.
+
+use simplenet_model::checkpoint;
+use simplenet_train::calibrate::expected_false_reject_rate;
+
+use super::model_path;
+use crate::{args::ModelArgs, error::CliError};
+
+/// Runs the verb.
+///
+/// # Errors
+/// A file that is not a whole, unedited model file.
+pub fn run(args: &ModelArgs) -> Result<(), CliError> {
+    let path = model_path(args.model.as_deref())?;
+    print!("{}", describe(&path)?);
+    Ok(())
+}
+
+/// The text that `info` prints.
+///
+/// # Errors
+/// As `run`.
+pub fn describe(path: &std::path::Path) -> Result<String, CliError> {
+    let contents = checkpoint::inspect(path)?;
+    let record = &contents.record;
+    let mut text = String::new();
+    let mut row = |name: &str, value: String| text += &format!("{name:<20} {value}\n");
+    row("file", path.display().to_string());
+    row("model id", checkpoint::model_id(record));
+    row("format version", record.format_version.to_string());
+    row("made by", record.created_by.clone());
+    row("backbone", format!("{} (weights SHA-256 {})", record.backbone, record.backbone_sha256));
+    row("features", format!("{} numbers a patch, scaled by {:.6}", record.aggregator.target_dim, record.feature_scale));
+    row("anomaly map", format!("Gaussian sigma {} pixels", record.anomaly_map.sigma));
+    row("preprocessing", record.preprocessing.to_string());
+    match &record.threshold {
+        Some(t) => row(
+            "threshold",
+            format!(
+                "{:.6} on the raw image score, {:.6} on the map; from {} held-out good images, target false-reject \
+                 rate {:.2} %, to be expected: {:.2} %",
+                t.value,
+                t.map_value,
+                t.held_out,
+                100.0 * t.target_false_reject_rate,
+                100.0 * expected_false_reject_rate(t.held_out, t.target_false_reject_rate)
+            ),
+        ),
+        None => row("threshold", "none: no good images were held out".into()),
+    }
+    let quantiles: Vec<String> =
+        record.normal_score_quantiles.iter().map(|(q, v)| format!("{:.0} %: {v:.4}", 100.0 * q)).collect();
+    if !quantiles.is_empty() {
+        row("normal scores", quantiles.join(", "));
+    }
+    row("training", record.training.to_string());
+    row("tensors", format!("{} ({} numbers)", contents.tensors.len(), contents.tensors.iter().map(|t| t.shape.iter().product::<usize>()).sum::<usize>()));
+    for tensor in &contents.tensors {
+        text += &format!("  {:<60} {:<5} {:?}\n", tensor.name, tensor.dtype, tensor.shape);
+    }
+    Ok(text)
+}

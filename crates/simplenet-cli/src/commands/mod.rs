@@ -1,0 +1,59 @@
+//! The verbs: each takes resolved arguments and a progress display, does its work through the libraries and says the
+//! result. `xtask` calls the same functions.
+
+pub mod eval;
+pub mod infer;
+pub mod info;
+pub mod train;
+pub mod verify;
+
+use std::path::{Path, PathBuf};
+
+use simplenet_model::{BackboneId, BackboneWeights, WeightsSource, weights};
+
+use crate::{error::CliError, progress::TerminalProgress};
+
+/// Where results go and are looked for.
+pub const RESULTS: &str = "results";
+/// The model file's name in a result folder.
+pub const MODEL_FILE: &str = "model.safetensors";
+
+/// The model that was asked for, or the newest one under `results/`.
+///
+/// # Errors
+/// A sentence that says how to make one, when there is none.
+pub fn model_path(asked: Option<&Path>) -> Result<PathBuf, CliError> {
+    match asked {
+        Some(path) => Ok(path.to_path_buf()),
+        None => newest_model(Path::new(RESULTS)).ok_or_else(|| {
+            CliError::Usage(format!(
+                "no {MODEL_FILE} under {RESULTS}/: train one first (`cargo xtask train-all`, or `simplenet train \
+                 --normal FOLDER_OF_GOOD_PHOTOGRAPHS`), or name one with --model"
+            ))
+        }),
+    }
+}
+
+/// The model file under `root` that was written last.
+pub fn newest_model(root: &Path) -> Option<PathBuf> {
+    walkdir::WalkDir::new(root)
+        .sort_by_file_name()
+        .into_iter()
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name() == MODEL_FILE)
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.into_path())))
+        .max_by(|a, b| a.0.cmp(&b.0))
+        .map(|(_, path)| path)
+}
+
+/// The backbone's weights; downloads them at the first use, with a progress bar.
+///
+/// # Errors
+/// As `weights::resolve`: no network, a wrong hash, a file that does not fit.
+pub fn backbone_weights(
+    backbone: BackboneId,
+    source: &WeightsSource,
+    progress: &TerminalProgress,
+) -> Result<BackboneWeights, CliError> {
+    Ok(weights::resolve(backbone, source, progress)?)
+}

@@ -1,0 +1,19 @@
+//! `simplenet verify`: does the model give, on this machine, the scores it gave where it was made?
+
+use candle_core::Device;
+use simplenet_model::checkpoint;
+
+use super::model_path;
+use crate::{args::ModelArgs, error::CliError};
+
+/// Runs the verb.
+///
+/// # Errors
+/// A file that is not whole, or scores that differ by more than the tolerance.
+pub fn run(args: &ModelArgs) -> Result<(), CliError> {
+    let path = model_path(args.model.as_deref())?;
+    let (net, record) = checkpoint::load(&path, &Device::Cpu)?;
+    let report = checkpoint::verify(&net, &record)?;
+    println!("{}: verified, {report}", path.display());
+    Ok(())
+}

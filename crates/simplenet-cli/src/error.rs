@@ -1,0 +1,48 @@
+//! What can stop a command, as a sentence for the person at the terminal.
+
+use std::path::{Path, PathBuf};
+
+use simplenet_data::DataError;
+use simplenet_model::ModelError;
+use simplenet_train::error::TrainError;
+
+use crate::output::OutputError;
+
+/// Errors of the commands.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CliError {
+    /// Reading images.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The network, its weights or a model file.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Training or evaluation.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// Writing results.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// A file or folder that could not be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A call that cannot be carried out as typed; says what would.
+    #[error("{0}")]
+    Usage(String),
+}
+
+impl CliError {
+    /// Makes an `Io` error of a system error: `map_err(CliError::io("read", path))`.
+    pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.as_ref().to_path_buf();
+        move |source| Self::Io { action, path, source }
+    }
+}

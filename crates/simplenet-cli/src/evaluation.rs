@@ -1,0 +1,217 @@
+//! A test set through a detector and onto the disk: predictions.jsonl, heat maps, metrics.json. `eval` and `train-all`
+//! share it.
+
+use std::{path::Path, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use simplenet_data::dataset::{Category, Label};
+use simplenet_model::checkpoint;
+use simplenet_train::{
+    Detector, TrainError,
+    config::TrainConfig,
+    evaluate::{Evaluated, Evaluation, Metrics, evaluate},
+    fit::{FitReport, Oracle},
+};
+
+use crate::{
+    error::CliError,
+    inspect::Recorder,
+    output::{
+        anomaly_map_file::MapFormat,
+        atomic,
+        prediction::{PredictionLine, PredictionRecord, Verdict},
+        prediction_file::PredictionWriter,
+    },
+    progress::TerminalProgress,
+};
+
+/// The metrics' file name.
+pub const METRICS_FILE: &str = "metrics.json";
+/// The predictions' file name.
+pub const PREDICTIONS_FILE: &str = crate::commands::infer::PREDICTIONS_FILE;
+
+/// What `metrics.json` holds: the metrics under the field's names, and what they were measured on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricsFile {
+    /// image_AUROC, image_AP, … and the reasons of absent ones.
+    #[serde(flatten)]
+    pub metrics: Metrics,
+    /// The category.
+    pub category: String,
+    /// The model's id.
+    pub model_id: String,
+    /// Seed of the training.
+    pub seed: u64,
+    /// Test images without a defect.
+    pub test_normal: usize,
+    /// Test images with a defect.
+    pub test_anomalous: usize,
+    /// Counts at the model's own threshold; null without one.
+    pub at_threshold: Option<AtThreshold>,
+    /// Seconds from start to calibrated detector; null when only evaluated.
+    pub fit_seconds: Option<f64>,
+    /// Median milliseconds an image: decode, preprocess, network, postprocess, one image at a time.
+    pub inference_ms: f64,
+    /// Highest memory use while training and evaluating, MiB; null where the system does not tell.
+    pub peak_memory_mib: Option<f64>,
+    /// The epoch that is best on the test set, when asked for: never used.
+    pub oracle: Option<Oracle>,
+}
+
+/// Verdicts against labels at the model's threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct AtThreshold {
+    /// The threshold on the raw image score.
+    pub threshold: f32,
+    /// Defective parts found.
+    pub true_positives: usize,
+    /// Defective parts missed.
+    pub false_negatives: usize,
+    /// Good parts rejected.
+    pub false_positives: usize,
+    /// Good parts accepted.
+    pub true_negatives: usize,
+}
+
+/// Evaluates `detector` on a category; with `out`, writes predictions.jsonl and heat maps there.
+///
+/// # Errors
+/// An unreadable image or mask, a folder that cannot be written.
+pub fn evaluate_category(
+    detector: &Detector,
+    category: &Category,
+    config: &TrainConfig,
+    out: Option<&Path>,
+    progress: &TerminalProgress,
+) -> Result<(Evaluation, Vec<PredictionRecord>), CliError> {
+    let mut records = Vec::with_capacity(category.test.len());
+    let mut sink = match out {
+        Some(out) => {
+            std::fs::create_dir_all(out).map_err(CliError::io("create", out))?;
+            let writer = PredictionWriter::create(&out.join(PREDICTIONS_FILE))?;
+            Some((Recorder::new(detector, out, None::<MapFormat>)?, writer))
+        }
+        None => None,
+    };
+    // What the disk says must not be lost on its way through the evaluation, whose callback has its own error type.
+    let mut failure = None;
+    let mut on_image = |image: &Evaluated, photograph: &image::RgbImage| {
+        let Some((recorder, writer)) = &mut sink else { return Ok(()) };
+        match record(recorder, writer, &category.root, image, photograph) {
+            Ok(record) => {
+                records.push(record);
+                Ok(())
+            }
+            Err(error) => {
+                failure = Some(error);
+                Err(TrainError::Stopped)
+            }
+        }
+    };
+    let evaluation = evaluate(detector, &category.test, config.mask_rule, progress, &mut on_image);
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    let evaluation = evaluation?;
+    if let Some((_, writer)) = sink {
+        writer.finish()?;
+    }
+    Ok((evaluation, records))
+}
+
+fn record(
+    recorder: &mut Recorder<'_>,
+    writer: &mut PredictionWriter,
+    root: &Path,
+    image: &Evaluated,
+    photograph: &image::RgbImage,
+) -> Result<PredictionRecord, CliError> {
+    let path = &image.sample.path;
+    let name = path.strip_prefix(root.join("test")).unwrap_or(path);
+    let mut record = recorder.record(path, name, photograph, &image.inspection, image.decode)?;
+    record.label = Some(match image.sample.label {
+        Label::Normal => Verdict::Normal,
+        Label::Anomalous => Verdict::Anomalous,
+    });
+    record.defect = Some(image.sample.defect.clone());
+    writer.push(&PredictionLine::Prediction(record.clone()))?;
+    Ok(record)
+}
+
+/// The summary of an evaluation. `fit` and `peak_memory_mib` are known after `train-all` only.
+pub fn summarise(
+    detector: &Detector,
+    category: &Category,
+    evaluation: &Evaluation,
+    seed: u64,
+    fit: Option<&FitReport>,
+    peak_memory_mib: Option<f64>,
+) -> MetricsFile {
+    let anomalous = |image: &&Evaluated| image.sample.label == Label::Anomalous;
+    let test_anomalous = evaluation.images.iter().filter(anomalous).count();
+    MetricsFile {
+        metrics: evaluation.metrics.clone(),
+        category: category.name.clone(),
+        model_id: checkpoint::model_id(detector.record()),
+        seed,
+        test_normal: evaluation.images.len() - test_anomalous,
+        test_anomalous,
+        at_threshold: at_threshold(detector, evaluation),
+        fit_seconds: fit.map(|report| report.fit_seconds),
+        inference_ms: median(evaluation.images.iter().map(total_ms).collect()),
+        peak_memory_mib,
+        oracle: fit.and_then(|report| report.oracle),
+    }
+}
+
+fn at_threshold(detector: &Detector, evaluation: &Evaluation) -> Option<AtThreshold> {
+    let threshold = detector.record().threshold.as_ref()?.value;
+    let count = |label: Label, rejected: bool| {
+        let matches = |i: &&Evaluated| i.sample.label == label && (i.inspection.score >= threshold) == rejected;
+        evaluation.images.iter().filter(matches).count()
+    };
+    Some(AtThreshold {
+        threshold,
+        true_positives: count(Label::Anomalous, true),
+        false_negatives: count(Label::Anomalous, false),
+        false_positives: count(Label::Normal, true),
+        true_negatives: count(Label::Normal, false),
+    })
+}
+
+fn total_ms(image: &Evaluated) -> f64 {
+    let times = image.inspection.times;
+    let total: Duration = image.decode + times.preprocess + times.network + times.postprocess;
+    total.as_secs_f64() * 1e3
+}
+
+/// The median; 0 for none.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match (values.len(), values.get(middle)) {
+        (n, Some(&high)) if n % 2 == 1 => high,
+        (_, Some(&high)) => 0.5 * (values[middle - 1] + high),
+        _ => 0.0,
+    }
+}
+
+/// Writes `metrics.json`.
+///
+/// # Errors
+/// A file that cannot be written.
+pub fn write_metrics(path: &Path, metrics: &MetricsFile) -> Result<(), CliError> {
+    Ok(atomic::write_json(path, metrics)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians() {
+        for (values, want) in [(vec![], 0.0), (vec![3.0], 3.0), (vec![4.0, 1.0], 2.5), (vec![9.0, 1.0, 2.0], 2.0)] {
+            assert_eq!(median(values.clone()), want, "{values:?}");
+        }
+    }
+}

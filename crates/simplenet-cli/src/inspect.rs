@@ -1,0 +1,162 @@
+//! One photograph through the detector and onto the disk: heat map, raw map, and its line in predictions.jsonl.
+//! `infer` and `eval` share it.
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use image::RgbImage;
+use simplenet_model::checkpoint;
+use simplenet_train::{Detector, detector::Inspection};
+
+use crate::{
+    error::CliError,
+    output::{
+        anomaly_map_file::{MapFormat, write_map},
+        atomic,
+        heatmap::{OverlayOptions, ScoreRange, overlay},
+        prediction::{JsonPath, Milliseconds, PredictedRegion, PredictionRecord, Verdict},
+    },
+};
+
+/// Folder of the overlays, in the output folder.
+pub const HEATMAPS: &str = "heatmaps";
+/// Folder of the raw maps, in the output folder.
+pub const MAPS: &str = "anomaly_maps";
+
+/// Writes what is known of each photograph below one folder.
+pub struct Recorder<'a> {
+    detector: &'a Detector,
+    out: &'a Path,
+    map_format: Option<MapFormat>,
+    model_id: String,
+    range: ScoreRange,
+    taken: HashSet<PathBuf>,
+}
+
+impl<'a> Recorder<'a> {
+    /// A recorder for photographs inspected by `detector`, writing below `out`.
+    ///
+    /// # Errors
+    /// A model file whose display range is not a range.
+    pub fn new(detector: &'a Detector, out: &'a Path, map_format: Option<MapFormat>) -> Result<Self, CliError> {
+        let (low, high) = detector.record().display_range;
+        Ok(Self {
+            detector,
+            out,
+            map_format,
+            model_id: checkpoint::model_id(detector.record()),
+            range: ScoreRange::new(low, high)?,
+            taken: HashSet::new(),
+        })
+    }
+
+    /// The scores between which the heat maps' colours are spread.
+    pub fn range(&self) -> ScoreRange {
+        self.range
+    }
+
+    /// The overlay of a photograph.
+    ///
+    /// # Errors
+    /// A score that is infinite.
+    pub fn overlay(&self, photograph: &RgbImage, inspection: &Inspection) -> Result<RgbImage, CliError> {
+        let outline_from = self.detector.record().threshold.as_ref().map(|t| t.map_value);
+        let outline_from = outline_from.filter(|_| !inspection.regions.is_empty());
+        let options = OverlayOptions { outline_from, ..OverlayOptions::default() };
+        Ok(overlay(photograph, &inspection.photograph_map, self.range, &options)?)
+    }
+
+    /// Writes heat map and raw map of a photograph that is called `name` (a relative path) in the output folder, and
+    /// returns its record.
+    ///
+    /// # Errors
+    /// A folder or file that cannot be written; a score that is not finite.
+    pub fn record(
+        &mut self,
+        path: &Path,
+        name: &Path,
+        photograph: &RgbImage,
+        inspection: &Inspection,
+        decode: Duration,
+    ) -> Result<PredictionRecord, CliError> {
+        let name = self.unique(name);
+        let heatmap = Path::new(HEATMAPS).join(with_extension(&name, "png"));
+        write_below(self.out, &heatmap, |to| {
+            Ok(atomic::write_png(to, &self.overlay(photograph, inspection)?)?)
+        })?;
+        let anomaly_map = match self.map_format {
+            Some(format) => {
+                let file = Path::new(MAPS).join(with_extension(&name, format.extension()));
+                let size = photograph.dimensions();
+                write_below(self.out, &file, |to| {
+                    Ok(write_map(to, &inspection.photograph_map, size, format, self.range)?)
+                })?;
+                Some(file)
+            }
+            None => None,
+        };
+        let threshold = self.detector.record().threshold.as_ref().map(|t| t.value);
+        let times = inspection.times;
+        Ok(PredictionRecord {
+            path: JsonPath::new(path),
+            score: inspection.score,
+            threshold,
+            verdict: threshold.map(|t| Verdict::of(inspection.score, t)),
+            regions: inspection
+                .regions
+                .iter()
+                .map(|r| PredictedRegion { bounding_box: r.bounds, area: r.area, peak_score: r.peak_score })
+                .collect(),
+            milliseconds: Milliseconds::new(decode, times.preprocess, times.network, times.postprocess),
+            image_size: [photograph.width(), photograph.height()],
+            inspected_share: inspection.placement.inspected_share(),
+            model_id: self.model_id.clone(),
+            heatmap: Some(slashed(&heatmap)),
+            anomaly_map: anomaly_map.as_deref().map(slashed),
+            label: None,
+            defect: None,
+        })
+    }
+
+    /// A name that no photograph of this run has yet: `a.png` and `a.jpg` must not share a heat map.
+    fn unique(&mut self, name: &Path) -> PathBuf {
+        let stem = name.with_extension("");
+        let mut candidate = stem.clone();
+        let mut count = 1;
+        while !self.taken.insert(candidate.clone()) {
+            count += 1;
+            let mut numbered = stem.clone().into_os_string();
+            numbered.push(format!("-{count}"));
+            candidate = numbered.into();
+        }
+        candidate
+    }
+}
+
+/// `name` with the extension added (not put in the place of what looks like one: `part.1` is a name).
+fn with_extension(name: &Path, extension: &str) -> PathBuf {
+    let mut text = name.as_os_str().to_os_string();
+    text.push(".");
+    text.push(extension);
+    text.into()
+}
+
+fn write_below(
+    root: &Path,
+    file: &Path,
+    write: impl FnOnce(&Path) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let path = root.join(file);
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(CliError::io("create", folder))?;
+    }
+    write(&path)
+}
+
+/// A relative path with forward slashes, as JSON and HTML want it.
+fn slashed(path: &Path) -> String {
+    path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+}

@@ -1,0 +1,45 @@
+//! Facts about the machine and the process: peak memory, threads, processor.
+
+/// Highest memory use of this process since its start or the last `reset_peak_memory`, in MiB; `None` where the
+/// system does not tell (only Linux does, in /proc).
+pub fn peak_memory_mib() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib / 1024.0)
+}
+
+/// Starts a new measurement of the peak, so that each category has its own. Where the system refuses, the peak
+/// stays that of the whole process.
+pub fn reset_peak_memory() {
+    // 5 resets the high-water mark (proc(5), clear_refs).
+    let _refused = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// One line about the machine: processor, threads used, system.
+pub fn description() -> String {
+    let threads = rayon::current_num_threads();
+    let processor = std::fs::read_to_string("/proc/cpuinfo")
+        .ok()
+        .and_then(|text| {
+            text.lines().find_map(|l| l.strip_prefix("model name")?.split_once(':').map(|x| x.1.trim().to_string()))
+        })
+        .unwrap_or_else(|| "unknown processor".into());
+    format!("{processor}, {threads} threads, {} {}", std::env::consts::OS, std::env::consts::ARCH)
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peak_memory_follows_an_allocation() {
+        reset_peak_memory();
+        let before = peak_memory_mib().unwrap();
+        let block = std::hint::black_box(vec![1u8; 64 << 20]);
+        let with_block = peak_memory_mib().unwrap();
+        assert!(block.iter().all(|&b| b == 1));
+        assert!(with_block > before + 50.0, "{before} {with_block}");
+    }
+}

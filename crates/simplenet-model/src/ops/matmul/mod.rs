@@ -1,0 +1,146 @@
+//! Matrix product of f32 slices with any strides, for code that keeps its own buffers.
+//!
+//! In: two matrices as slices with shape and strides. Out: their product, row-major, into a given slice.
+//! The arithmetic is the `gemm` crate's (the one candle uses); this is its safe door. The reference is
+//! `reference::matmul`.
+
+pub mod reference;
+
+use crate::error::ModelError;
+
+/// A view of a matrix in a slice. Element (row, column) is `data[row * row_stride + column * column_stride]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Matrix<'a> {
+    data: &'a [f32],
+    rows: usize,
+    columns: usize,
+    row_stride: usize,
+    column_stride: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// A dense row-major matrix.
+    ///
+    /// # Errors
+    /// `ModelError::InputShape` when `data` does not hold `rows * columns` numbers.
+    pub fn row_major(data: &'a [f32], rows: usize, columns: usize) -> Result<Self, ModelError> {
+        if data.len() != rows * columns {
+            return Err(mismatch(format!("{rows} x {columns} numbers"), vec![data.len()]));
+        }
+        Ok(Self { data, rows, columns, row_stride: columns, column_stride: 1 })
+    }
+
+    /// The transpose, without a copy.
+    pub fn transposed(self) -> Self {
+        Self {
+            data: self.data,
+            rows: self.columns,
+            columns: self.rows,
+            row_stride: self.column_stride,
+            column_stride: self.row_stride,
+        }
+    }
+}
+
+/// `out = a · b`: (m, k) by (k, n) into row-major (m, n), on the current rayon pool.
+///
+/// # Errors
+/// `ModelError::InputShape` when the shapes do not fit.
+pub fn matmul_into(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32]) -> Result<(), ModelError> {
+    check(a, b, out)?;
+    let threads = rayon::current_num_threads();
+    let parallelism = if threads > 1 { gemm::Parallelism::Rayon(threads) } else { gemm::Parallelism::None };
+    // SAFETY: `Matrix` is made by `row_major`, which checks that the slice holds rows * columns numbers, and by
+    // `transposed`, which swaps shape and strides together: every (row, column) below the shape lies inside the
+    // slice. `check` has made sure that the inner dimensions agree and that `out` holds m * n numbers. `out` is
+    // borrowed mutably, so it overlaps neither input. With read_dst = false its old contents are not read.
+    unsafe {
+        gemm::gemm(
+            a.rows,
+            b.columns,
+            a.columns,
+            out.as_mut_ptr(),
+            1,
+            b.columns as isize,
+            false,
+            a.data.as_ptr(),
+            a.column_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.column_stride as isize,
+            b.row_stride as isize,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            parallelism,
+        );
+    }
+    Ok(())
+}
+
+fn check(a: Matrix<'_>, b: Matrix<'_>, out: &[f32]) -> Result<(), ModelError> {
+    if a.columns != b.rows {
+        return Err(mismatch(
+            format!("{} rows on the right", a.columns),
+            vec![a.rows, a.columns, b.rows, b.columns],
+        ));
+    }
+    if out.len() != a.rows * b.columns {
+        return Err(mismatch(format!("an output of {} x {} numbers", a.rows, b.columns), vec![out.len()]));
+    }
+    Ok(())
+}
+
+fn mismatch(expected: String, actual: Vec<usize>) -> ModelError {
+    ModelError::InputShape { what: "matmul", expected, actual }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(n: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        };
+        (0..n).map(|_| next()).collect()
+    }
+
+    #[test]
+    fn agrees_with_the_reference_for_every_layout() {
+        for (m, k, n) in [(1, 1, 1), (3, 5, 7), (64, 33, 17), (130, 257, 65), (1, 300, 40), (40, 300, 1)] {
+            let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
+            let mut want = vec![0.0; m * n];
+            reference::matmul(&a, &b, m, k, n, &mut want);
+            let transpose = |x: &[f32], rows: usize, columns: usize| -> Vec<f32> {
+                (0..columns).flat_map(|c| (0..rows).map(move |r| x[r * columns + c])).collect()
+            };
+            let (at, bt) = (transpose(&a, m, k), transpose(&b, k, n));
+            let lefts = [Matrix::row_major(&a, m, k), Matrix::row_major(&at, k, m).map(Matrix::transposed)];
+            for left in lefts {
+                let rights = [Matrix::row_major(&b, k, n), Matrix::row_major(&bt, n, k).map(Matrix::transposed)];
+                for right in rights {
+                    let mut got = vec![f32::NAN; m * n];
+                    matmul_into(*left.as_ref().unwrap(), right.unwrap(), &mut got).unwrap();
+                    for (g, w) in got.iter().zip(&want) {
+                        // k products of numbers below 1: rounding grows with k.
+                        assert!((g - w).abs() <= 1e-6 * k as f32, "{m} {k} {n}: {g} {w}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn shapes_that_do_not_fit_are_errors() {
+        let x = [0.0; 6];
+        assert!(Matrix::row_major(&x, 2, 2).is_err());
+        let a = Matrix::row_major(&x, 2, 3).unwrap();
+        assert!(matmul_into(a, a, &mut [0.0; 4]).is_err());
+        assert!(matmul_into(a, a.transposed(), &mut [0.0; 3]).is_err());
+    }
+}

@@ -1,0 +1,333 @@
+//! Everything that decides what a training run does: one plain struct, checked once, written beside every result.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use simplenet_data::{
+    augment::Augment,
+    preprocess::{MaskRule, Preprocess},
+};
+use simplenet_model::{backbone::BackboneId, patch_aggregator::PatchAggregatorConfig};
+
+use crate::error::TrainError;
+
+/// Settings of a training run. `TrainConfig::preset` gives complete ones; a TOML file may change any of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// The frozen network that gives the features.
+    pub backbone: BackboneId,
+    /// Seed of initialisation, noise, patch order and held-out images. At most `i64::MAX`, which TOML can hold.
+    pub seed: u64,
+    /// Passes over the training patches.
+    pub epochs: usize,
+    /// Standard deviation of the noise that makes anomalous features (after `feature_scale`).
+    pub noise_sigma: f64,
+    /// The margin of the truncated L1 loss (0.5 in the paper, equation 6).
+    pub margin: f64,
+    /// Width of the discriminator's hidden layer.
+    pub hidden: usize,
+    /// What features are divided by before the adaptor.
+    pub feature_scale: FeatureScale,
+    /// How the learning rates change over the run.
+    pub schedule: Schedule,
+    /// What one optimiser step sees.
+    pub batch: Batch,
+    /// AdamW of the feature adaptor.
+    pub adaptor: Optimizer,
+    /// Adam of the discriminator.
+    pub discriminator: Optimizer,
+    /// How patches are made of feature maps.
+    pub aggregator: PatchAggregatorConfig,
+    /// Standard deviation, in pixels of the network's input, of the Gaussian that smooths the anomaly map.
+    pub map_sigma: f64,
+    /// How the threshold is found.
+    pub calibration: Calibration,
+    /// How a resized ground-truth mask becomes black and white.
+    pub mask_rule: MaskRule,
+    /// From decoded photograph to network input.
+    pub preprocess: Preprocess,
+    /// Random changes of the training images, off by default.
+    pub augmentation: Augmentation,
+}
+
+/// The named sets of settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Preset {
+    /// What this project recommends: whole image, scaled features, decaying rate, threshold from held-out images.
+    Default,
+    /// The official code's settings, to compare with published numbers.
+    Paper,
+}
+
+/// What features are divided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FeatureScale {
+    /// Nothing: the official code.
+    None,
+    /// The standard deviation of all numbers of all training features, so that `noise_sigma` means the same for any backbone.
+    GlobalDeviation,
+}
+
+/// How the learning rates change over the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// Not at all: the official code.
+    Constant,
+    /// Half a cosine from the full rate to zero.
+    Cosine,
+}
+
+/// What one optimiser step sees.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Batch {
+    /// All patches of this many images; an epoch visits every image (the official code: 8).
+    Images(usize),
+    /// This many patches drawn over all images; an epoch visits `share` of all patches.
+    Patches {
+        /// Patches a step.
+        size: usize,
+        /// The share of all patches an epoch visits, in (0, 1].
+        share: f64,
+    },
+}
+
+/// One Adam optimiser; its betas and epsilon are PyTorch's defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Optimizer {
+    /// Learning rate at the start.
+    pub learning_rate: f64,
+    /// Weight decay: decoupled (AdamW) for the adaptor, added to the gradient (Adam with L2) for the discriminator.
+    pub weight_decay: f64,
+}
+
+/// How the threshold is found.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// Share of the good training images that are not trained on but give the threshold; 0 for no threshold.
+    pub held_out_share: f64,
+    /// Share of good parts that may be called anomalous.
+    pub target_false_reject_rate: f64,
+}
+
+/// Random changes of the training images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Augmentation {
+    /// Changed copies of each training image beside the unchanged one; 0 switches augmentation off.
+    pub copies: usize,
+    /// The changes.
+    pub options: Augment,
+}
+
+/// Margin of the truncated L1 loss (paper, equation 6).
+const MARGIN: f64 = 0.5;
+/// Patch width of the paper's local features.
+const PATCH_SIZE: usize = 3;
+
+impl TrainConfig {
+    /// The settings of a preset for a backbone.
+    pub fn preset(preset: Preset, backbone: BackboneId) -> Self {
+        match preset {
+            Preset::Paper => Self::paper(backbone),
+            Preset::Default => Self::recommended(backbone),
+        }
+    }
+
+    fn paper(backbone: BackboneId) -> Self {
+        Self {
+            backbone,
+            seed: 0,
+            epochs: 160,
+            noise_sigma: 0.015,
+            margin: MARGIN,
+            hidden: 1024,
+            feature_scale: FeatureScale::None,
+            schedule: Schedule::Constant,
+            batch: Batch::Images(8),
+            adaptor: Optimizer { learning_rate: 1e-4, weight_decay: 1e-2 },
+            discriminator: Optimizer { learning_rate: 2e-4, weight_decay: 1e-5 },
+            aggregator: PatchAggregatorConfig { patch_size: PATCH_SIZE, pretrain_dim: 1536, target_dim: 1536 },
+            map_sigma: 4.0,
+            calibration: Calibration { held_out_share: 0.0, target_false_reject_rate: 0.01 },
+            mask_rule: MaskRule::FullOnly,
+            preprocess: Preprocess::paper(),
+            augmentation: Augmentation { copies: 0, options: Augment::default() },
+        }
+    }
+
+    fn recommended(backbone: BackboneId) -> Self {
+        let dim = match backbone {
+            BackboneId::EfficientNetLite0 => 512,
+            BackboneId::ResNet18 => 768,
+            _ => 1536,
+        };
+        Self {
+            epochs: 40,
+            noise_sigma: 0.25,
+            hidden: dim.min(1024),
+            feature_scale: FeatureScale::GlobalDeviation,
+            schedule: Schedule::Cosine,
+            batch: Batch::Patches { size: 4096, share: 0.25 },
+            aggregator: PatchAggregatorConfig { patch_size: PATCH_SIZE, pretrain_dim: dim, target_dim: dim },
+            calibration: Calibration { held_out_share: 0.1, target_false_reject_rate: 0.01 },
+            mask_rule: MaskRule::Half,
+            preprocess: Preprocess::whole_image(288, 288),
+            ..Self::paper(backbone)
+        }
+    }
+
+    /// Checks every setting that could not work.
+    ///
+    /// # Errors
+    /// `TrainError::Setting` names the first one, its value and what would work.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        let positive = |name, value: f64| match value.is_finite() && value > 0.0 {
+            true => Ok(()),
+            false => Err(TrainError::setting(name, value, "must be a number above 0")),
+        };
+        let at_least_one = |name, value: usize| match value {
+            0 => Err(TrainError::setting(name, value, "must be at least 1")),
+            _ => Ok(()),
+        };
+        let share = |name, value: f64, max: f64| match (0.0..=max).contains(&value) {
+            true => Ok(()),
+            false => Err(TrainError::setting(name, value, format!("must lie between 0 and {max}"))),
+        };
+        if i64::try_from(self.seed).is_err() {
+            return Err(TrainError::setting("seed", self.seed, format!("must be at most {}", i64::MAX)));
+        }
+        at_least_one("epochs", self.epochs)?;
+        positive("noise_sigma", self.noise_sigma)?;
+        positive("margin", self.margin)?;
+        at_least_one("hidden", self.hidden)?;
+        positive("map_sigma", self.map_sigma)?;
+        for (name, optimizer) in [("adaptor", self.adaptor), ("discriminator", self.discriminator)] {
+            positive(name, optimizer.learning_rate)?;
+            if !(optimizer.weight_decay.is_finite() && optimizer.weight_decay >= 0.0) {
+                return Err(TrainError::setting(name, optimizer.weight_decay, "weight_decay must be 0 or more"));
+            }
+        }
+        match self.batch {
+            Batch::Images(n) => at_least_one("batch.images", n)?,
+            Batch::Patches { size, share: part } => {
+                if size < 2 {
+                    return Err(TrainError::setting("batch.patches.size", size, "must be at least 2"));
+                }
+                positive("batch.patches.share", part)?;
+                share("batch.patches.share", part, 1.0)?;
+            }
+        }
+        share("calibration.held_out_share", self.calibration.held_out_share, 0.9)?;
+        share("calibration.target_false_reject_rate", self.calibration.target_false_reject_rate, 0.5)?;
+        self.aggregator.validate()?;
+        self.preprocess.validate()?;
+        Ok(())
+    }
+
+    /// Reads a whole configuration, as `to_toml` writes it.
+    ///
+    /// # Errors
+    /// `TrainError::Config` with `origin` and the parser's words, line and column; unknown keys are errors.
+    pub fn from_toml(text: &str, origin: &Path) -> Result<Self, TrainError> {
+        let config: Self = toml::from_str(text).map_err(|e| TrainError::config(origin, e))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// This configuration with the keys that `text` (TOML, any subset of the keys) gives put in their place.
+    ///
+    /// # Errors
+    /// As `from_toml`.
+    pub fn overridden_by(&self, text: &str, origin: &Path) -> Result<Self, TrainError> {
+        let changes: toml::Table = text.parse().map_err(|e| TrainError::config(origin, e))?;
+        let mut all = toml::Table::try_from(self).map_err(|e| TrainError::config(origin, e))?;
+        merge(&mut all, changes);
+        let config: Self = all.try_into().map_err(|e| TrainError::config(origin, e))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// The configuration as TOML, complete.
+    ///
+    /// # Errors
+    /// `TrainError::Config` when a value cannot stand in TOML (a seed above `i64::MAX`).
+    pub fn to_toml(&self) -> Result<String, TrainError> {
+        toml::to_string_pretty(self).map_err(|e| TrainError::config(Path::new("config.toml"), e))
+    }
+}
+
+/// Keys whose tables are choices: another choice replaces the table, it does not mix with it.
+const CHOICES: [&str; 2] = ["batch", "resize"];
+
+fn merge(into: &mut toml::Table, changes: toml::Table) {
+    for (key, value) in changes {
+        match (into.get_mut(&key), value) {
+            (Some(toml::Value::Table(old)), toml::Value::Table(new)) if !CHOICES.contains(&key.as_str()) => {
+                merge(old, new)
+            }
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all_presets() -> impl Iterator<Item = TrainConfig> {
+        let backbones = [BackboneId::EfficientNetLite0, BackboneId::WideResNet50x2];
+        backbones
+            .into_iter()
+            .flat_map(|b| [Preset::Default, Preset::Paper].into_iter().map(move |p| TrainConfig::preset(p, b)))
+    }
+
+    #[test]
+    fn presets_are_valid_and_survive_toml() {
+        for config in all_presets() {
+            config.validate().unwrap();
+            let text = config.to_toml().unwrap();
+            assert_eq!(TrainConfig::from_toml(&text, Path::new("x.toml")).unwrap(), config, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_changes_only_what_it_names() {
+        let base = TrainConfig::preset(Preset::Default, BackboneId::EfficientNetLite0);
+        let text = "epochs = 3\nbatch = { images = 2 }\n[calibration]\nheld_out_share = 0.5\n";
+        let changed = base.overridden_by(text, Path::new("x.toml")).unwrap();
+        let want = TrainConfig {
+            epochs: 3,
+            batch: Batch::Images(2),
+            calibration: Calibration { held_out_share: 0.5, ..base.calibration },
+            ..base.clone()
+        };
+        assert_eq!(changed, want);
+    }
+
+    #[test]
+    fn wrong_settings_are_named() {
+        let base = TrainConfig::preset(Preset::Default, BackboneId::EfficientNetLite0);
+        for (text, word) in [
+            ("epochs = 0", "epochs"),
+            ("noise_sigma = -1.0", "noise_sigma"),
+            ("epoch = 3", "epoch"),
+            ("seed = -1", "seed"),
+            ("backbone = \"resnet99\"", "resnet99"),
+            ("[calibration]\nheld_out_share = 1.5", "held_out_share"),
+            ("batch = { patches = { size = 1, share = 0.5 } }", "size"),
+            ("epochs = ", "x.toml"),
+        ] {
+            let error = base.overridden_by(text, Path::new("x.toml")).unwrap_err().to_string();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! A trained detector: what it takes from a decoded photograph to a verdict, in one object.
+//!
+//! In: a decoded RGB photograph of any size. Out: the raw image score, the anomaly map at the network's size and in
+//! the photograph's own pixels, the regions above the threshold, and the time each part took.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use candle_core::{Device, Tensor};
+use image::RgbImage;
+use simplenet_data::preprocess::{Placement, Preprocess};
+use simplenet_metrics::components::{Connectivity, connected_components};
+use simplenet_model::{
+    anomaly_map::{AnomalyMapConfig, anomaly_map, image_score},
+    checkpoint::{self, ModelRecord, Threshold},
+    simplenet::SimpleNet,
+};
+
+use crate::error::TrainError;
+
+/// A network with the preprocessing and the threshold that belong to it.
+pub struct Detector {
+    net: SimpleNet,
+    preprocess: Preprocess,
+    record: ModelRecord,
+    device: Device,
+}
+
+/// What was found in one photograph.
+#[derive(Debug, Clone)]
+pub struct Inspection {
+    /// Raw image score: the largest raw patch score. Higher is more anomalous; no fixed range.
+    pub score: f32,
+    /// Anomaly map at the network's input size, (height, width) row-major: raw patch scores, enlarged and smoothed.
+    pub map: Vec<f32>,
+    /// The same map in the photograph's own pixels, (height, width) row-major; NaN where a crop left them out.
+    pub photograph_map: Vec<f32>,
+    /// The regions of an anomalous photograph, largest peak first; none for a normal one or without a threshold.
+    pub regions: Vec<AnomalousRegion>,
+    /// Where the network's input lies in the photograph.
+    pub placement: Placement,
+    /// How long each part took.
+    pub times: Times,
+}
+
+/// How long the parts of one inspection took (decoding the file is not part of it).
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Times {
+    /// Resize, crop, normalise.
+    pub preprocess: Duration,
+    /// The input tensor to patch scores.
+    pub network: Duration,
+    /// Patch scores to both maps, score and regions.
+    pub postprocess: Duration,
+}
+
+/// A connected region of the map at or above the map threshold, in the photograph's pixels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AnomalousRegion {
+    /// Left, top, right, bottom; right and bottom exclusive.
+    pub bounds: [u32; 4],
+    /// Pixels.
+    pub area: u64,
+    /// Largest map value.
+    pub peak_score: f32,
+}
+
+impl Detector {
+    /// Joins a network with its record; the record's preprocessing must be one that this program knows.
+    ///
+    /// # Errors
+    /// `TrainError::Config` when the preprocessing in the record cannot be read.
+    pub fn new(net: SimpleNet, record: ModelRecord, device: Device) -> Result<Self, TrainError> {
+        let preprocess: Preprocess = serde_json::from_value(record.preprocessing.clone())
+            .map_err(|e| TrainError::config(Path::new("model file, preprocessing"), e))?;
+        preprocess.validate()?;
+        Ok(Self { net, preprocess, record, device })
+    }
+
+    /// Reads a model file; everything needed is inside it.
+    ///
+    /// # Errors
+    /// A file that is missing, truncated, edited, of a newer format or not a model of this program.
+    pub fn load(path: &Path, device: &Device) -> Result<Self, TrainError> {
+        let (net, record) = checkpoint::load(path, device)?;
+        Self::new(net, record, device.clone())
+    }
+
+    /// Writes the model file, whole or not at all.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&mut self, path: &Path) -> Result<(), TrainError> {
+        self.record = checkpoint::save(path, &self.net, &self.record)?;
+        Ok(())
+    }
+
+    /// The record that travels in the model file.
+    pub fn record(&self) -> &ModelRecord {
+        &self.record
+    }
+
+    /// The network.
+    pub fn net(&self) -> &SimpleNet {
+        &self.net
+    }
+
+    /// From photograph to network input.
+    pub fn preprocess(&self) -> &Preprocess {
+        &self.preprocess
+    }
+
+    /// Sets threshold and quantiles (calibration).
+    pub fn set_threshold(&mut self, threshold: Threshold, normal_score_quantiles: Vec<(f64, f32)>) {
+        self.record.threshold = Some(threshold);
+        self.record.normal_score_quantiles = normal_score_quantiles;
+    }
+
+    /// Uses another threshold on the raw image score, for this object only.
+    pub fn override_threshold(&mut self, value: f32) {
+        self.record.threshold = Some(match self.record.threshold.take() {
+            Some(threshold) => Threshold { value, ..threshold },
+            None => Threshold { value, map_value: value, target_false_reject_rate: 0.0, held_out: 0 },
+        });
+    }
+
+    /// Inspects one photograph.
+    ///
+    /// # Errors
+    /// An image without pixels, or a failing tensor operation.
+    pub fn inspect(&self, photograph: &RgbImage) -> Result<Inspection, TrainError> {
+        let (width, height) = self.preprocess.network_size();
+        let (width, height) = (width as usize, height as usize);
+        let (input, preprocess) = timed(|| -> Result<Tensor, TrainError> {
+            let resized = self.preprocess.resize_crop(photograph)?;
+            let mut input = vec![0.0; 3 * width * height];
+            self.preprocess.normalise(&resized, &mut input);
+            Ok(Tensor::from_vec(input, (1, 3, height, width), &self.device)?)
+        });
+        let input = input?;
+        let (scores, network) = timed(|| -> Result<_, TrainError> {
+            let scores = self.net.patch_scores(&input)?;
+            let (_, rows, columns) = scores.dims3()?;
+            Ok((scores.flatten_all()?.to_vec1::<f32>()?, rows, columns))
+        });
+        let (scores, rows, columns) = scores?;
+        let placement = self.preprocess.placement(photograph.width(), photograph.height());
+        let (found, postprocess) = timed(|| {
+            let score = image_score(&scores);
+            let map = anomaly_map(&scores, rows, columns, height, width, &self.record.anomaly_map);
+            let photograph_map = placement.map_to_original(&map, f32::NAN);
+            let regions = self.regions(score, &photograph_map, placement.original);
+            (score, map, photograph_map, regions)
+        });
+        let (score, map, photograph_map, regions) = found;
+        let times = Times { preprocess, network, postprocess };
+        Ok(Inspection { score, map, photograph_map, regions, placement, times })
+    }
+
+    /// A region is an 8-connected set of pixels at or above the map threshold. The image score is the largest raw
+    /// patch score and the map is smoothed: a small defect may raise the first above its threshold and leave the
+    /// second below. Then the region around the map's peak is given, down to half way from the peak to the mean.
+    fn regions(&self, score: f32, map: &[f32], (width, height): (u32, u32)) -> Vec<AnomalousRegion> {
+        let Some(threshold) = &self.record.threshold else { return vec![] };
+        if score < threshold.value || map.is_empty() {
+            return vec![];
+        }
+        let (width, height) = (width as usize, height as usize);
+        let found = regions_above(map, width, height, threshold.map_value);
+        if !found.is_empty() {
+            return found;
+        }
+        let inspected = || map.iter().copied().filter(|v| !v.is_nan());
+        let peak = inspected().fold(f32::NEG_INFINITY, f32::max);
+        let mean = inspected().map(f64::from).sum::<f64>() / inspected().count().max(1) as f64;
+        let mut around = regions_above(map, width, height, 0.5 * (peak + mean as f32));
+        around.truncate(1);
+        around
+    }
+}
+
+/// The 8-connected regions of a map at or above a threshold, largest peak first.
+pub fn regions_above(map: &[f32], width: usize, height: usize, threshold: f32) -> Vec<AnomalousRegion> {
+    let mask: Vec<u8> = map.iter().map(|&v| u8::from(v >= threshold)).collect();
+    if !mask.contains(&1) {
+        return vec![];
+    }
+    let components = connected_components(&mask, width, height, Connectivity::Eight);
+    let mut peaks = vec![f32::NEG_INFINITY; components.regions.len()];
+    for (&label, &value) in components.labels.iter().zip(map) {
+        if let Some(peak) = (label as usize).checked_sub(1).and_then(|i| peaks.get_mut(i)) {
+            *peak = peak.max(value);
+        }
+    }
+    let mut regions: Vec<AnomalousRegion> = components
+        .regions
+        .iter()
+        .zip(peaks)
+        .map(|(r, peak_score)| AnomalousRegion {
+            bounds: [r.x0 as u32, r.y0 as u32, r.x1 as u32, r.y1 as u32],
+            area: r.area as u64,
+            peak_score,
+        })
+        .collect();
+    regions.sort_by(|a, b| b.peak_score.total_cmp(&a.peak_score));
+    regions
+}
+
+/// Runs `work` and gives its result and how long it took.
+pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let result = work();
+    (result, start.elapsed())
+}

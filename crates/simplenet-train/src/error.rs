@@ -1,0 +1,86 @@
+//! What can go wrong between a folder of photographs and a trained, evaluated detector.
+
+use std::path::{Path, PathBuf};
+
+use simplenet_data::DataError;
+use simplenet_metrics::MetricError;
+use simplenet_model::ModelError;
+
+/// Errors of training, evaluation and inspection. Each says what, where and what to do next.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// Reading or preparing images.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The network, its weights or a model file.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A metric that is undefined for the given scores.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
+    /// A tensor operation failed.
+    #[error("tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+    /// A setting that cannot work.
+    #[error("setting `{name}` = {value}: {problem}")]
+    Setting {
+        /// The setting's name as in the TOML file.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// Why it cannot work and what would.
+        problem: String,
+    },
+    /// Too few images for what was asked.
+    #[error("{what} needs at least {needed} good image(s) to train on, {found} found; {hint}")]
+    TooFewImages {
+        /// What needs them.
+        what: &'static str,
+        /// The least number.
+        needed: usize,
+        /// How many there are.
+        found: usize,
+        /// What to do next.
+        hint: String,
+    },
+    /// The loss became NaN or infinite.
+    #[error(
+        "training diverged: the loss is {loss} at epoch {epoch}; lower the learning rates or check that the images are not all one colour"
+    )]
+    Diverged {
+        /// The epoch, from 1.
+        epoch: usize,
+        /// The loss.
+        loss: f64,
+    },
+    /// The network gave a score that is not a number.
+    #[error("{path}: the network gave a score of {score}; the model file or its backbone is unusable")]
+    NonFiniteScore {
+        /// The image.
+        path: PathBuf,
+        /// The score.
+        score: f32,
+    },
+    /// A caller's function asked to stop; the caller knows why.
+    #[error("stopped by the caller")]
+    Stopped,
+    /// A configuration that cannot be read.
+    #[error("{}: {problem}", path.display())]
+    Config {
+        /// The file, or where the text came from.
+        path: PathBuf,
+        /// The parser's words.
+        problem: String,
+    },
+}
+
+impl TrainError {
+    pub(crate) fn setting(name: &'static str, value: impl ToString, problem: impl Into<String>) -> Self {
+        Self::Setting { name, value: value.to_string(), problem: problem.into() }
+    }
+
+    pub(crate) fn config(path: &Path, problem: impl ToString) -> Self {
+        Self::Config { path: path.to_path_buf(), problem: problem.to_string() }
+    }
+}

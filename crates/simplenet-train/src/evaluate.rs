@@ -1,0 +1,171 @@
+//! Runs a detector over test images and measures it.
+//!
+//! In: a detector and samples with labels, and masks where there are any. Out: a score an image, the anomaly maps at
+//! the network's size, and the metrics under the names that `metrics.json` uses. Pixel metrics are taken at the
+//! network's input size, over the inspected part of each image, with masks resized the same way.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+use simplenet_data::{
+    dataset::{Label, Sample},
+    decode,
+    preprocess::MaskRule,
+};
+use simplenet_metrics::{AnomalyMap, MetricError};
+
+use crate::{
+    detector::{Detector, Inspection, timed},
+    error::TrainError,
+    reporter::Reporter,
+};
+
+/// Limits of the false-positive rate for AUPRO: MVTec AD's, and the strict one of MVTec AD 2.
+const AUPRO_LIMITS: [f64; 2] = [0.30, 0.05];
+
+/// The metrics of a test set, under the names of `metrics.json`. What is undefined is `None`, and `reasons` says why.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[allow(non_snake_case, missing_docs)] // the field's usual names, as anomalib writes them
+pub struct Metrics {
+    pub image_AUROC: Option<f64>,
+    pub image_AP: Option<f64>,
+    pub image_F1Max: Option<f64>,
+    pub pixel_AUROC: Option<f64>,
+    pub pixel_AP: Option<f64>,
+    pub pixel_F1Max: Option<f64>,
+    /// Limit 0.30.
+    pub pixel_AUPRO: Option<f64>,
+    /// Limit 0.05.
+    pub pixel_AUPRO_005: Option<f64>,
+    /// Why a metric is absent: one sentence for each absent metric.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reasons: BTreeMap<String, String>,
+}
+
+/// One evaluated image.
+#[derive(Debug, Clone)]
+pub struct Evaluated {
+    /// The image and what is known of it.
+    pub sample: Sample,
+    /// Scores, map and times.
+    pub inspection: Inspection,
+    /// How long reading and decoding the file took.
+    pub decode: Duration,
+    /// Ground truth at the network's size, (height · width), 0 or 1; `None` for an anomalous image without a mask.
+    pub mask: Option<Vec<u8>>,
+}
+
+/// A test set's results.
+#[derive(Debug, Clone)]
+pub struct Evaluation {
+    /// One entry an image, in the order of the samples.
+    pub images: Vec<Evaluated>,
+    /// The metrics over all of them.
+    pub metrics: Metrics,
+}
+
+/// Runs the detector over `samples`, one image at a time (so that the times are those of a single part), hands each
+/// result with its decoded photograph to `on_image`, and measures all of them.
+///
+/// # Errors
+/// The first image or mask that cannot be read; what `on_image` returns. Undefined metrics are not errors.
+pub fn evaluate(
+    detector: &Detector,
+    samples: &[Sample],
+    mask_rule: MaskRule,
+    reporter: &dyn Reporter,
+    on_image: &mut dyn FnMut(&Evaluated, &RgbImage) -> Result<(), TrainError>,
+) -> Result<Evaluation, TrainError> {
+    let mut images = Vec::with_capacity(samples.len());
+    reporter.start("evaluating", samples.len() as u64);
+    for sample in samples {
+        let (photograph, decoding) =
+            timed(|| decode::decode_file(&sample.path, &detector.preprocess().decode));
+        let photograph = photograph?;
+        let inspection = detector.inspect(&photograph)?;
+        if !inspection.score.is_finite() {
+            return Err(TrainError::NonFiniteScore { path: sample.path.clone(), score: inspection.score });
+        }
+        let mask = ground_truth(detector, sample, mask_rule)?;
+        let mut image = Evaluated { sample: sample.clone(), inspection, decode: decoding, mask };
+        on_image(&image, &photograph)?;
+        // The large map is for the heat map only: a test set of large photographs would not fit in memory.
+        image.inspection.photograph_map = vec![];
+        images.push(image);
+        reporter.advance(1);
+    }
+    reporter.finish();
+    let metrics = measure(&images, detector.preprocess().network_size());
+    Ok(Evaluation { images, metrics })
+}
+
+/// The mask at the network's size; good images have an empty one.
+fn ground_truth(detector: &Detector, sample: &Sample, rule: MaskRule) -> Result<Option<Vec<u8>>, TrainError> {
+    let (width, height) = detector.preprocess().network_size();
+    match (&sample.mask, sample.label) {
+        (Some(path), _) => Ok(Some(detector.preprocess().mask(&decode::decode_mask(path)?, rule)?)),
+        (None, Label::Normal) => Ok(Some(vec![0; width as usize * height as usize])),
+        (None, Label::Anomalous) => Ok(None),
+    }
+}
+
+/// The metrics of evaluated images whose maps are `size` = (width, height).
+pub fn measure(images: &[Evaluated], size: (u32, u32)) -> Metrics {
+    let mut metrics = Metrics::default();
+    let scores: Vec<f32> = images.iter().map(|i| i.inspection.score).collect();
+    let labels: Vec<bool> = images.iter().map(|i| i.sample.label == Label::Anomalous).collect();
+    let reasons = &mut metrics.reasons;
+    metrics.image_AUROC = defined(simplenet_metrics::auroc(&scores, &labels), "image_AUROC", reasons);
+    metrics.image_AP = defined(simplenet_metrics::average_precision(&scores, &labels), "image_AP", reasons);
+    let f1_max = simplenet_metrics::f1_max(&scores, &labels).map(|best| best.f1);
+    metrics.image_F1Max = defined(f1_max, "image_F1Max", reasons);
+
+    let pixel_names = ["pixel_AUROC", "pixel_AP", "pixel_F1Max", "pixel_AUPRO", "pixel_AUPRO_005"];
+    if let Some(reason) = missing_masks(images) {
+        pixel_names.iter().for_each(|name| {
+            reasons.insert(name.to_string(), reason.clone());
+        });
+        return metrics;
+    }
+    let maps: Vec<AnomalyMap<'_>> = images
+        .iter()
+        .filter_map(|image| {
+            let mask = image.mask.as_deref()?;
+            let scores = &image.inspection.map;
+            Some(AnomalyMap { scores, mask, width: size.0 as usize, height: size.1 as usize })
+        })
+        .collect();
+    let pixel = simplenet_metrics::pixel_metrics(&maps, &AUPRO_LIMITS);
+    metrics.pixel_AUROC = defined(pixel.auroc, "pixel_AUROC", reasons);
+    metrics.pixel_AP = defined(pixel.average_precision, "pixel_AP", reasons);
+    metrics.pixel_F1Max = defined(pixel.f1_max.map(|best| best.f1), "pixel_F1Max", reasons);
+    let mut aupro = pixel.aupro.into_iter();
+    for (slot, name) in
+        [(&mut metrics.pixel_AUPRO, "pixel_AUPRO"), (&mut metrics.pixel_AUPRO_005, "pixel_AUPRO_005")]
+    {
+        *slot = aupro.next().and_then(|value| defined(value, name, reasons));
+    }
+    metrics
+}
+
+/// Why there can be no pixel metric, if so.
+fn missing_masks(images: &[Evaluated]) -> Option<String> {
+    let without: Vec<&PathBuf> =
+        images.iter().filter(|i| i.mask.is_none()).map(|image| &image.sample.path).collect();
+    let first = without.first()?;
+    let anomalous = images.iter().filter(|i| i.sample.label == Label::Anomalous).count();
+    Some(format!(
+        "{} of {anomalous} anomalous images have no ground-truth mask, the first is {}",
+        without.len(),
+        first.display()
+    ))
+}
+
+fn defined(
+    value: Result<f64, MetricError>,
+    name: &str,
+    reasons: &mut BTreeMap<String, String>,
+) -> Option<f64> {
+    value.map_err(|error| reasons.insert(name.to_string(), error.to_string())).ok()
+}

@@ -1,0 +1,260 @@
+//! From a folder of good photographs to a calibrated detector: the whole of training in one call.
+//!
+//! In: a configuration, the samples to train on, the backbone's weights. Out: a `Fit`: the detector and what is known
+//! about how it came to be. Test images take part only in the `oracle`, which reports and never chooses.
+
+use std::time::Instant;
+
+use candle_core::{Device, Tensor};
+use image::imageops::FilterType;
+use serde::{Deserialize, Serialize};
+use simplenet_data::{
+    dataset::{Label, Sample},
+    decode,
+    loader::{self, LoaderConfig, PreparedImage},
+    preprocess::Preprocess,
+};
+use simplenet_model::{
+    BackboneWeights,
+    anomaly_map::AnomalyMapConfig,
+    checkpoint::{GoldenInput, ModelRecord, RecordInput, Threshold},
+    simplenet::{FeatureExtractor, SimpleNet, SimpleNetConfig},
+};
+
+use crate::{
+    calibrate::{self, Split},
+    config::{Batch, FeatureScale, TrainConfig},
+    detector::Detector,
+    error::TrainError,
+    feature_cache::{FeatureCache, Precision},
+    noise::Generator,
+    reporter::Reporter,
+    trainer::{self, Epoch, TrainedHead},
+};
+
+/// Fewest good images that can be trained on.
+const FEWEST_IMAGES: usize = 2;
+/// Images that pass the backbone together.
+const EXTRACTION_BATCH: usize = 4;
+/// Width and height of the small inputs in the model file that `verify` runs again.
+const GOLDEN_SIZE: u32 = 96;
+/// How many there are.
+const GOLDENS: usize = 2;
+/// Epochs between two looks of the oracle at the test set (the official code: 4).
+pub const ORACLE_EVERY: usize = 4;
+
+/// A trained detector and how it was made.
+pub struct Fit {
+    /// The detector, calibrated.
+    pub detector: Detector,
+    /// Facts about the run.
+    pub report: FitReport,
+}
+
+/// Facts about a training run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct FitReport {
+    /// Images trained on.
+    pub trained_images: usize,
+    /// Good images held out for the threshold.
+    pub held_out_images: usize,
+    /// Standard deviation of the unscaled training features.
+    pub feature_deviation: f64,
+    /// Mean loss of every epoch.
+    pub losses: Vec<f64>,
+    /// Seconds for reading the images and computing their features.
+    pub extraction_seconds: f64,
+    /// Seconds for training adaptor and discriminator.
+    pub training_seconds: f64,
+    /// Seconds from start to calibrated detector.
+    pub fit_seconds: f64,
+    /// The best epoch on the test set, when it was asked for.
+    pub oracle: Option<Oracle>,
+}
+
+/// The epoch that a look at the test set would have chosen. Reported beside the result, never used for it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Oracle {
+    /// The epoch, from 1.
+    pub epoch: usize,
+    /// Its image AUROC on the test set.
+    #[serde(rename = "image_AUROC")]
+    pub image_auroc: f64,
+}
+
+/// Trains, calibrates and returns a detector. `oracle` is a test set to report the best epoch on.
+///
+/// # Errors
+/// Too few or unreadable images, unusable settings, weights that do not fit, a diverging loss.
+pub fn fit(
+    config: &TrainConfig,
+    train: &[Sample],
+    weights: &BackboneWeights,
+    oracle: Option<&[Sample]>,
+    reporter: &dyn Reporter,
+) -> Result<Fit, TrainError> {
+    let start = Instant::now();
+    config.validate()?;
+    let good: Vec<Sample> = train.iter().filter(|s| s.label == Label::Normal).cloned().collect();
+    if good.len() < FEWEST_IMAGES {
+        return Err(TrainError::TooFewImages {
+            what: "training",
+            needed: FEWEST_IMAGES,
+            found: good.len(),
+            hint: "add photographs of good parts; 20 or more give a usable threshold".into(),
+        });
+    }
+    let device = Device::Cpu;
+    let split = calibrate::split(good.len(), &config.calibration, &Generator::new(config.seed));
+    let (train, held_out) = (pick(&good, &split.train), pick(&good, &split.held_out));
+    let extractor = FeatureExtractor::load(config.backbone, weights, config.aggregator, &device)?;
+
+    let cache = extract(config, &extractor, &train, "computing features", reporter)?;
+    let extraction_seconds = start.elapsed().as_secs_f64();
+    let deviation = cache.deviation();
+    let scale = feature_scale(config, deviation)?;
+
+    let test = oracle.map(|samples| OracleSet::new(config, &extractor, samples, reporter)).transpose()?;
+    let training = Instant::now();
+    let mut losses = vec![];
+    let mut best: Option<Oracle> = None;
+    let mut on_epoch = |epoch: Epoch<'_>| {
+        losses.push(epoch.loss);
+        let looks = epoch.number % ORACLE_EVERY == 0 || epoch.number == config.epochs;
+        if let Some(test) = test.as_ref().filter(|_| looks) {
+            let image_auroc = test.image_auroc(config, epoch.head)?;
+            if best.is_none_or(|b| image_auroc > b.image_auroc) {
+                best = Some(Oracle { epoch: epoch.number, image_auroc });
+            }
+        }
+        Ok(())
+    };
+    let head = trainer::train_head(config, &cache, scale, reporter, &mut on_epoch)?;
+    let training_seconds = training.elapsed().as_secs_f64();
+    drop(cache);
+
+    let net = assemble(config, extractor, &head, &device)?;
+    let goldens = golden_inputs(&train, &config.preprocess)?;
+    let record = record(config, weights, &split, goldens)?;
+    let mut detector = Detector::new(net, record, device)?;
+    calibrate_detector(&mut detector, config, &held_out, reporter)?;
+    let report = FitReport {
+        trained_images: train.len(),
+        held_out_images: held_out.len(),
+        feature_deviation: deviation,
+        losses,
+        extraction_seconds,
+        training_seconds,
+        fit_seconds: start.elapsed().as_secs_f64(),
+        oracle: best,
+    };
+    Ok(Fit { detector, report })
+}
+
+fn pick(samples: &[Sample], positions: &[usize]) -> Vec<Sample> {
+    positions.iter().filter_map(|&i| samples.get(i).cloned()).collect()
+}
+
+fn feature_scale(config: &TrainConfig, deviation: f64) -> Result<f64, TrainError> {
+    match config.feature_scale {
+        FeatureScale::None => Ok(1.0),
+        FeatureScale::GlobalDeviation if deviation > 0.0 => Ok(1.0 / deviation),
+        FeatureScale::GlobalDeviation => Err(TrainError::Setting {
+            name: "feature_scale",
+            value: "global-deviation".into(),
+            problem: "the features of all training images are one constant: are the images blank?".into(),
+        }),
+    }
+}
+
+/// Features of every sample (and its augmented copies), in order.
+fn extract(
+    config: &TrainConfig,
+    extractor: &FeatureExtractor,
+    samples: &[Sample],
+    what: &str,
+    reporter: &dyn Reporter,
+) -> Result<FeatureCache, TrainError> {
+    let (width, height) = config.preprocess.network_size();
+    let (rows, columns) = extractor.grid(height as usize, width as usize);
+    let precision = match config.batch {
+        Batch::Images(_) => Precision::F32,
+        Batch::Patches { .. } => Precision::F16,
+    };
+    let copies = 1 + config.augmentation.copies;
+    let mut cache =
+        FeatureCache::new(precision, samples.len() * copies, rows * columns, extractor.feature_dim());
+    let loading = LoaderConfig {
+        preprocess: config.preprocess.clone(),
+        augment: config.augmentation.options.clone(),
+        augmented_copies: config.augmentation.copies,
+        seed: config.seed,
+        ..LoaderConfig::default()
+    };
+    reporter.start(what, (samples.len() * copies) as u64);
+    let mut batch: Vec<PreparedImage> = vec![];
+    for image in loader::load(samples, &loading) {
+        batch.push(image?);
+        if batch.len() == EXTRACTION_BATCH {
+            push_features(extractor, &mut batch, (width, height), &mut cache)?;
+            reporter.advance(EXTRACTION_BATCH as u64);
+        }
+    }
+    push_features(extractor, &mut batch, (width, height), &mut cache)?;
+    reporter.finish();
+    Ok(cache)
+}
+
+fn push_features(
+    extractor: &FeatureExtractor,
+    batch: &mut Vec<PreparedImage>,
+    (width, height): (u32, u32),
+    cache: &mut FeatureCache,
+) -> Result<(), TrainError> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let numbers: Vec<f32> = batch.iter().flat_map(|image| image.tensor.iter().copied()).collect();
+    let input =
+        Tensor::from_vec(numbers, (batch.len(), 3, height as usize, width as usize), extractor.device())?;
+    cache.push(&extractor.features(&input)?.flatten_all()?.to_vec1::<f32>()?);
+    batch.clear();
+    Ok(())
+}
+
+/// Features and labels of a test set, for the oracle.
+struct OracleSet {
+    cache: FeatureCache,
+    labels: Vec<bool>,
+}
+
+impl OracleSet {
+    fn new(
+        config: &TrainConfig,
+        extractor: &FeatureExtractor,
+        samples: &[Sample],
+        reporter: &dyn Reporter,
+    ) -> Result<Self, TrainError> {
+        let plain = TrainConfig {
+            augmentation: crate::config::Augmentation { copies: 0, options: Default::default() },
+            ..config.clone()
+        };
+        let cache = extract(&plain, extractor, samples, "computing test features for the oracle", reporter)?;
+        Ok(Self { cache, labels: samples.iter().map(|s| s.label == Label::Anomalous).collect() })
+    }
+
+    fn image_auroc(&self, config: &TrainConfig, head: &TrainedHead) -> Result<f64, TrainError> {
+        let net = SimpleNet::head_from_tensors(head_config(config), &head.to_tensors(&Device::Cpu)?)?;
+        let patches = self.cache.patches() as u32;
+        let mut rows = vec![];
+        let mut scores = Vec::with_capacity(self.labels.len());
+        for image in 0..self.cache.images() as u32 {
+            let indices: Vec<u32> = (image * patches..(image + 1) * patches).collect();
+            self.cache.gather(&indices, head.feature_scale as f32, &mut rows);
+            let features = Tensor::from_slice(&rows, (indices.len(), self.cache.dim()), &Device::Cpu)?;
+            let patch_scores = net.score(&features)?.to_vec1::<f32>()?;
+            scores.push(patch_scores.into_iter().fold(f32::NEG_INFINITY, f32::max));
+        }
+        Ok(simplenet_metrics::auroc(&scores, &self.labels)?)
+    }
+}

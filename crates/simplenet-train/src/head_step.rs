@@ -1,0 +1,346 @@
+//! One training step of adaptor and discriminator: loss and gradients, forward and backward in one place.
+//!
+//! In: a batch of normal features (n, D) and the parameters. Out: the loss and the gradient of every parameter;
+//! the running batch statistics are updated. Fused by hand because a tape of elementwise tensors costs more time
+//! than the matrix products: bias, noise, batch norm, LeakyReLU, tail and loss are two passes over (2n, H), and the
+//! gradient of the adapted features is taken once for normal and anomalous rows together. The plain candle layers
+//! of `simplenet_model` with `loss::truncated_l1` are the reference that the tests compare with.
+//!
+//! Sums over rows are made in blocks of fixed size and added in order: the thread count does not change a bit.
+
+use rayon::prelude::*;
+use simplenet_model::ops::matmul::{Matrix, matmul_into};
+
+use crate::{
+    error::TrainError,
+    noise::{Generator, Purpose},
+};
+
+/// Rows a block of the passes over rows.
+const ROWS: usize = 64;
+
+/// The constants of a step.
+#[derive(Debug, Clone, Copy)]
+pub struct StepConfig {
+    /// Width of the features, D.
+    pub dim: usize,
+    /// Width of the discriminator's hidden layer, H.
+    pub hidden: usize,
+    /// Margin of the truncated L1 loss.
+    pub margin: f32,
+    /// Slope of the LeakyReLU below zero.
+    pub leaky_slope: f32,
+    /// Epsilon of the batch norm.
+    pub norm_epsilon: f64,
+    /// Momentum of the running statistics.
+    pub norm_momentum: f64,
+}
+
+/// The numbers of adaptor and discriminator that a step reads, and the gradients that it writes.
+///
+/// The two biases before the batch norm are absent: a batch norm removes any constant shift, so their gradient is
+/// zero exactly. (Automatic differentiation gives rounding noise there, which Adam blows up to full steps.)
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeadTensors {
+    /// Adaptor, (D, D) row-major, output by input.
+    pub adaptor_weight: Vec<f32>,
+    /// First layer of the discriminator, (H, D).
+    pub hidden_weight: Vec<f32>,
+    /// Scale of the batch norm, (H).
+    pub norm_weight: Vec<f32>,
+    /// Shift of the batch norm, (H).
+    pub norm_bias: Vec<f32>,
+    /// Last layer of the discriminator, (H).
+    pub tail_weight: Vec<f32>,
+}
+
+impl HeadTensors {
+    fn zeros(config: &StepConfig) -> Self {
+        let StepConfig { dim, hidden, .. } = *config;
+        Self {
+            adaptor_weight: vec![0.0; dim * dim],
+            hidden_weight: vec![0.0; hidden * dim],
+            norm_weight: vec![0.0; hidden],
+            norm_bias: vec![0.0; hidden],
+            tail_weight: vec![0.0; hidden],
+        }
+    }
+}
+
+/// Running statistics of the batch norm, for inference. Without the biases before the norm, which shift the mean only.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunningStatistics {
+    /// Mean, (H).
+    pub mean: Vec<f32>,
+    /// Unbiased variance, (H).
+    pub variance: Vec<f32>,
+}
+
+/// Where the noise of a step comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum Noise<'a> {
+    /// Drawn: the seed's generator, the step's number, the standard deviation.
+    Drawn(Generator, u32, f32),
+    /// Given, (n, D): for tests.
+    Given(&'a [f32]),
+}
+
+/// What a step tells about itself.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepOutcome {
+    /// The loss before the step.
+    pub loss: f64,
+}
+
+/// Reusable memory of the steps; gradients are read from it.
+pub struct HeadStep {
+    config: StepConfig,
+    adapted: Vec<f32>,  // (2n, D): adapted features, then the same with noise
+    hidden: Vec<f32>,   // (2n, H): hidden layer, then normalised, then its gradient
+    gradient: Vec<f32>, // (n, D): of the adapted features
+    slopes: Vec<f32>,   // (2n): gradient of the loss by the logits
+    /// Gradients of the last step.
+    pub gradients: HeadTensors,
+}
+
+impl HeadStep {
+    /// Memory for steps of this configuration.
+    pub fn new(config: StepConfig) -> Self {
+        let gradients = HeadTensors::zeros(&config);
+        Self { config, adapted: vec![], hidden: vec![], gradient: vec![], slopes: vec![], gradients }
+    }
+
+    /// Loss and gradients of one batch: `features` is (n, D), row-major.
+    ///
+    /// # Errors
+    /// `TrainError::Model` when a slice does not have the size that the configuration says.
+    pub fn run(
+        &mut self,
+        features: &[f32],
+        noise: Noise<'_>,
+        head: &HeadTensors,
+        statistics: &mut RunningStatistics,
+    ) -> Result<StepOutcome, TrainError> {
+        let StepConfig { dim, hidden: width, .. } = self.config;
+        let n = features.len() / dim;
+        self.adapted.resize(2 * n * dim, 0.0);
+        self.hidden.resize(2 * n * width, 0.0);
+        self.gradient.resize(n * dim, 0.0);
+        self.slopes.resize(2 * n, 0.0);
+
+        let x = Matrix::row_major(features, n, dim)?;
+        let adaptor = Matrix::row_major(&head.adaptor_weight, dim, dim)?;
+        let hidden_weight = Matrix::row_major(&head.hidden_weight, width, dim)?;
+
+        let (normal, anomalous) = self.adapted.split_at_mut(n * dim);
+        matmul_into(x, adaptor.transposed(), normal)?;
+        add_noise(normal, noise, anomalous);
+        let adapted = Matrix::row_major(&self.adapted, 2 * n, dim)?;
+        matmul_into(adapted, hidden_weight.transposed(), &mut self.hidden)?;
+
+        let (mean, variance) = column_statistics(&self.hidden, width);
+        update_running(statistics, &mean, &variance, 2 * n, self.config.norm_momentum);
+        let outcome = self.backward_to_hidden(n, head, &mean, &variance);
+
+        let hidden_gradient = Matrix::row_major(&self.hidden, 2 * n, width)?;
+        matmul_into(hidden_gradient.transposed(), adapted, &mut self.gradients.hidden_weight)?;
+        // Normal and anomalous rows share the adapted feature: their gradients add before the product.
+        let (normal, anomalous) = self.hidden.split_at_mut(n * width);
+        normal.par_chunks_mut(ROWS * width).zip(anomalous.par_chunks(ROWS * width)).for_each(|(a, b)| {
+            a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+        });
+        matmul_into(Matrix::row_major(normal, n, width)?, hidden_weight, &mut self.gradient)?;
+        let adapted_gradient = Matrix::row_major(&self.gradient, n, dim)?;
+        matmul_into(adapted_gradient.transposed(), x, &mut self.gradients.adaptor_weight)?;
+        Ok(outcome)
+    }
+
+    /// Batch norm, LeakyReLU, tail and loss, and back again: `self.hidden` becomes the gradient of the hidden layer.
+    fn backward_to_hidden(
+        &mut self,
+        n: usize,
+        head: &HeadTensors,
+        mean: &[f64],
+        variance: &[f64],
+    ) -> StepOutcome {
+        let StepConfig { hidden: width, margin, leaky_slope, norm_epsilon, .. } = self.config;
+        let inverse: Vec<f32> = variance.iter().map(|v| (1.0 / (v + norm_epsilon).sqrt()) as f32).collect();
+        let mean: Vec<f32> = mean.iter().map(|&m| m as f32).collect();
+        let share = 1.0 / n as f32;
+
+        let partial: Vec<BlockSums> = self
+            .hidden
+            .par_chunks_mut(ROWS * width)
+            .zip(self.slopes.par_chunks_mut(ROWS))
+            .enumerate()
+            .map(|(block, (rows, slopes))| {
+                let mut sums = BlockSums::new(width);
+                for (i, (row, slope)) in rows.chunks_exact_mut(width).zip(slopes).enumerate() {
+                    normalise(row, &mean, &inverse);
+                    let logit = logit(row, head, leaky_slope);
+                    // mean(max(0, margin - D(q))) over normal rows, mean(max(0, margin + D(q-))) over anomalous ones
+                    let sign = if block * ROWS + i < n { -1.0 } else { 1.0 };
+                    let excess = margin + sign * logit;
+                    *slope = if excess > 0.0 { sign * share } else { 0.0 };
+                    if excess > 0.0 {
+                        sums.loss += f64::from(excess);
+                        sums.add(row, *slope, head, leaky_slope);
+                    }
+                }
+                sums
+            })
+            .collect();
+        let mut total = BlockSums::new(width);
+        partial.iter().for_each(|block| total.merge(block));
+
+        self.gradients.norm_weight.copy_from_slice(&total.norm_weight);
+        self.gradients.norm_bias.copy_from_slice(&total.norm_bias);
+        self.gradients.tail_weight.copy_from_slice(&total.tail_weight);
+
+        // d hidden = γ / σ · (du − mean(du) − x̂ · mean(du · x̂)), du = slope · tail · leaky'(γ x̂ + β)
+        let rows_inverse = 1.0 / (2 * n) as f32;
+        let scale: Vec<f32> = head.norm_weight.iter().zip(&inverse).map(|(g, i)| g * i).collect();
+        let mean_du: Vec<f32> = total.norm_bias.iter().map(|s| s * rows_inverse).collect();
+        let mean_du_x: Vec<f32> = total.norm_weight.iter().map(|s| s * rows_inverse).collect();
+        self.hidden.par_chunks_mut(ROWS * width).zip(self.slopes.par_chunks(ROWS)).for_each(|(rows, slopes)| {
+            for (row, &slope) in rows.chunks_exact_mut(width).zip(slopes) {
+                for c in 0..width {
+                    let x = row[c];
+                    let positive = head.norm_weight[c] * x + head.norm_bias[c] > 0.0;
+                    let du = slope * head.tail_weight[c] * if positive { 1.0 } else { leaky_slope };
+                    row[c] = scale[c] * (du - mean_du[c] - x * mean_du_x[c]);
+                }
+            }
+        });
+        StepOutcome { loss: total.loss / n as f64 }
+    }
+}
+
+/// Sums over a block of rows.
+struct BlockSums {
+    loss: f64,
+    norm_weight: Vec<f32>,
+    norm_bias: Vec<f32>,
+    tail_weight: Vec<f32>,
+}
+
+impl BlockSums {
+    fn new(width: usize) -> Self {
+        let zeros = || vec![0.0; width];
+        Self { loss: 0.0, norm_weight: zeros(), norm_bias: zeros(), tail_weight: zeros() }
+    }
+
+    /// Adds a normalised row's share of the gradients of tail and batch norm.
+    fn add(&mut self, row: &[f32], slope: f32, head: &HeadTensors, leaky_slope: f32) {
+        let width = row.len();
+        let (gamma, beta, tail) = (&head.norm_weight[..width], &head.norm_bias[..width], &head.tail_weight[..width]);
+        let (to_gamma, to_beta) = (&mut self.norm_weight[..width], &mut self.norm_bias[..width]);
+        let to_tail = &mut self.tail_weight[..width];
+        for c in 0..width {
+            let u = gamma[c] * row[c] + beta[c];
+            let factor = if u > 0.0 { 1.0 } else { leaky_slope };
+            let du = slope * tail[c] * factor;
+            to_tail[c] += slope * u * factor;
+            to_beta[c] += du;
+            to_gamma[c] += du * row[c];
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.loss += other.loss;
+        for (to, from) in [
+            (&mut self.norm_weight, &other.norm_weight),
+            (&mut self.norm_bias, &other.norm_bias),
+            (&mut self.tail_weight, &other.tail_weight),
+        ] {
+            to.iter_mut().zip(from).for_each(|(a, b)| *a += b);
+        }
+    }
+}
+
+fn normalise(row: &mut [f32], mean: &[f32], inverse: &[f32]) {
+    for ((x, m), i) in row.iter_mut().zip(mean).zip(inverse) {
+        *x = (*x - m) * i;
+    }
+}
+
+/// tail · LeakyReLU(γ x̂ + β), summed in 16 lanes so that the loop vectorises.
+fn logit(row: &[f32], head: &HeadTensors, leaky_slope: f32) -> f32 {
+    const LANES: usize = 16;
+    let width = row.len();
+    let (gamma, beta, tail) = (&head.norm_weight[..width], &head.norm_bias[..width], &head.tail_weight[..width]);
+    let term = |c: usize| {
+        let u = gamma[c] * row[c] + beta[c];
+        tail[c] * if u > 0.0 { u } else { leaky_slope * u }
+    };
+    let mut lanes = [0.0f32; LANES];
+    let whole = width / LANES * LANES;
+    for start in (0..whole).step_by(LANES) {
+        for (lane, sum) in lanes.iter_mut().enumerate() {
+            *sum += term(start + lane);
+        }
+    }
+    lanes.iter().sum::<f32>() + (whole..width).map(term).sum::<f32>()
+}
+
+fn add_noise(normal: &[f32], noise: Noise<'_>, anomalous: &mut [f32]) {
+    match noise {
+        Noise::Given(noise) => {
+            for ((out, a), b) in anomalous.iter_mut().zip(normal).zip(noise) {
+                *out = a + b;
+            }
+        }
+        Noise::Drawn(generator, step, sigma) => {
+            generator.fill_normal(Purpose::Noise, step, sigma, anomalous);
+            anomalous.par_chunks_mut(1 << 14).zip(normal.par_chunks(1 << 14)).for_each(|(out, a)| {
+                out.iter_mut().zip(a).for_each(|(out, a)| *out += a);
+            });
+        }
+    }
+}
+
+/// Mean and biased variance of every column, in two passes (the squares of centred numbers do not cancel).
+fn column_statistics(rows: &[f32], width: usize) -> (Vec<f64>, Vec<f64>) {
+    let count = (rows.len() / width) as f64;
+    let mean: Vec<f64> = column_sums(rows, width, |x, _| x).into_iter().map(|s| s / count).collect();
+    let centre: Vec<f32> = mean.iter().map(|&m| m as f32).collect();
+    let squares = column_sums(rows, width, |x, c| (x - centre[c]) * (x - centre[c]));
+    (mean, squares.into_iter().map(|s| s / count).collect())
+}
+
+/// Sum of `term(value, column)` over every column: f32 within a block of rows, f64 over the blocks.
+fn column_sums<F: Fn(f32, usize) -> f32 + Sync>(rows: &[f32], width: usize, term: F) -> Vec<f64> {
+    let blocks: Vec<Vec<f32>> = rows
+        .par_chunks(ROWS * width)
+        .map(|block| {
+            let mut sums = vec![0.0f32; width];
+            for row in block.chunks_exact(width) {
+                for (c, (sum, &x)) in sums.iter_mut().zip(row).enumerate() {
+                    *sum += term(x, c);
+                }
+            }
+            sums
+        })
+        .collect();
+    let mut total = vec![0.0f64; width];
+    for block in &blocks {
+        total.iter_mut().zip(block).for_each(|(t, &b)| *t += f64::from(b));
+    }
+    total
+}
+
+fn update_running(
+    statistics: &mut RunningStatistics,
+    mean: &[f64],
+    variance: &[f64],
+    rows: usize,
+    momentum: f64,
+) {
+    let unbiased = rows as f64 / (rows as f64 - 1.0).max(1.0);
+    for (running, &now) in statistics.mean.iter_mut().zip(mean) {
+        *running = (f64::from(*running) * (1.0 - momentum) + momentum * now) as f32;
+    }
+    for (running, &now) in statistics.variance.iter_mut().zip(variance) {
+        *running = (f64::from(*running) * (1.0 - momentum) + momentum * now * unbiased) as f32;
+    }
+}

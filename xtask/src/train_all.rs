@@ -1,0 +1,193 @@
+//! `cargo xtask train-all`: every category of a data set trained, evaluated and put into one table.
+//!
+//! In: a root in MVTec layout (by default the demo set, made on the spot). Out: a folder a run with a folder a
+//! category, `table.csv`, `table.md` and `report.html`. What is complete is kept: an interrupted run goes on where it
+//! stopped. A category that fails is reported and the others still run.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use simplenet_cli::{
+    CliError,
+    args::{PresetArg, SettingArgs},
+    commands::{MODEL_FILE, RESULTS, backbone_weights, train},
+    evaluation::{METRICS_FILE, MetricsFile, PREDICTIONS_FILE, evaluate_category, summarise, write_metrics},
+    machine::{peak_memory_mib, reset_peak_memory},
+    progress::TerminalProgress,
+    settings::{resolve, weights_source},
+};
+use simplenet_data::{
+    dataset::mvtec,
+    synthetic::{DEMO_CATEGORIES, DemoOptions, write_demo},
+};
+use simplenet_model::BackboneWeights;
+use simplenet_train::{config::TrainConfig, fit::fit};
+
+mod summary;
+
+/// Where the demo set is made.
+const DEMO_ROOT: &str = "data/demo";
+
+/// Flags of `train-all`.
+#[derive(Debug, Args)]
+pub struct TrainAllArgs {
+    /// A data set in MVTec layout, a folder a category [default: the demo set, made in data/demo].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Only these categories.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    categories: Vec<String>,
+    /// Seeds; several give mean and standard deviation.
+    #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "0")]
+    seeds: Vec<u64>,
+    /// The run's folder [default: results/<data set>-<backbone>-<preset>].
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Train everything again, complete or not.
+    #[arg(long)]
+    fresh: bool,
+    /// The settings.
+    #[command(flatten)]
+    settings: SettingArgs,
+}
+
+/// One category with one seed.
+struct Job<'a> {
+    category: &'a Path,
+    config: TrainConfig,
+    out: PathBuf,
+}
+
+/// Runs the task; gives the number of categories (times seeds) that failed.
+///
+/// # Errors
+/// What concerns all categories: no data, unusable settings, no weights, a folder that cannot be written.
+pub fn run(args: &TrainAllArgs, progress: &TerminalProgress) -> Result<usize, CliError> {
+    let root = data_root(args, progress)?;
+    let categories = select(&root, &args.categories)?;
+    let base = resolve(&args.settings, None)?;
+    let weights = backbone_weights(base.backbone, &weights_source(&args.settings), progress)?;
+    let run_folder = args.out.clone().unwrap_or_else(|| default_run_folder(&root, &base, &args.settings));
+    std::fs::create_dir_all(&run_folder).map_err(CliError::io("create", &run_folder))?;
+
+    let mut results: Vec<summary::Entry> = vec![];
+    let mut failures: Vec<(String, String)> = vec![];
+    let total = categories.len() * args.seeds.len();
+    for category in &categories {
+        for &seed in &args.seeds {
+            let name = file_name(category);
+            let out = match args.seeds.len() {
+                1 => run_folder.join(&name),
+                _ => run_folder.join(&name).join(format!("seed-{seed}")),
+            };
+            let mut config = base.clone();
+            config.seed = seed;
+            let job = Job { category, config, out };
+            let number = results.len() + failures.len() + 1;
+            let what = if args.seeds.len() == 1 { name.clone() } else { format!("{name}, seed {seed}") };
+            progress.context(&format!("[{number}/{total}] {what}"));
+            match run_job(&job, &weights, args, progress) {
+                Ok(metrics) => results.push(summary::Entry { metrics, out: job.out }),
+                Err(error) => {
+                    eprintln!("error: {what}: {error}");
+                    failures.push((what, error.to_string()));
+                }
+            }
+        }
+    }
+    summary::write(&run_folder, &root, &base, &results, &failures)?;
+    Ok(failures.len())
+}
+
+/// The data set's folder; the demo set is made when none is named.
+fn data_root(args: &TrainAllArgs, progress: &TerminalProgress) -> Result<PathBuf, CliError> {
+    if let Some(root) = &args.data {
+        return Ok(root.clone());
+    }
+    let root = PathBuf::from(DEMO_ROOT);
+    let missing = DEMO_CATEGORIES.iter().filter(|name| !root.join(name).is_dir()).count();
+    if missing > 0 {
+        println!("no --data: making {missing} demo categories in {DEMO_ROOT}");
+    }
+    write_demo(&root, &DemoOptions::default(), &|done, total| progress.set("drawing demo images", done, total))?;
+    Ok(root)
+}
+
+fn select(root: &Path, names: &[String]) -> Result<Vec<PathBuf>, CliError> {
+    let all = mvtec::list_categories(root)?;
+    if names.is_empty() {
+        return Ok(all);
+    }
+    let known: Vec<String> = all.iter().map(|path| file_name(path)).collect();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
+        return Err(CliError::Usage(format!(
+            "no category `{unknown}` in {}; there are: {}",
+            root.display(),
+            known.join(", ")
+        )));
+    }
+    Ok(all.into_iter().filter(|path| names.contains(&file_name(path))).collect())
+}
+
+fn default_run_folder(root: &Path, config: &TrainConfig, settings: &SettingArgs) -> PathBuf {
+    let preset = match settings.preset {
+        Some(PresetArg::Paper) => "paper",
+        _ => "default",
+    };
+    Path::new(RESULTS).join(format!("{}-{}-{preset}", file_name(root), config.backbone))
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_else(|| "data".into())
+}
+
+/// Trains and evaluates one category, or reads what an earlier run with the same settings has left.
+fn run_job(
+    job: &Job<'_>,
+    weights: &BackboneWeights,
+    args: &TrainAllArgs,
+    progress: &TerminalProgress,
+) -> Result<MetricsFile, CliError> {
+    let metrics_path = job.out.join(METRICS_FILE);
+    if !args.fresh
+        && let Some(metrics) = complete(job, args.settings.oracle)
+    {
+        println!("{}: complete, kept (--fresh trains it again)", job.out.display());
+        return Ok(metrics);
+    }
+    // metrics.json is written last and says that the folder is complete: it must not outlive what it describes.
+    if metrics_path.exists() {
+        std::fs::remove_file(&metrics_path).map_err(CliError::io("remove", &metrics_path))?;
+    }
+    reset_peak_memory();
+    let category = mvtec::load_category(job.category)?;
+    let oracle = args.settings.oracle.then_some(category.test.as_slice());
+    let mut trained = fit(&job.config, &category.train, weights, oracle, progress)?;
+    train::write(&mut trained, &job.config, &category, &job.out)?;
+    let (evaluation, _) =
+        evaluate_category(&trained.detector, &category, &job.config, Some(&job.out), progress)?;
+    let metrics = summarise(
+        &trained.detector,
+        &category,
+        &evaluation,
+        job.config.seed,
+        Some(&trained.report),
+        peak_memory_mib(),
+    );
+    write_metrics(&metrics_path, &metrics)?;
+    Ok(metrics)
+}
+
+/// The metrics of a folder that is complete and was made with the same settings on the same data.
+fn complete(job: &Job<'_>, oracle: bool) -> Option<MetricsFile> {
+    let text = std::fs::read_to_string(job.out.join(METRICS_FILE)).ok()?;
+    let metrics: MetricsFile = serde_json::from_str(&text).ok()?;
+    let config = std::fs::read_to_string(job.out.join("config.toml")).ok()?;
+    let same_config = TrainConfig::from_toml(&config, Path::new("config.toml")).ok()? == job.config;
+    let training = std::fs::read_to_string(job.out.join(train::TRAINING_FILE)).ok()?;
+    let training: serde_json::Value = serde_json::from_str(&training).ok()?;
+    let same_data = training.get("data").and_then(|d| d.as_str()) == Some(&*job.category.to_string_lossy());
+    let files = [MODEL_FILE, PREDICTIONS_FILE].iter().all(|name| job.out.join(name).is_file());
+    let has_oracle = metrics.oracle.is_some() || !oracle;
+    (same_config && same_data && files && has_oracle).then_some(metrics)
+}

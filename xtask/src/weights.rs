@@ -1,0 +1,27 @@
+//! `cargo xtask weights [ID]…`: downloads backbone weights from the Hugging Face Hub and checks their hash.
+
+use clap::Args;
+use simplenet_cli::{CliError, progress::TerminalProgress};
+use simplenet_model::{BackboneId, weights};
+
+/// Flags of `weights`.
+#[derive(Debug, Args)]
+pub struct WeightsArgs {
+    /// Backbones to download [default: wide-resnet50-2].
+    #[arg(value_name = "ID")]
+    ids: Vec<BackboneId>,
+}
+
+/// Runs the task.
+///
+/// # Errors
+/// No network, a wrong hash, a full disk: the sentence says the ways out.
+pub fn run(args: &WeightsArgs, progress: &TerminalProgress) -> Result<(), CliError> {
+    let default = [BackboneId::WideResNet50x2];
+    let ids = if args.ids.is_empty() { &default[..] } else { &args.ids };
+    for &id in ids {
+        let weights = weights::resolve(id, &weights::WeightsSource::Default, progress)?;
+        println!("{id}: {} tensors, SHA-256 {}", weights.tensors.len(), weights.sha256);
+    }
+    Ok(())
+}
