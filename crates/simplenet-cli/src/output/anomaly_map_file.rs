@@ -111,7 +111,8 @@ pub fn parse_npy(bytes: &[u8]) -> Result<RawMap, OutputError> {
 /// The bytes of the 16-bit PNG form. `size` is (width, height). Infinite scores are clamped like any other.
 pub fn png16_bytes(scores: &[f32], size: (u32, u32), range: ScoreRange) -> Result<Vec<u8>, OutputError> {
     check_size("anomaly map", scores.len(), size)?;
-    let encode = |e: png::EncodingError| OutputError::Encode { what: "16-bit anomaly map", reason: e.to_string() };
+    let encode =
+        |e: png::EncodingError| OutputError::Encode { what: "16-bit anomaly map", reason: e.to_string() };
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, size.0, size.1);
     encoder.set_color(png::ColorType::Grayscale);
@@ -253,9 +254,12 @@ mod tests {
         let mut doubles = good.clone();
         let at = doubles.windows(3).position(|w| w == b"<f4").unwrap();
         doubles[at + 2] = b'8';
-        for (name, bytes) in
-            [("empty", &[][..]), ("cut header", &good[..40]), ("cut data", &good[..good.len() - 1]), ("f8", &doubles)]
-        {
+        for (name, bytes) in [
+            ("empty", &[][..]),
+            ("cut header", &good[..40]),
+            ("cut data", &good[..good.len() - 1]),
+            ("f8", &doubles),
+        ] {
             assert!(matches!(parse_npy(bytes), Err(OutputError::MapFormat { .. })), "{name}");
         }
         let picture = atomic::png_bytes(&image::RgbImage::new(3, 2)).unwrap();

@@ -7,7 +7,7 @@
 //! original table it is within 3, 4 and 9 grey levels of red, green and blue, 1, 2 and 5 on average.
 
 /// Coefficients of t⁰ to t⁶ for red, green and blue, each in 0..=1.
-const INFERNO: [[f32; 3]; 7] = [
+const INFERNO: [[f64; 3]; 7] = [
     [0.000_218_94, 0.001_651_00, -0.019_480_90],
     [0.106_513_42, 0.563_956_44, 3.932_712_39],
     [11.602_493_08, -3.972_853_97, -15.942_394_11],
@@ -19,7 +19,7 @@ const INFERNO: [[f32; 3]; 7] = [
 
 /// The colour of `t`: 0 is near black, 1 pale yellow. Values outside 0..=1 are clamped; NaN is black.
 pub fn inferno(t: f32) -> [u8; 3] {
-    let t = if t.is_nan() { 0.0 } else { t.clamp(0.0, 1.0) };
+    let t = if t.is_nan() { 0.0 } else { f64::from(t).clamp(0.0, 1.0) };
     std::array::from_fn(|channel| {
         let value = INFERNO.iter().rev().fold(0.0, |sum, row| sum * t + row[channel]);
         (value.clamp(0.0, 1.0) * 255.0).round() as u8
@@ -55,8 +55,13 @@ mod tests {
     #[test]
     fn matches_the_published_table_at_its_anchors() {
         // Entries 0, 64, 128, 192 and 255 of matplotlib's 256-entry inferno table.
-        let anchors =
-            [(0, [0, 0, 4]), (64, [87, 16, 110]), (128, [188, 55, 84]), (192, [249, 142, 9]), (255, [252, 255, 164])];
+        let anchors = [
+            (0, [0, 0, 4]),
+            (64, [87, 16, 110]),
+            (128, [188, 55, 84]),
+            (192, [249, 142, 9]),
+            (255, [252, 255, 164]),
+        ];
         for (index, expected) in anchors {
             let actual = inferno(index as f32 / 255.0);
             for channel in 0..3 {

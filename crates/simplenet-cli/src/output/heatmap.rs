@@ -79,7 +79,7 @@ pub struct OverlayOptions {
 
 impl Default for OverlayOptions {
     fn default() -> Self {
-        Self { max_opacity: 0.78, outline_from: None, legend: Legend::None }
+        Self { max_opacity: 0.7, outline_from: None, legend: Legend::None }
     }
 }
 
@@ -165,13 +165,15 @@ pub fn thumbnail(picture: &RgbImage, longest: u32) -> RgbImage {
 /// Steps of the precomputed colour scale; finer than 8-bit output can show.
 const SHADES: usize = 512;
 
-/// Colour and opacity of each step. Opacity is the square root of the position: a faint anomaly is already
-/// visible, and the strongest still lets the photograph show through.
+/// Colour and opacity of each step. Opacity follows the smoothstep curve 3t² − 2t³: the small ups and downs of
+/// normal scores stay faint, the threshold's neighbourhood changes fastest, and the strongest score still lets the
+/// photograph show through.
 fn shades(max_opacity: f32) -> Vec<([u8; 3], f32)> {
     (0..SHADES)
         .map(|i| {
             let t = i as f32 / (SHADES - 1) as f32;
-            (inferno(COLOUR_START + (1.0 - COLOUR_START) * t), max_opacity.clamp(0.0, 1.0) * t.sqrt())
+            let opacity = max_opacity.clamp(0.0, 1.0) * t * t * (3.0 - 2.0 * t);
+            (inferno(COLOUR_START + (1.0 - COLOUR_START) * t), opacity)
         })
         .collect()
 }
@@ -268,7 +270,9 @@ mod tests {
         map[7] = f32::INFINITY;
         assert!(matches!(draw(&map), Err(OutputError::NotFinite { index: 7, .. })));
         assert!(matches!(ground_truth(&photo, &[0; 5]), Err(OutputError::Size { .. })));
-        for (low, high) in [(1.0, 1.0), (2.0, 1.0), (f32::NAN, 1.0), (0.0, f32::INFINITY), (f32::MIN, f32::MAX)] {
+        for (low, high) in
+            [(1.0, 1.0), (2.0, 1.0), (f32::NAN, 1.0), (0.0, f32::INFINITY), (f32::MIN, f32::MAX)]
+        {
             assert!(ScoreRange::new(low, high).is_err(), "{low} {high}");
         }
         assert_eq!(ScoreRange::around_threshold(-0.5, 0.25).unwrap().position(0.25), 0.5);

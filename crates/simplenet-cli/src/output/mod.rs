@@ -13,8 +13,8 @@ pub mod legend;
 pub mod outline;
 pub mod prediction;
 pub mod prediction_file;
-// pub mod published;
-// pub mod report;
-// pub mod table;
+pub mod published;
+pub mod report;
+pub mod table;
 
 pub use error::OutputError;

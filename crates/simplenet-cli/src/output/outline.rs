@@ -73,9 +73,9 @@ pub fn draw_outlines(
     Ok(())
 }
 
-/// One pixel in 450 of the shorter side, at least one: visible on a large photograph, and in its thumbnail.
+/// One pixel in 350 of the shorter side, at least one: visible on a large photograph, and in its thumbnail.
 fn line_width((width, height): (u32, u32)) -> u32 {
-    ((f64::from(width.min(height)) / 450.0).round() as u32).max(1)
+    ((f64::from(width.min(height)) / 350.0).round() as u32).max(1)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -158,9 +158,6 @@ mod tests {
     #[test]
     fn a_mask_of_another_size_is_refused() {
         let error = draw_outlines(&mut RgbImage::new(4, 3), &[true; 11], &OutlineStyle::predicted((4, 3)));
-        assert_eq!(
-            error.unwrap_err().to_string(),
-            "region mask: 11 values, but 4×3 pixels need 12"
-        );
+        assert_eq!(error.unwrap_err().to_string(), "region mask: 11 values, but 4×3 pixels need 12");
     }
 }
