@@ -1,1 +1,49 @@
-//! stub
+//! Exact metrics for anomaly detection: slices in, numbers out.
+//!
+//! Comes in: `f32` scores (higher = more anomalous) with `bool` labels, or anomaly maps with masks.
+//! Goes out: AUROC, average precision, F1-max, AUPRO, curves, connected components, thresholds.
+//!
+//! ```
+//! use simplenet_metrics::{AnomalyMap, auroc, pixel_metrics};
+//!
+//! let image_auroc = auroc(&[0.1, 0.4, 0.35, 0.8], &[false, false, true, true])?;
+//! assert_eq!(image_auroc, 0.75);
+//!
+//! let maps = [AnomalyMap { scores: &[0.1, 0.2, 0.9, 0.3], mask: &[0, 0, 1, 0], width: 2, height: 2 }];
+//! let pixels = pixel_metrics(&maps, &[0.30, 0.05]); // one sort for all of them
+//! assert_eq!(pixels.auroc?, 1.0);
+//! assert_eq!(pixels.aupro[0], Ok(1.0));
+//! # Ok::<(), simplenet_metrics::MetricError>(())
+//! ```
+//!
+//! # Rules that hold everywhere
+//! - A threshold `t` predicts "anomalous" for every score `>= t`; equal scores always move together.
+//! - `-0.0` and `0.0` are one score. NaN and infinite scores are an error that says where.
+//! - What is undefined (one class, no region, empty input) is a [`MetricError`], never a number.
+//! - Pixels are counted in integers: neither the number of threads nor the order of the images changes a
+//!   bit of a result.
+
+mod components;
+mod confusion;
+mod error;
+mod ladder;
+mod pixel;
+mod precision_recall;
+mod pro;
+mod radix;
+mod roc;
+mod score_key;
+mod simplenet_pro;
+mod steps;
+mod sum;
+mod threshold;
+
+pub use components::{Components, Connectivity, Region, connected_components};
+pub use confusion::{Confusion, confusion};
+pub use error::MetricError;
+pub use pixel::{AnomalyMap, PixelMetrics, pixel_metrics};
+pub use precision_recall::{F1Max, PrecisionRecallPoint, average_precision, f1_max, precision_recall_curve};
+pub use pro::{AUPRO_LIMIT, AUPRO_STRICT_LIMIT, ProPoint, aupro, pro_curve};
+pub use roc::{RocPoint, auroc, roc_curve};
+pub use simplenet_pro::simplenet_compute_pro;
+pub use threshold::{quantiles, threshold_for_false_reject_rate};

@@ -1,0 +1,157 @@
+//! Why a metric has no value: one error for the whole crate.
+//!
+//! Every variant says what is wrong, where, and (in its message) what to do about it.
+
+/// Why a metric could not be computed.
+#[non_exhaustive]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum MetricError {
+    /// No score at all.
+    #[error("no scores: the input is empty; pass at least one score")]
+    Empty,
+
+    /// Scores and labels differ in number.
+    #[error("{scores} scores but {labels} labels; pass one label for each score")]
+    LengthMismatch {
+        /// Number of scores.
+        scores: usize,
+        /// Number of labels.
+        labels: usize,
+    },
+
+    /// A score is NaN or infinite.
+    #[error("score {index} is {value}; only finite scores can be ranked: repair or drop it")]
+    NonFiniteScore {
+        /// Index into the scores.
+        index: usize,
+        /// The score itself.
+        value: f32,
+    },
+
+    /// A pixel of an anomaly map is NaN or infinite.
+    #[error("image {image}, pixel x {x} y {y}: the score is {value}; only finite scores can be ranked")]
+    NonFinitePixel {
+        /// Index of the image in the set.
+        image: usize,
+        /// Column, from 0.
+        x: usize,
+        /// Row, from 0.
+        y: usize,
+        /// The score itself.
+        value: f32,
+    },
+
+    /// Width x height of a map is not the number of its scores or of its mask's pixels.
+    #[error(
+        "image {image}: {width}x{height} needs {expected} pixels, but the map has {scores} and the mask \
+         {mask}; bring both to one size first"
+    )]
+    ShapeMismatch {
+        /// Index of the image in the set.
+        image: usize,
+        /// Stated width.
+        width: usize,
+        /// Stated height.
+        height: usize,
+        /// width x height.
+        expected: usize,
+        /// Number of scores.
+        scores: usize,
+        /// Number of mask pixels.
+        mask: usize,
+    },
+
+    /// A mask is not width x height.
+    #[error("the mask has {actual} pixels, but {width}x{height} needs {expected}")]
+    MaskShape {
+        /// Stated width.
+        width: usize,
+        /// Stated height.
+        height: usize,
+        /// width x height.
+        expected: usize,
+        /// Number of mask pixels.
+        actual: usize,
+    },
+
+    /// More pixels in one image than a region number can count.
+    #[error("{width}x{height} is more than 2^32 - 1 pixels in one image; cut it into tiles")]
+    ImageTooLarge {
+        /// Stated width.
+        width: usize,
+        /// Stated height.
+        height: usize,
+    },
+
+    /// Two classes are needed and there is only one.
+    #[error("only one class is present ({positives} anomalous, {negatives} normal); the metric needs both")]
+    SingleClass {
+        /// Number of anomalous scores.
+        positives: u64,
+        /// Number of normal scores.
+        negatives: u64,
+    },
+
+    /// Nothing is anomalous.
+    #[error("none of the {count} scores is labelled anomalous; the metric needs at least one")]
+    NoPositives {
+        /// Number of scores.
+        count: u64,
+    },
+
+    /// Nothing is normal.
+    #[error("all of the {count} scores are labelled anomalous; the metric needs at least one normal one")]
+    NoNegatives {
+        /// Number of scores.
+        count: u64,
+    },
+
+    /// No mask marks a region.
+    #[error("no mask marks a defect, so there is no region whose overlap could be measured")]
+    NoRegions,
+
+    /// The limit of the false-positive rate is not in (0, 1].
+    #[error("the limit of the false-positive rate is {limit}; it must be above 0 and at most 1")]
+    InvalidLimit {
+        /// The limit passed.
+        limit: f64,
+    },
+
+    /// A rate or probability is not in [0, 1].
+    #[error("{name} is {value}; it must lie between 0 and 1")]
+    InvalidRate {
+        /// What the value stands for.
+        name: &'static str,
+        /// The value passed.
+        value: f64,
+    },
+
+    /// A threshold is NaN.
+    #[error("the threshold is NaN; pass a number")]
+    InvalidThreshold,
+
+    /// SimpleNet's own PRO spaces its thresholds over the range of scores, and there is no range.
+    #[error("the scores run from {min} to {max}, a range that cannot be cut into {steps} steps")]
+    NoScoreRange {
+        /// Lowest score.
+        min: f32,
+        /// Highest score.
+        max: f32,
+        /// Steps wanted.
+        steps: usize,
+    },
+
+    /// SimpleNet's own PRO has no curve to integrate below its limit.
+    #[error(
+        "only {points} of the thresholds have a false-positive rate below {limit}, the largest being \
+         {largest}; an area needs two points and a rate above 0"
+    )]
+    TooFewProPoints {
+        /// Points below the limit.
+        points: usize,
+        /// The limit of the false-positive rate.
+        limit: f64,
+        /// The largest rate below the limit (0 if there is none).
+        largest: f64,
+    },
+}
