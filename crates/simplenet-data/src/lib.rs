@@ -3,11 +3,27 @@
 //! In: paths or bytes. Out: network inputs (f32, channels first) and masks, with the [`Placement`] that maps
 //! results back to the original image's pixels. The crate knows neither the model nor the metrics.
 //!
-//! The way of an image: [`decode`] -> [`augment`] (training only, off by default) -> [`preprocess`];
-//! [`loader`] runs it on all cores and keeps the order.
+//! The way of an image: [`decode`] -> resize -> [`augment`] (training only, off by default) -> crop ->
+//! normalise ([`preprocess`]); [`loader`] runs it on all cores and keeps the order.
 
+#![forbid(unsafe_code)]
+
+pub mod augment;
+pub mod dataset;
+pub mod decode;
 pub mod error;
+pub mod loader;
+mod placement;
+pub mod preprocess;
+mod resize;
 pub mod rng;
 pub mod synthetic;
 
+pub use augment::Augment;
+pub use dataset::{Category, Label, Sample};
+pub use decode::{DecodeOptions, Exif, SixteenBit, decode_bytes, decode_file, decode_mask};
 pub use error::DataError;
+pub use loader::{KeepPixels, Loader, LoaderOptions, PreparedImage};
+pub use preprocess::{
+    CropSize, IMAGENET_MEAN, IMAGENET_STD, MaskRule, PixelBox, Placement, Preprocess, Resize,
+};

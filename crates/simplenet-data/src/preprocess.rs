@@ -1,0 +1,339 @@
+//! From decoded pixels to the network's input.
+//!
+//! In: 8-bit RGB of any size. Out: f32 (3, height, width) of one fixed size, and masks of that size. The
+//! configuration travels in the model file: training, evaluation and inference use the same one.
+
+use image::{GrayImage, RgbImage};
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+use crate::augment::Augment;
+use crate::decode::{DecodeOptions, Exif, SixteenBit, decode_mask_with};
+use crate::error::DataError;
+pub use crate::placement::{PixelBox, Placement};
+use crate::resize::{Window, resize};
+
+/// Mean of the ImageNet training pictures, RGB, on the scale 0 to 1; what torchvision's weights expect.
+pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
+/// Standard deviation that belongs to [`IMAGENET_MEAN`].
+pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
+
+/// Sides beyond this are a mistake: features of one such image would need several gigabytes.
+const MAX_NETWORK_SIDE: u32 = 8192;
+
+/// How the whole image is resized before a crop, always bilinear with antialiasing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Resize {
+    /// To exactly this size; the aspect ratio may change.
+    Exact {
+        /// Pixels across.
+        width: u32,
+        /// Pixels down.
+        height: u32,
+    },
+    /// The shorter side to this length, the longer one to `length · longer / shorter`, rounded down.
+    ShorterSide(u32),
+}
+
+/// Size of a centre crop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CropSize {
+    /// Pixels across.
+    pub width: u32,
+    /// Pixels down.
+    pub height: u32,
+}
+
+/// Which pixels of a resized mask, whose edges the resize made soft, count as anomalous.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaskRule {
+    /// At least half anomalous: 128 and above.
+    #[default]
+    Half,
+    /// Wholly anomalous: 255 only. What the official evaluation does (`astype(int)` of values up to 1).
+    FullOnly,
+    /// Anomalous in the least part: above 0.
+    AnyPositive,
+}
+
+/// Configuration of the way from decoded pixels to the network's input.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preprocess {
+    /// The resize of the whole image.
+    pub resize: Resize,
+    /// A centre crop after it; what lies outside is not inspected. Without one nothing is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crop: Option<CropSize>,
+    /// Subtracted from the values on the scale 0 to 1, RGB.
+    pub mean: [f32; 3],
+    /// Divides after that, RGB.
+    pub std: [f32; 3],
+    /// How files become pixels.
+    #[serde(default)]
+    pub decode: DecodeOptions,
+}
+
+impl Default for Preprocess {
+    /// The whole image at 288×288.
+    fn default() -> Self {
+        Self::whole_image(288, 288)
+    }
+}
+
+impl Preprocess {
+    /// As the official code: shorter side 329, centre crop 288×288, EXIF orientation ignored, 16 bits clipped.
+    pub fn paper() -> Self {
+        Self {
+            resize: Resize::ShorterSide(329),
+            crop: Some(CropSize { width: 288, height: 288 }),
+            mean: IMAGENET_MEAN,
+            std: IMAGENET_STD,
+            decode: DecodeOptions {
+                exif: Exif::Ignore,
+                sixteen_bit: SixteenBit::Clip,
+                ..DecodeOptions::default()
+            },
+        }
+    }
+
+    /// The whole image at the given size, nothing cropped; EXIF orientation applied, 16 bits scaled.
+    pub fn whole_image(width: u32, height: u32) -> Self {
+        Self {
+            resize: Resize::Exact { width, height },
+            crop: None,
+            mean: IMAGENET_MEAN,
+            std: IMAGENET_STD,
+            decode: DecodeOptions::default(),
+        }
+    }
+
+    /// Checks that the configuration gives inputs of one size and finite values.
+    ///
+    /// # Errors
+    /// [`DataError::InvalidOption`]: a side that is 0 or too large, a crop larger than the resize, a
+    /// shorter side without a crop (the size would depend on the image), a mean or deviation out of range.
+    pub fn validate(&self) -> Result<(), DataError> {
+        let invalid = |option, found: String, expected: &str| {
+            Err(DataError::InvalidOption { option, found, expected: expected.to_string() })
+        };
+        let side = |v: u32| (1..=MAX_NETWORK_SIDE).contains(&v);
+        let (width, height) = match self.resize {
+            Resize::Exact { width, height } => (width, height),
+            Resize::ShorterSide(length) => (length, length),
+        };
+        if !side(width) || !side(height) {
+            return invalid("resize", format!("{width} x {height}"), "sides of 1 to 8192 pixels");
+        }
+        match (self.crop, self.resize) {
+            (Some(c), _) if c.width == 0 || c.height == 0 || c.width > width || c.height > height => {
+                let expected = format!("1 x 1 to {width} x {height}, the size after the resize");
+                return invalid("crop", format!("{} x {}", c.width, c.height), &expected);
+            }
+            (None, Resize::ShorterSide(_)) => {
+                let expected = "a crop size beside resize.shorter_side, since inputs must have one size; or \
+                                resize.exact, which takes in the whole image";
+                return invalid("crop", "none".to_string(), expected);
+            }
+            _ => {}
+        }
+        if !self.mean.iter().all(|v| v.is_finite()) {
+            return invalid("mean", format!("{:?}", self.mean), "finite numbers");
+        }
+        if !self.std.iter().all(|v| v.is_finite() && *v > 0.0) {
+            return invalid("std", format!("{:?}", self.std), "finite numbers above 0");
+        }
+        if self.decode.max_pixels == 0 {
+            return invalid("decode.max_pixels", "0".to_string(), "at least 1");
+        }
+        Ok(())
+    }
+
+    /// Width and height of every network input.
+    pub fn network_size(&self) -> (u32, u32) {
+        match (self.crop, self.resize) {
+            (Some(crop), _) => (crop.width, crop.height),
+            (None, Resize::Exact { width, height }) => (width, height),
+            // Refused by `validate`; square images would have this size.
+            (None, Resize::ShorterSide(length)) => (length, length),
+        }
+    }
+
+    /// Where the network input of an image of `width` × `height` pixels lies in that image.
+    pub fn placement(&self, width: u32, height: u32) -> Placement {
+        let resized = match self.resize {
+            Resize::Exact { width, height } => (width, height),
+            Resize::ShorterSide(length) if width <= height => (length, longer_side(length, height, width)),
+            Resize::ShorterSide(length) => (longer_side(length, width, height), length),
+        };
+        let crop = match self.crop {
+            None => (0, 0, resized.0, resized.1),
+            Some(CropSize { width, height }) => {
+                let (width, height) = (width.min(resized.0), height.min(resized.1));
+                (crop_offset(resized.0, width), crop_offset(resized.1, height), width, height)
+            }
+        };
+        Placement { original: (width, height), resized, crop }
+    }
+
+    /// Resize and crop: 8-bit RGB of any size to [`network_size`](Self::network_size), equal to Pillow's
+    /// result in every pixel.
+    ///
+    /// # Errors
+    /// The configuration is invalid or the image has no pixels.
+    pub fn resize_crop(&self, rgb: &RgbImage) -> Result<RgbImage, DataError> {
+        let placement = self.checked_placement(rgb.dimensions())?;
+        let (x, y, width, height) = placement.crop;
+        let window = Window { columns: x..x + width, rows: y..y + height };
+        let pixels = resize::<3>(rgb, placement.original, placement.resized, &window);
+        into_image(width, height, pixels)
+    }
+
+    /// As [`resize_crop`](Self::resize_crop), with a random change between resize and crop, where the
+    /// official code has it: what a shift moves into the crop is picture, not black border.
+    ///
+    /// # Errors
+    /// As `resize_crop`; also when a long, narrow image would have more than `max_pixels` after the resize.
+    pub fn resize_augment_crop(
+        &self,
+        rgb: &RgbImage,
+        augment: &Augment,
+        seed: u64,
+    ) -> Result<RgbImage, DataError> {
+        if augment.is_off() {
+            return self.resize_crop(rgb);
+        }
+        let placement = self.checked_placement(rgb.dimensions())?;
+        let (all_width, all_height) = placement.resized;
+        if u64::from(all_width) * u64::from(all_height) > self.decode.max_pixels {
+            return Err(DataError::WrongSize {
+                what: "the image before augmentation",
+                found: format!("{all_width} x {all_height} pixels"),
+                expected: format!(
+                    "at most {} pixels; its aspect ratio is too extreme",
+                    self.decode.max_pixels
+                ),
+            });
+        }
+        let window = Window { columns: 0..all_width, rows: 0..all_height };
+        let pixels = resize::<3>(rgb, placement.original, placement.resized, &window);
+        let changed = augment.apply(&into_image(all_width, all_height, pixels)?, seed);
+        let (x, y, width, height) = placement.crop;
+        Ok(image::imageops::crop_imm(&changed, x, y, width, height).to_image())
+    }
+
+    /// `((v / 255) − mean) / std`, each step in single precision: (height, width, 3) 8-bit to `out`
+    /// (3, height, width).
+    ///
+    /// # Errors
+    /// [`DataError::WrongSize`] when `out` does not have `3 · height · width` places.
+    pub fn normalise(&self, rgb: &RgbImage, out: &mut [f32]) -> Result<(), DataError> {
+        let pixels = rgb.as_raw().as_chunks::<3>().0;
+        if out.len() != 3 * pixels.len() || pixels.is_empty() {
+            return Err(DataError::WrongSize {
+                what: "the buffer for the network input",
+                found: format!("{} values", out.len()),
+                expected: format!("3 x {} x {}, not empty", rgb.height(), rgb.width()),
+            });
+        }
+        for (channel, plane) in out.chunks_exact_mut(pixels.len()).enumerate() {
+            let (mean, std) = (self.mean[channel], self.std[channel]);
+            let table: [f32; 256] = std::array::from_fn(|v| (v as f32 / 255.0 - mean) / std);
+            plane.iter_mut().zip(pixels).for_each(|(to, pixel)| *to = table[usize::from(pixel[channel])]);
+        }
+        Ok(())
+    }
+
+    /// Resizes and crops a mask as its image, and decides about the soft edges: (height, width) of
+    /// [`network_size`](Self::network_size), 0 normal, 1 anomalous.
+    ///
+    /// # Errors
+    /// As [`resize_crop`](Self::resize_crop).
+    pub fn mask(&self, mask: &GrayImage, rule: MaskRule) -> Result<Vec<u8>, DataError> {
+        let least = match rule {
+            MaskRule::Half => 128,
+            MaskRule::FullOnly => 255,
+            MaskRule::AnyPositive => 1,
+        };
+        Ok(self.soft_mask(mask)?.iter().map(|&v| u8::from(v >= least)).collect())
+    }
+
+    /// Resizes and crops a mask as its image, soft edges kept: 0 to 255.
+    ///
+    /// # Errors
+    /// As [`resize_crop`](Self::resize_crop).
+    pub fn soft_mask(&self, mask: &GrayImage) -> Result<GrayImage, DataError> {
+        let placement = self.checked_placement(mask.dimensions())?;
+        let (x, y, width, height) = placement.crop;
+        let window = Window { columns: x..x + width, rows: y..y + height };
+        into_image(width, height, resize::<1>(mask, placement.original, placement.resized, &window))
+    }
+
+    /// Reads the mask of an image of size `original` and brings it to the network's size.
+    ///
+    /// # Errors
+    /// The mask cannot be read, or has another size than its image.
+    pub fn mask_file(
+        &self,
+        path: &Path,
+        image: &Path,
+        original: (u32, u32),
+        rule: MaskRule,
+    ) -> Result<Vec<u8>, DataError> {
+        let mask = decode_mask_with(path, &self.decode)?;
+        if mask.dimensions() != original {
+            return Err(DataError::MaskSize {
+                mask: path.to_path_buf(),
+                mask_size: mask.dimensions(),
+                image: image.to_path_buf(),
+                image_size: original,
+            });
+        }
+        self.mask(&mask, rule)
+    }
+
+    fn checked_placement(&self, (width, height): (u32, u32)) -> Result<Placement, DataError> {
+        self.validate()?;
+        if width == 0 || height == 0 {
+            return Err(DataError::WrongSize {
+                what: "the image",
+                found: format!("{width} x {height} pixels"),
+                expected: "at least 1 x 1".to_string(),
+            });
+        }
+        Ok(self.placement(width, height))
+    }
+}
+
+/// `int(length · longer / shorter)`, torchvision's rule.
+fn longer_side(length: u32, longer: u32, shorter: u32) -> u32 {
+    let side = u64::from(length) * u64::from(longer) / u64::from(shorter.max(1));
+    u32::try_from(side).unwrap_or(u32::MAX)
+}
+
+/// `(size − crop) / 2`, half rounded to even: Python's `round`, as torchvision's centre crop uses it.
+fn crop_offset(size: u32, crop: u32) -> u32 {
+    let twice = size - crop;
+    let down = twice / 2;
+    down + (twice % 2) * (down % 2)
+}
+
+fn into_image<P: image::Pixel<Subpixel = u8>>(
+    width: u32,
+    height: u32,
+    pixels: Vec<u8>,
+) -> Result<image::ImageBuffer<P, Vec<u8>>, DataError> {
+    let found = format!("{} values", pixels.len());
+    image::ImageBuffer::from_raw(width, height, pixels).ok_or_else(|| DataError::WrongSize {
+        what: "the resized image",
+        found,
+        expected: format!("{width} x {height} pixels"),
+    })
+}
+
+#[cfg(test)]
+#[path = "preprocess_tests.rs"]
+mod tests;
