@@ -73,9 +73,9 @@ pub fn draw_outlines(
     Ok(())
 }
 
-/// One pixel in 350 of the shorter side, at least one: visible on a large photograph, and in its thumbnail.
+/// One pixel in 200 of the shorter side, at least one: visible on a large photograph, and in its thumbnail.
 fn line_width((width, height): (u32, u32)) -> u32 {
-    ((f64::from(width.min(height)) / 350.0).round() as u32).max(1)
+    ((f64::from(width.min(height)) / 200.0).round() as u32).max(1)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

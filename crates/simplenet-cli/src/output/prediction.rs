@@ -111,8 +111,8 @@ pub struct Milliseconds {
 
 /// A path inside JSON: the field `path`, and for names that are not UTF-8 also `path_bytes`.
 ///
-/// JSON strings are Unicode; such a name gets U+FFFD for what cannot be shown in `path`, and its exact bytes (the platform's own
-/// encoding) as hexadecimal digits in `path_bytes`, so that no file is lost or confused with another.
+/// JSON strings are Unicode; such a name gets U+FFFD for what cannot be shown in `path`, and its exact bytes (the
+/// platform's own encoding) as hexadecimal digits in `path_bytes`, so that no file is lost or confused with another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct JsonPath {
     /// The readable path.

@@ -165,7 +165,7 @@ fn axes(
 
 /// Round values inside the range, with as many decimals as their distance needs.
 fn ticks(low: f64, high: f64) -> Vec<(f64, String)> {
-    let rough = (high - low) / 5.0;
+    let rough = (high - low) / 8.0;
     let power = 10f64.powf(rough.log10().floor());
     let step =
         [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough).unwrap_or(10.0 * power);
@@ -238,7 +238,7 @@ mod tests {
     fn ticks_are_round_and_inside() {
         for (low, high) in [(-0.53, 1.62), (0.0, 1e-4), (-1000.0, 5.0), (0.49, 0.51)] {
             let ticks = ticks(low, high);
-            assert!((3..=7).contains(&ticks.len()), "{low} {high}: {ticks:?}");
+            assert!((3..=9).contains(&ticks.len()), "{low} {high}: {ticks:?}");
             assert!(ticks.iter().all(|(v, _)| *v >= low && *v <= high), "{ticks:?}");
         }
         let texts: Vec<String> = ticks(-0.53, 1.62).into_iter().map(|t| t.1).collect();

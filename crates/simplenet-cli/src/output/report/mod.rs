@@ -2,8 +2,8 @@
 //!
 //! In: what the run was (date, machine, settings as text), the [`ResultTable`], and for each category its metrics and
 //! predictions; pictures are asked for one at a time, only for the photographs that the page shows. Out: one HTML
-//! string with inline style and SVG and with pictures as `data:` URIs. The page has no script and loads nothing: a content security
-//! policy inside it forbids that, so it works from a USB stick and in a mail.
+//! string with inline style and SVG and with pictures as `data:` URIs. The page has no script and loads nothing (a
+//! content security policy inside it forbids both), so it works from a USB stick and in a mail.
 //!
 //! Parts: `page.rs` puts the page together, `html.rs` escapes text and embeds pictures, `histogram.rs` draws scores
 //! as SVG, `gallery.rs` chooses and shows photographs, `style.css` is the look in light, dark and print.

@@ -93,7 +93,16 @@ fn row(html: &mut String, name: &str, cells: &[Cell]) {
     let _ = write!(html, "<tr><th scope=\"row\">{name}</th>");
     for cell in cells {
         let class = if *cell == Cell::Missing { " class=\"missing\"" } else { "" };
-        let _ = write!(html, "<td{class}>{}</td>", escape(cell.text()));
+        // What varies over seeds is set smaller than the mean; the mark of an incomplete mean stays with the mean.
+        let text = match cell.text().split_once(" ± ") {
+            Some((mean, deviation)) => {
+                let mark = if deviation.ends_with('*') { "*" } else { "" };
+                let deviation = deviation.trim_end_matches('*');
+                format!("{mean}{mark} <span class=\"deviation\">± {deviation}</span>")
+            }
+            None => cell.text().to_string(),
+        };
+        let _ = write!(html, "<td{class}>{text}</td>");
     }
     html.push_str("</tr>\n");
 }
@@ -111,16 +120,14 @@ fn card(
     }
     let scores: Vec<histogram::Scored> = records(category).map(|r| (r.score, r.label)).collect();
     let chart = histogram::histogram(&scores, category.threshold);
-    html.push_str("<div class=\"overview\">\n");
-    if !chart.is_empty() {
-        let _ = write!(html, "<div class=\"chart\">{chart}</div>\n<div>");
+    if chart.is_empty() {
+        facts(html, &category.metrics, "tiles");
+    } else {
+        let _ = write!(html, "<div class=\"overview\">\n<div class=\"chart\">{chart}</div>\n<div>");
         verdicts(html, category);
         facts(html, &category.metrics, "tiles");
-        html.push_str("</div>");
-    } else {
-        facts(html, &category.metrics, "tiles");
+        html.push_str("</div>\n</div>\n");
     }
-    html.push_str("</div>\n");
     html.push_str(&gallery::gallery(category, id, options, pictures)?);
     failures(html, category);
     html.push_str("</section>\n");
@@ -175,7 +182,7 @@ fn failures(html: &mut String, category: &CategoryReport) {
     }
     let _ = write!(
         html,
-        "<details open class=\"failures\"><summary>Not judged: {} files</summary><ul>",
+        "<details open class=\"failures\"><summary>Could not be judged: {}</summary><ul>",
         failed.len()
     );
     for error in failed {

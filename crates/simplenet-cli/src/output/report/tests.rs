@@ -83,7 +83,7 @@ fn the_page_is_whole_and_self_contained() {
         "false reject",
         "truth: hole",
         "<b>1</b> of 2 defective parts found",
-        "Not judged: 1 files",
+        "Could not be judged: 1",
         "All 3 images",
     ] {
         assert!(html.contains(expected), "{expected}");

@@ -1,6 +1,6 @@
 //! The table as text for a terminal: aligned by display width, split into blocks where the terminal is narrow.
 
-use super::{Grid, ResultTable};
+use super::{Cell, Grid, ResultTable};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Spaces between columns.
@@ -40,7 +40,7 @@ pub fn terminal_width() -> Option<usize> {
 
 fn column_width(grid: &Grid, column: usize) -> usize {
     let cells = grid.rows.iter().map(|(_, cells)| cells).chain([&grid.mean]);
-    let widest = cells.map(|cells| cells[column].text().width()).max().unwrap_or(0);
+    let widest = cells.map(|cells| aligned(grid, column, &cells[column]).width()).max().unwrap_or(0);
     grid.columns[column].heading().iter().map(|h| h.width()).fold(widest, usize::max)
 }
 
@@ -83,10 +83,17 @@ fn write_block(
     line(&names[0], &|column| grid.columns[column].heading()[1].to_string());
     line(&"─".repeat(name_width), &rule);
     for (name, (_, cells)) in names[1..].iter().zip(&grid.rows) {
-        line(name, &|column| cells[column].text().to_string());
+        line(name, &|column| aligned(grid, column, &cells[column]));
     }
     line(&"─".repeat(name_width), &rule);
-    line("mean", &|column| grid.mean[column].text().to_string());
+    line("mean", &|column| aligned(grid, column, &grid.mean[column]));
+}
+
+/// A cell's text; where the mean carries its mark, the other cells leave room for it, so that digits stand in line.
+fn aligned(grid: &Grid, column: usize, cell: &Cell) -> String {
+    let marked = |cell: &Cell| cell.text().ends_with('*');
+    let room = if marked(&grid.mean[column]) && !marked(cell) { " " } else { "" };
+    format!("{}{room}", cell.text())
 }
 
 fn pad_left(text: &str, width: usize) -> String {
@@ -156,6 +163,25 @@ mean      0.9500  0.9000    n/a    n/a     n/a  12.3        8.1       512
         }
         assert_eq!(starting(&table.to_terminal(Some(1)), "mean"), 8, "one column a block at the least");
         assert!(table.to_terminal(None).lines().count() == 7);
+    }
+
+    #[test]
+    fn digits_stand_in_line_beside_a_marked_mean() {
+        let mut table = table(&["a", "b"]);
+        table.rows[0].runs[0].fit_seconds = Some(1234.5);
+        table.rows.push(ResultRow::failed("c", "no images"));
+        let text = table.to_terminal(None);
+        let points = |line: usize| -> Vec<usize> {
+            text.lines()
+                .nth(line)
+                .unwrap()
+                .char_indices()
+                .filter(|(_, c)| *c == '.')
+                .map(|(i, _)| i)
+                .collect()
+        };
+        assert_eq!(points(3), points(4), "{text}");
+        assert_eq!(points(3), points(7), "{text}");
     }
 
     #[test]
