@@ -8,9 +8,9 @@ use candle_core::{
 
 /// Deepest nesting that is accepted; a checkpoint has about ten levels.
 const MAX_DEPTH: usize = 200;
-/// Sum over all steps of the nodes of the newest object. A network of a thousand tensors needs less than a million;
+/// Sum over all steps of the nodes of the newest object. A network of a thousand tensors needs about two million;
 /// a pickle that doubles an object again and again passes it before it fills the memory.
-const MAX_NODES: usize = 20_000_000;
+const MAX_NODES: usize = 5_000_000;
 const BIN_UNICODE: u8 = b'X';
 const LONG1: u8 = 0x8a;
 
