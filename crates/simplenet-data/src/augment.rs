@@ -249,7 +249,8 @@ mod tests {
                 .sum()
         };
         type Measure<'a> = &'a dyn Fn(&RgbImage) -> f64;
-        let cases: [(&str, fn(&mut Augment), Measure<'_>); 3] = [
+        type Case<'a> = (&'a str, fn(&mut Augment), Measure<'a>);
+        let cases: [Case<'_>; 3] = [
             ("brightness", |a| a.brightness = 0.4, &mean_gray),
             ("contrast", |a| a.contrast = 0.4, &spread),
             ("saturation", |a| a.saturation = 0.4, &colour),

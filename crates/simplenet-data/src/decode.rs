@@ -255,11 +255,13 @@ fn jpeg_is_complete(bytes: &[u8]) -> bool {
 }
 
 fn to_rgb(image: DynamicImage, path: &Path, rule: SixteenBit) -> Result<RgbImage, DataError> {
-    let clip_gray = |v: u16| v.min(255) as u8;
-    let upper_byte = |v: u16| (v >> 8) as u8;
-    let (gray16, color16): (fn(u16) -> u8, fn(u16) -> u8) = match rule {
-        SixteenBit::Scale => (scale16, scale16),
-        SixteenBit::Clip => (clip_gray, upper_byte),
+    let gray16 = |v: u16| match rule {
+        SixteenBit::Scale => scale16(v),
+        SixteenBit::Clip => v.min(255) as u8,
+    };
+    let color16 = |v: u16| match rule {
+        SixteenBit::Scale => scale16(v),
+        SixteenBit::Clip => (v >> 8) as u8,
     };
     Ok(match image {
         DynamicImage::ImageRgb8(pixels) => pixels,
