@@ -13,8 +13,8 @@ use simplenet_tests::{
 
 const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
-/// Largest difference that rounding the weights to f16 may make, in standard deviations of the map it is found in:
-/// f16 keeps 11 bits (5e-4), and a dozen layers add up; the largest found in the project's own case is 0.022.
+/// Largest difference that rounding the weights to f16 may make, in standard deviations of the map it is found in.
+/// Measured on the project's own case: 0.017, 0.046, 0.026 and 0.024 after blocks 2, 4, 7 and 10.
 const F16_TOLERANCE: f64 = 0.05;
 
 #[test]
