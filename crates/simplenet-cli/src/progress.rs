@@ -1,8 +1,9 @@
 //! Progress for people: bars with the time left, on a terminal only.
 //!
-//! In: the four calls of the libraries' reporter trait (start, advance, finish, note). Out: on a terminal, bars on
-//! standard error, without colour when NO_COLOR is set; on a pipe, in a file or in CI no bars at all, and notes as
-//! plain lines on standard error, so that a message is never lost.
+//! In: the four calls of the libraries' reporter trait (start, advance, finish, note), a form of them for downloads
+//! and one for callbacks. Out: on a terminal, bars on standard error, without colour when NO_COLOR is set; on a
+//! pipe, in a file or in CI no bars at all, and notes as plain lines on standard error, so that a message is never
+//! lost. Results go to standard output with [`line`](TerminalProgress::line), which keeps clear of the bars.
 //!
 //! Calls nest: a `start` inside a started task adds a bar below, `finish` ends the innermost one. Where a task may
 //! fail between the two, take [`depth`](TerminalProgress::depth) before it and
@@ -19,7 +20,23 @@ use std::time::Duration;
 pub struct TerminalProgress {
     screen: Screen,
     colour: Colour,
-    bars: Mutex<Vec<ProgressBar>>,
+    tasks: Mutex<Vec<Task>>,
+    context: Mutex<String>,
+    /// The task that [`set`](TerminalProgress::set) ended last.
+    ended: Mutex<String>,
+}
+
+#[derive(Debug)]
+struct Task {
+    what: String,
+    bar: ProgressBar,
+}
+
+/// What a task's steps are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Steps,
+    Bytes,
 }
 
 #[derive(Debug)]
@@ -56,60 +73,93 @@ impl TerminalProgress {
 
     /// No bars, whatever standard error is.
     pub fn plain() -> Self {
-        Self { screen: Screen::Plain, colour: Colour::Off, bars: Mutex::default() }
+        Self {
+            screen: Screen::Plain,
+            colour: Colour::Off,
+            tasks: Mutex::default(),
+            context: Mutex::default(),
+            ended: Mutex::default(),
+        }
     }
 
     fn on(target: ProgressDrawTarget, colour: Colour) -> Self {
         let screen = Screen::Terminal(MultiProgress::with_draw_target(target));
-        Self { screen, colour, bars: Mutex::default() }
+        Self { screen, colour, tasks: Mutex::default(), context: Mutex::default(), ended: Mutex::default() }
     }
 
     /// Begin a task of `total` steps; 0 means that the number is not known.
     pub fn start(&self, what: &str, total: u64) {
-        let bar = if total == 0 { ProgressBar::no_length() } else { ProgressBar::new(total) };
-        if let Screen::Terminal(screen) = &self.screen {
-            // Added before its first draw, so that it never draws on its own.
-            let bar = screen.add(bar);
-            bar.set_style(style(total, self.colour));
-            bar.set_message(what.to_string());
-            bar.enable_steady_tick(Duration::from_millis(250));
-            self.bars().push(bar);
-        } else {
-            bar.set_draw_target(ProgressDrawTarget::hidden());
-            self.bars().push(bar);
+        self.begin(what, total, Unit::Steps);
+    }
+
+    /// Begin a download of `total` bytes (0: not known), `present` of which are already here.
+    pub fn start_bytes(&self, what: &str, total: u64, present: u64) {
+        self.begin(what, total, Unit::Bytes);
+        if let Some(task) = lock(&self.tasks).last() {
+            // What was there before says nothing about the speed.
+            task.bar.set_position(present);
+            task.bar.reset_eta();
         }
     }
 
-    /// `n` more steps of the innermost task are done.
+    /// `n` more steps (or bytes) of the innermost task are done.
     pub fn advance(&self, n: u64) {
-        if let Some(bar) = self.bars().last() {
-            bar.inc(n);
+        if let Some(task) = lock(&self.tasks).last() {
+            task.bar.inc(n);
         }
     }
 
     /// The innermost task has ended; its bar disappears.
     pub fn finish(&self) {
-        if let Some(bar) = self.bars().pop() {
-            self.remove(&bar);
+        let task = lock(&self.tasks).pop();
+        if let Some(task) = task {
+            task.bar.finish_and_clear();
+            if let Screen::Terminal(screen) = &self.screen {
+                screen.remove(&task.bar);
+            }
         }
     }
 
-    /// Print one line above the bars.
-    pub fn note(&self, text: &str) {
-        match &self.screen {
-            // A MultiProgress without bars prints nothing, hence the second arm.
-            Screen::Terminal(screen) if self.depth() > 0 => {
-                if screen.println(text).is_err() {
-                    eprintln!("{text}");
-                }
-            }
-            _ => eprintln!("{text}"),
+    /// For callbacks that count for themselves, also from several threads: begins the task at its first call and
+    /// ends it when `done` reaches `total`. Calls that come late, after that end, change nothing.
+    pub fn set(&self, what: &str, done: usize, total: usize) {
+        let mut ended = lock(&self.ended);
+        let running =
+            || lock(&self.tasks).last().filter(|task| task.what == what).map(|task| task.bar.clone());
+        if running().is_none() && done < total && (done == 0 || *ended != what) {
+            self.start(what, total as u64);
         }
+        let Some(bar) = running() else { return };
+        bar.set_position(bar.position().max(done as u64));
+        if done >= total {
+            self.finish();
+            *ended = what.to_string();
+        }
+    }
+
+    /// Print one line on standard error, above the bars: something a person should know.
+    pub fn note(&self, text: &str) {
+        self.above_bars(|| eprintln!("{text}"));
+    }
+
+    /// Print one line on standard output, above the bars: a result.
+    pub fn line(&self, text: &str) {
+        self.above_bars(|| println!("{text}"));
+    }
+
+    /// Put `text` before the name of every task from now on, and end tasks that an earlier context left open. Off
+    /// a terminal it is printed once, as a note: it says how far a long run has come.
+    pub fn context(&self, text: &str) {
+        self.unwind(0);
+        if matches!(self.screen, Screen::Plain) && !text.is_empty() {
+            self.note(text);
+        }
+        *lock(&self.context) = text.to_string();
     }
 
     /// How many tasks are open.
     pub fn depth(&self) -> usize {
-        self.bars().len()
+        lock(&self.tasks).len()
     }
 
     /// End the innermost tasks until only `depth` are open: cleans up behind a task that failed half-way.
@@ -119,28 +169,53 @@ impl TerminalProgress {
         }
     }
 
-    fn remove(&self, bar: &ProgressBar) {
-        bar.finish_and_clear();
-        if let Screen::Terminal(screen) = &self.screen {
-            screen.remove(bar);
-        }
+    fn begin(&self, what: &str, total: u64, unit: Unit) {
+        let bar = if total == 0 { ProgressBar::no_length() } else { ProgressBar::new(total) };
+        let bar = match &self.screen {
+            Screen::Terminal(screen) => {
+                // Added before its first draw, so that it never draws on its own.
+                let bar = screen.add(bar);
+                bar.set_style(style(total, unit, self.colour));
+                let context = lock(&self.context);
+                let space = if context.is_empty() { "" } else { " " };
+                bar.set_message(format!("{context}{space}{what}"));
+                bar.enable_steady_tick(Duration::from_millis(250));
+                bar
+            }
+            Screen::Plain => {
+                bar.set_draw_target(ProgressDrawTarget::hidden());
+                bar
+            }
+        };
+        lock(&self.tasks).push(Task { what: what.to_string(), bar });
     }
 
-    /// A thread that panicked while it held the bars leaves them usable.
-    fn bars(&self) -> MutexGuard<'_, Vec<ProgressBar>> {
-        self.bars.lock().unwrap_or_else(PoisonError::into_inner)
+    fn above_bars(&self, print: impl FnOnce()) {
+        match &self.screen {
+            Screen::Terminal(screen) => screen.suspend(print),
+            Screen::Plain => print(),
+        }
     }
 }
 
-fn style(total: u64, colour: Colour) -> ProgressStyle {
-    let template = match (total, colour) {
-        (0, Colour::On) => "{spinner:.cyan} {msg}  {pos}  {elapsed}",
-        (0, Colour::Off) => "{spinner} {msg}  {pos}  {elapsed}",
-        (_, Colour::On) => "{msg:28} {bar:24.cyan/dim} {pos:>6}/{len}  {left}",
-        (_, Colour::Off) => "{msg:28} {bar:24} {pos:>6}/{len}  {left}",
+/// A thread that panicked while it held the lock leaves the bars usable.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn style(total: u64, unit: Unit, colour: Colour) -> ProgressStyle {
+    let (spinner, bar) = match colour {
+        Colour::On => ("{spinner:.cyan}", "{bar:24.cyan/dim}"),
+        Colour::Off => ("{spinner}", "{bar:24}"),
+    };
+    let template = match (total, unit) {
+        (0, Unit::Steps) => format!("{spinner} {{msg}}  {{pos}}  {{elapsed}}"),
+        (0, Unit::Bytes) => format!("{spinner} {{msg}}  {{binary_bytes}}  {{elapsed}}"),
+        (_, Unit::Steps) => format!("{{msg:34}} {bar} {{pos:>6}}/{{len}}  {{left}}"),
+        (_, Unit::Bytes) => format!("{{msg:34}} {bar} {{binary_bytes}}/{{binary_total_bytes}}  {{left}}"),
     };
     // A template that does not parse would be a mistake here; the default bar is still progress.
-    ProgressStyle::with_template(template)
+    ProgressStyle::with_template(&template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .with_key("left", |state: &ProgressState, out: &mut dyn Write| {
             let _ = out.write_str(&time_left(state.pos(), state.eta()));
@@ -194,13 +269,8 @@ mod tests {
                 && inner.ends_with(" s left")
         });
         progress.finish();
-        progress.note("gear: image AUROC 0.98");
         progress.advance(1);
-        wait_for(&term, "note above the outer bar", |screen| {
-            screen.starts_with("gear: image AUROC 0.98\n")
-                && screen.contains("1/4")
-                && !screen.contains("features")
-        });
+        wait_for(&term, "outer bar alone", |screen| screen.contains("1/4") && !screen.contains("features"));
         progress.finish();
         assert_eq!(progress.depth(), 0);
     }
@@ -234,6 +304,31 @@ mod tests {
     }
 
     #[test]
+    fn downloads_count_in_bytes_and_contexts_stand_first() {
+        let (progress, term) = in_memory(Colour::Off);
+        progress.context("[2/4] gear");
+        progress.start_bytes("backbone", 4 << 20, 1 << 20);
+        progress.advance(1 << 20);
+        wait_for(&term, "bytes", |screen| {
+            screen.starts_with("[2/4] gear backbone") && screen.contains("2.00 MiB/4.00 MiB")
+        });
+        progress.context("[3/4] nut");
+        assert_eq!(progress.depth(), 0, "what the failed job left open is closed");
+    }
+
+    #[test]
+    fn callbacks_that_count_for_themselves() {
+        let progress = TerminalProgress::plain();
+        for (done, open) in [(0, 1), (2, 1), (1, 1), (3, 0), (2, 0), (3, 0), (0, 1), (3, 0)] {
+            progress.set("drawing", done, 3);
+            assert_eq!(progress.depth(), open, "after {done}");
+        }
+        progress.start("other", 5);
+        progress.set("nothing to do", 0, 0);
+        assert_eq!(progress.depth(), 1);
+    }
+
+    #[test]
     fn pipes_get_no_bars_and_nesting_unwinds() {
         let progress = TerminalProgress::plain();
         progress.start("outer", 2);
@@ -258,6 +353,6 @@ mod tests {
                 scope.spawn(|| (0..25).for_each(|_| progress.advance(1)));
             }
         });
-        assert_eq!(progress.bars().last().map(ProgressBar::position), Some(100));
+        assert_eq!(lock(&progress.tasks).last().map(|task| task.bar.position()), Some(100));
     }
 }

@@ -17,14 +17,14 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// File format of a raw anomaly map.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MapFormat {
     /// NumPy array of f32, exact.
     #[default]
     Npy,
     /// 16-bit gray PNG, linear between the two scores in its tEXt chunks.
-    Png,
+    Png16,
 }
 
 impl MapFormat {
@@ -32,7 +32,7 @@ impl MapFormat {
     pub fn extension(self) -> &'static str {
         match self {
             Self::Npy => "npy",
-            Self::Png => "png",
+            Self::Png16 => "png",
         }
     }
 }
@@ -58,7 +58,7 @@ pub fn write_map(
 ) -> Result<(), OutputError> {
     let bytes = match format {
         MapFormat::Npy => npy_bytes(scores, size)?,
-        MapFormat::Png => png16_bytes(scores, size, range)?,
+        MapFormat::Png16 => png16_bytes(scores, size, range)?,
     };
     atomic::write_bytes(path, &bytes)
 }
@@ -272,13 +272,13 @@ mod tests {
     fn the_format_chooses_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let range = ScoreRange::new(0.0, 1.0).unwrap();
-        for format in [MapFormat::Npy, MapFormat::Png] {
+        for format in [MapFormat::Npy, MapFormat::Png16] {
             let path = dir.path().join("map").with_extension(format.extension());
             write_map(&path, format, &[0.0, 0.25, 0.5, 1.0], (2, 2), range).unwrap();
             let bytes = std::fs::read(&path).unwrap();
             let back = match format {
                 MapFormat::Npy => parse_npy(&bytes).unwrap(),
-                MapFormat::Png => parse_png16(&bytes).unwrap().0,
+                MapFormat::Png16 => parse_png16(&bytes).unwrap().0,
             };
             assert!(back.scores.iter().zip([0.0, 0.25, 0.5, 1.0]).all(|(a, b)| (a - b).abs() < 1e-5));
         }
