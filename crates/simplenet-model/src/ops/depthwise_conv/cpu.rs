@@ -1,16 +1,23 @@
-//! The fast implementation: one plane at a time through a padded scratch, 32 outputs in registers.
+//! The fast implementation: one plane at a time through a padded scratch, a block of four rows by one vector in
+//! registers.
 //!
-//! With stride 2 the scratch keeps even and odd columns apart, so that both strides read consecutive numbers. The loops
-//! are plain Rust of constant length, compiled once for each instruction set; fused multiply-add is used where the set
-//! has it (without it, `mul_add` would be a function call).
+//! With stride 2 the scratch keeps even and odd columns apart, so that both strides read consecutive numbers. The loop
+//! is written once over a vector type (`simd.rs`) and compiled once for each instruction set.
+
+mod simd;
 
 use rayon::prelude::*;
 
 use super::{Geometry, Parameters};
 use crate::ops::Isa;
+#[cfg(target_arch = "x86_64")]
+use simd::{Avx2, Avx512};
+use simd::{Plain, Simd};
 
-/// Outputs held in registers: two AVX-512 or four AVX2 accumulators, enough to hide the latency of an addition.
-const LANES: usize = 32;
+/// Output rows computed together: as many independent sums as hide the latency of a fused multiply-add.
+const ROWS: usize = 4;
+/// Numbers that may be read beyond a row's last output: the widest vector.
+const MAX_LANES: usize = 16;
 /// Fewest planes a task takes: the smallest planes cost about a microsecond.
 const MIN_PLANES: usize = 4;
 
@@ -77,9 +84,9 @@ struct Channel<'a> {
 
 type PlaneFn = unsafe fn(&Geometry, &Channel<'_>, &[f32], &mut [f32], &mut [f32]);
 
-/// Numbers in one row of one phase of the scratch: what the last register block of a row can reach.
+/// Numbers in one row of one phase of the scratch: what the last vector of a row can reach.
 fn phase_width(geometry: &Geometry) -> usize {
-    geometry.output()[1].next_multiple_of(LANES) + geometry.kernel
+    geometry.output()[1].next_multiple_of(MAX_LANES) + geometry.kernel
 }
 
 /// Rows of the padded plane, each with `stride` phases.
@@ -95,7 +102,8 @@ unsafe fn scalar<const K: usize, const S: usize>(
     scratch: &mut [f32],
     out: &mut [f32],
 ) {
-    plane::<K, S, false>(geometry, channel, input, scratch, out);
+    // SAFETY: plain code runs anywhere.
+    unsafe { plane::<Plain, K, S>(geometry, channel, input, scratch, out) }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -107,7 +115,8 @@ fn avx2<const K: usize, const S: usize>(
     scratch: &mut [f32],
     out: &mut [f32],
 ) {
-    plane::<K, S, true>(geometry, channel, input, scratch, out);
+    // SAFETY: this function has the features that `Avx2` needs.
+    unsafe { plane::<Avx2, K, S>(geometry, channel, input, scratch, out) }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -119,13 +128,17 @@ fn avx512<const K: usize, const S: usize>(
     scratch: &mut [f32],
     out: &mut [f32],
 ) {
-    plane::<K, S, true>(geometry, channel, input, scratch, out);
+    // SAFETY: this function has the features that `Avx512` needs.
+    unsafe { plane::<Avx512, K, S>(geometry, channel, input, scratch, out) }
 }
 
 /// Fills the scratch, then computes every output row. Inlined into each of the functions above and compiled there for
 /// its instruction set.
+///
+/// # Safety
+/// The caller has the features that `V` needs.
 #[inline(always)]
-fn plane<const K: usize, const S: usize, const FMA: bool>(
+unsafe fn plane<V: Simd, const K: usize, const S: usize>(
     geometry: &Geometry,
     channel: &Channel<'_>,
     input: &[f32],
@@ -134,28 +147,44 @@ fn plane<const K: usize, const S: usize, const FMA: bool>(
 ) {
     let phase = phase_width(geometry);
     fill::<S>(geometry, channel, input, scratch, phase);
-    let mut weight = [[0.0f32; K]; K];
-    for (row, source) in weight.iter_mut().zip(channel.weight.chunks_exact(K)) {
-        row.copy_from_slice(source);
-    }
-    let out_width = geometry.output()[1];
-    for (y, out_row) in out.chunks_exact_mut(out_width).enumerate() {
-        for (block, out_block) in out_row.chunks_mut(LANES).enumerate() {
-            let x = block * LANES;
-            let mut sum = [channel.bias; LANES];
-            for (ky, weight) in weight.iter().enumerate() {
-                for (kx, &w) in weight.iter().enumerate() {
-                    let start = ((y * S + ky) * S + kx % S) * phase + x + kx / S;
-                    let source = &scratch[start..start + LANES];
-                    for (s, &v) in sum.iter_mut().zip(source) {
-                        *s = if FMA { w.mul_add(v, *s) } else { *s + w * v };
+    let [height, width] = geometry.output();
+    // What the reads and writes below rely on.
+    assert!(scratch.len() >= scratch_len(geometry) && out.len() == height * width);
+    assert!(channel.weight.len() == K * K && V::LANES <= MAX_LANES);
+
+    // SAFETY: the instruction set is the caller's. Reads: the last output row starts at scratch row (height - 1)·S
+    // and uses K rows, which `scratch_len` counts; the last vector starts at x <= width - 1, a multiple of LANES, plus
+    // (K - 1) / S columns, which `phase_width` counts. Writes: LANES numbers only where that many are left in the row.
+    unsafe {
+        let (bias, limit) = (V::splat(channel.bias), V::splat(channel.limit));
+        for top in (0..height).step_by(ROWS) {
+            // The last block repeats the last row.
+            let rows: [usize; ROWS] = std::array::from_fn(|r| (top + r).min(height - 1));
+            for x in (0..width).step_by(V::LANES) {
+                let sources = rows.map(|y| scratch.as_ptr().add(y * S * S * phase + x));
+                let mut sums = [bias; ROWS];
+                for ky in 0..K {
+                    for kx in 0..K {
+                        let weight = V::splat(*channel.weight.get_unchecked(ky * K + kx));
+                        let offset = (ky * S + kx % S) * phase + kx / S;
+                        for (sum, source) in sums.iter_mut().zip(sources) {
+                            *sum = V::multiply_add(weight, V::load(source.add(offset)), *sum);
+                        }
+                    }
+                }
+                for (sum, y) in sums.into_iter().zip(rows) {
+                    let clipped = V::clip(sum, limit);
+                    let to = y * width + x;
+                    let left = width - x;
+                    if left >= V::LANES {
+                        V::store(out.as_mut_ptr().add(to), clipped);
+                    } else {
+                        let mut tail = [0.0; MAX_LANES];
+                        V::store(tail.as_mut_ptr(), clipped);
+                        out[to..to + left].copy_from_slice(&tail[..left]);
                     }
                 }
             }
-            for s in &mut sum {
-                *s = s.max(0.0).min(channel.limit);
-            }
-            out_block.copy_from_slice(&sum[..out_block.len()]);
         }
     }
 }
