@@ -56,10 +56,8 @@ pub fn image_score(scores: &[f32]) -> f32 {
     scores.iter().fold(f32::NEG_INFINITY, |max, &s| if s.is_nan() || s > max { s } else { max })
 }
 
-/// Patch scores (h, w), row-major -> anomaly map (out_h, out_w), row-major.
-///
-/// # Errors
-/// `ModelError::InputShape` when `scores` is empty or does not have h·w numbers; `ModelError::Configuration`.
+/// Patch scores (h, w), row-major -> anomaly map (out_h, out_w), row-major. `scores` must have h·w numbers, at least
+/// one, and `config` must be valid; the map is NaN otherwise, which every metric refuses.
 pub fn anomaly_map(
     scores: &[f32],
     h: usize,
@@ -67,31 +65,26 @@ pub fn anomaly_map(
     out_h: usize,
     out_w: usize,
     config: &AnomalyMapConfig,
-) -> Result<Vec<f32>, ModelError> {
-    config.validate()?;
-    let mut map = resize_bilinear(scores, h, w, out_h, out_w)?;
-    gaussian_filter(&mut map, out_w, config);
-    Ok(map)
+) -> Vec<f32> {
+    let mut map = resize_bilinear(scores, h, w, out_h, out_w);
+    match config.validate() {
+        Ok(()) => gaussian_filter(&mut map, out_w, config),
+        Err(_) => map.fill(f32::NAN),
+    }
+    map
 }
 
 /// The first step alone: bilinear resize with half-pixel centres (PyTorch's `align_corners=False`), without
-/// antialiasing. (h, w) -> (out_h, out_w), row-major.
-///
-/// # Errors
-/// `ModelError::InputShape` when `scores` is empty or does not have h·w numbers.
+/// antialiasing. (h, w) -> (out_h, out_w), row-major; NaN where `scores` does not have h·w numbers, at least one.
 pub fn resize_bilinear(
     scores: &[f32],
     h: usize,
     w: usize,
     out_h: usize,
     out_w: usize,
-) -> Result<Vec<f32>, ModelError> {
+) -> Vec<f32> {
     if scores.is_empty() || h.checked_mul(w) != Some(scores.len()) {
-        return Err(ModelError::InputShape {
-            what: "anomaly map",
-            expected: format!("{h} x {w} scores, at least one"),
-            actual: vec![scores.len()],
-        });
+        return vec![f32::NAN; out_h * out_w];
     }
     let (rows, columns) = (sources(h, out_h), sources(w, out_w));
     let mut map = Vec::with_capacity(out_h * out_w);
@@ -102,7 +95,7 @@ pub fn resize_bilinear(
             map.push((1.0 - row.share) * across(low) + row.share * across(high));
         }
     }
-    Ok(map)
+    map
 }
 
 /// Where a resized position reads from: `share` of `high`, the rest of `low`.
@@ -221,7 +214,7 @@ mod tests {
             let config = AnomalyMapConfig { sigma, ..Default::default() };
             let map: Vec<f32> = (0..h * w).map(|i| ((i * 37 + 11) % 101) as f32 / 7.0 - 5.0).collect();
             let want = slow_filter(&map, h, w, &config);
-            let got = anomaly_map(&map, h, w, h, w, &config).unwrap();
+            let got = anomaly_map(&map, h, w, h, w, &config);
             for (i, (g, w)) in got.iter().zip(&want).enumerate() {
                 assert!((g - w).abs() <= 2e-6 * w.abs().max(1.0), "{h}x{w}, sigma {sigma}, {i}: {g} for {w}");
             }
@@ -238,10 +231,10 @@ mod tests {
     #[test]
     fn resize_keeps_constants_and_the_same_size() {
         let scores = [1.5f32, -2.0, 0.25, 7.0, 3.0, -1.0];
-        assert_eq!(resize_bilinear(&scores, 2, 3, 2, 3).unwrap(), scores);
-        assert!(resize_bilinear(&[0.5; 12], 3, 4, 17, 9).unwrap().iter().all(|&v| v == 0.5));
+        assert_eq!(resize_bilinear(&scores, 2, 3, 2, 3), scores);
+        assert!(resize_bilinear(&[0.5; 12], 3, 4, 17, 9).iter().all(|&v| v == 0.5));
         // half-pixel centres: positions -0.25 (clamped), 0.25, 0.75, 1.25 (clamped)
-        assert_eq!(resize_bilinear(&[0.0, 1.0], 1, 2, 1, 4).unwrap(), [0.0, 0.25, 0.75, 1.0]);
+        assert_eq!(resize_bilinear(&[0.0, 1.0], 1, 2, 1, 4), [0.0, 0.25, 0.75, 1.0]);
     }
 
     #[test]
@@ -252,13 +245,16 @@ mod tests {
     }
 
     #[test]
-    fn wrong_sizes_and_settings_are_refused() {
+    fn wrong_sizes_and_settings_show() {
         let config = AnomalyMapConfig::default();
-        assert!(anomaly_map(&[0.0; 5], 2, 3, 8, 8, &config).is_err());
-        assert!(anomaly_map(&[], 0, 3, 8, 8, &config).is_err());
-        assert!(anomaly_map(&[1.0], 1, 1, 0, 4, &config).unwrap().is_empty());
+        let nan = |map: Vec<f32>| map.len() == 4 && map.iter().all(|v| v.is_nan());
+        assert!(nan(anomaly_map(&[0.0; 5], 2, 3, 2, 2, &config)));
+        assert!(nan(anomaly_map(&[], 0, 3, 2, 2, &config)));
+        assert!(anomaly_map(&[1.0], 1, 1, 0, 4, &config).is_empty());
         for sigma in [-1.0, f64::NAN, f64::INFINITY, 1e9] {
-            assert!(AnomalyMapConfig { sigma, ..config }.validate().is_err(), "{sigma}");
+            let config = AnomalyMapConfig { sigma, ..config };
+            assert!(config.validate().is_err(), "{sigma}");
+            assert!(nan(anomaly_map(&[0.0; 6], 2, 3, 2, 2, &config)));
         }
     }
 }

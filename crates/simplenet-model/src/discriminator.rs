@@ -23,7 +23,8 @@ pub const PREFIX: &str = "discriminator";
 const LINEAR: &str = "body.block1.0";
 const NORM: &str = "body.block1.1";
 const TAIL: &str = "tail.weight";
-const BATCHES: &str = "body.block1.1.num_batches_tracked";
+/// An integer: how many batches the running statistics have seen.
+pub(crate) const BATCHES: &str = "body.block1.1.num_batches_tracked";
 
 /// Sizes and constants of the discriminator.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -48,6 +49,11 @@ impl Default for DiscriminatorConfig {
 }
 
 impl DiscriminatorConfig {
+    /// The official constants with these sizes.
+    pub fn new(dim: usize, hidden: usize) -> Self {
+        Self { dim, hidden, ..Self::default() }
+    }
+
     /// Checks every number.
     ///
     /// # Errors
@@ -211,7 +217,8 @@ impl Discriminator {
         [&self.weight, &self.bias, &self.norm_weight, &self.norm_bias, &self.tail].map(Clone::clone).to_vec()
     }
 
-    /// Every tensor under its official name within the discriminator, detached; `num_batches_tracked` is i64.
+    /// Every tensor under its official name within the discriminator, detached; `num_batches_tracked` is i64. They
+    /// share memory with the layers: copy them to keep a state while training goes on.
     pub fn named_tensors(&self) -> Vec<(String, Tensor)> {
         let named = |name: String, var: &Var| (name, var.as_detached_tensor());
         let mut tensors = vec![
@@ -229,6 +236,20 @@ impl Discriminator {
         );
         tensors.push(named(TAIL.to_string(), &self.tail));
         tensors
+    }
+
+    /// Names and shapes of the float tensors that [`Discriminator::new`] takes, within the discriminator.
+    pub fn tensor_specs(config: &DiscriminatorConfig) -> Vec<(String, Vec<usize>)> {
+        let DiscriminatorConfig { dim, hidden, .. } = *config;
+        let mut specs = vec![
+            (format!("{LINEAR}.weight"), vec![hidden, dim]),
+            (format!("{LINEAR}.bias"), vec![hidden]),
+        ];
+        specs.extend(
+            ["weight", "bias", "running_mean", "running_var"].map(|end| (format!("{NORM}.{end}"), vec![hidden])),
+        );
+        specs.push((TAIL.to_string(), vec![1, hidden]));
+        specs
     }
 
     fn hidden(&self, features: &Tensor) -> Result<Tensor> {

@@ -32,6 +32,11 @@ impl Default for FeatureAdaptorConfig {
 }
 
 impl FeatureAdaptorConfig {
+    /// The paper's single layer of this width.
+    pub fn new(dim: usize) -> Self {
+        Self { dim, ..Self::default() }
+    }
+
     /// Checks every number.
     ///
     /// # Errors
@@ -115,7 +120,8 @@ impl FeatureAdaptor {
         self.layers.iter().flat_map(|(weight, bias)| [weight.clone(), bias.clone()]).collect()
     }
 
-    /// Every tensor under its official name within the adaptor, detached.
+    /// Every tensor under its official name within the adaptor, detached. They share memory with the layers: copy them
+    /// to keep a state while training goes on.
     pub fn named_tensors(&self) -> Vec<(String, Tensor)> {
         let mut named = Vec::new();
         for (i, (weight, bias)) in self.layers.iter().enumerate() {
@@ -124,6 +130,15 @@ impl FeatureAdaptor {
             named.push((format!("{name}.bias"), bias.as_detached_tensor()));
         }
         named
+    }
+
+    /// Names and shapes of the tensors that [`FeatureAdaptor::new`] takes, within the adaptor.
+    pub fn tensor_specs(config: &FeatureAdaptorConfig) -> Vec<(String, Vec<usize>)> {
+        let dim = config.dim;
+        (0..config.layers)
+            .map(layer_name)
+            .flat_map(|name| [(format!("{name}.weight"), vec![dim, dim]), (format!("{name}.bias"), vec![dim])])
+            .collect()
     }
 }
 

@@ -1,0 +1,254 @@
+//! The record in a model file: everything about a model that is not a tensor.
+
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    anomaly_map::{AnomalyMapConfig, image_score},
+    backbone::BackboneId,
+    discriminator::DiscriminatorConfig,
+    error::ModelError,
+    feature_adaptor::FeatureAdaptorConfig,
+    patch_aggregator::PatchAggregatorConfig,
+    simplenet::{HeadConfig, SimpleNet, SimpleNetConfig},
+};
+
+use super::FORMAT_VERSION;
+
+/// What a model file says about its model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelRecord {
+    /// The format's version; see [`FORMAT_VERSION`].
+    pub format_version: u32,
+    /// SHA-256 over this record and every tensor, 64 hexadecimal digits; empty before the model was saved.
+    pub content_sha256: String,
+    /// Name and version of the program that wrote it.
+    pub created_by: String,
+    /// The frozen network.
+    pub backbone: BackboneId,
+    /// SHA-256 of the file that the backbone's weights came from.
+    pub backbone_sha256: String,
+    /// From feature maps to patch features.
+    pub aggregator: PatchAggregatorConfig,
+    /// Sizes of the adaptor.
+    pub adaptor: FeatureAdaptorConfig,
+    /// Sizes of the discriminator.
+    pub discriminator: DiscriminatorConfig,
+    /// What patch features are multiplied by before the head.
+    pub feature_scale: f64,
+    /// How the anomaly map is smoothed.
+    pub anomaly_map: AnomalyMapConfig,
+    /// Mean of the input normalisation, RGB on a scale of 0 to 1.
+    pub mean: [f32; 3],
+    /// Standard deviation of the input normalisation.
+    pub std: [f32; 3],
+    /// From photograph to network input, as the data crate writes it.
+    pub preprocessing: serde_json::Value,
+    /// How it was trained, as the training crate writes it.
+    pub training: serde_json::Value,
+    /// Where normal ends, when it was calibrated.
+    pub threshold: Option<Threshold>,
+    /// The map scores between which heat maps spread their colours, (low, high): low leaves a photograph untouched.
+    pub display_range: Option<(f32, f32)>,
+    /// Quantiles of the image scores of held-out normal images: (share, score), to show a score in proportion.
+    pub normal_score_quantiles: Vec<(f64, f32)>,
+    /// Inputs whose scores are known.
+    pub goldens: Vec<Golden>,
+}
+
+/// The border between normal and anomalous; a score at it is anomalous.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Threshold {
+    /// On the raw image score.
+    pub value: f32,
+    /// On the anomaly map, for regions.
+    pub map_value: f32,
+    /// Share of good parts that may be called anomalous, which it was chosen for.
+    pub target_false_reject_rate: f64,
+    /// How many held-out normal images it was chosen from.
+    pub held_out: usize,
+}
+
+/// An input of which the right score is known.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Golden {
+    /// Name of its tensor in the file: (3, height, width) u8.
+    pub tensor: String,
+    /// The pixels and their size.
+    pub input: GoldenInput,
+    /// The raw image score where the model was made.
+    pub image_score: f32,
+}
+
+/// A small RGB image at the network's input: normalised with the record's mean and deviation, not resized.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GoldenInput {
+    /// In pixels.
+    pub width: usize,
+    /// In pixels.
+    pub height: usize,
+    /// (3, height, width), row-major; a tensor of its own in a file, not part of the JSON.
+    #[serde(skip)]
+    pub rgb: Vec<u8>,
+}
+
+/// What a caller has to say about a model beside the network itself.
+#[derive(Debug, Clone)]
+pub struct RecordInput {
+    /// Name and version of the program.
+    pub created_by: String,
+    /// How the anomaly map is smoothed.
+    pub anomaly_map: AnomalyMapConfig,
+    /// Mean of the input normalisation.
+    pub mean: [f32; 3],
+    /// Standard deviation of the input normalisation.
+    pub std: [f32; 3],
+    /// From photograph to network input.
+    pub preprocessing: serde_json::Value,
+    /// How it was trained.
+    pub training: serde_json::Value,
+    /// Inputs to keep with their scores, two or so.
+    pub goldens: Vec<GoldenInput>,
+}
+
+impl GoldenInput {
+    /// From pixels as image libraries hold them: (height, width, 3), row-major.
+    ///
+    /// # Errors
+    /// `ModelError::InputShape` when `rgb` does not have that many numbers, or none.
+    pub fn from_interleaved(width: usize, height: usize, rgb: &[u8]) -> Result<Self, ModelError> {
+        let pixels = width.checked_mul(height).filter(|&n| n > 0 && n.checked_mul(3) == Some(rgb.len()));
+        if pixels.is_none() {
+            return Err(ModelError::InputShape {
+                what: "golden input",
+                expected: format!("{height} x {width} x 3 numbers, at least one pixel"),
+                actual: vec![rgb.len()],
+            });
+        }
+        let channel = |c: usize| rgb.iter().skip(c).step_by(3).copied();
+        Ok(Self { width, height, rgb: (0..3).flat_map(channel).collect() })
+    }
+
+    /// The raw image score that `net` gives it, normalised with `mean` and `std`: ((v / 255) − mean) / std.
+    ///
+    /// # Errors
+    /// Pixels that do not match the size; a failing tensor operation.
+    pub fn image_score(&self, net: &SimpleNet, mean: [f32; 3], std: [f32; 3]) -> Result<f32, ModelError> {
+        let plane = (self.width * self.height).max(1);
+        let input: Vec<f32> = self
+            .rgb
+            .iter()
+            .enumerate()
+            .map(|(i, &v)| {
+                let c = (i / plane).min(2);
+                (f32::from(v) / 255.0 - mean[c]) / std[c]
+            })
+            .collect();
+        let shape = (1, 3, self.height, self.width);
+        let scores = net.patch_scores(&Tensor::from_vec(input, shape, net.extractor().device())?)?;
+        Ok(image_score(&scores.flatten_all()?.to_vec1::<f32>()?))
+    }
+}
+
+impl Golden {
+    /// Shape of its tensor in the file.
+    pub fn shape(&self) -> Vec<usize> {
+        vec![3, self.input.height, self.input.width]
+    }
+
+    pub(super) fn to_tensor(&self) -> Result<Tensor, ModelError> {
+        Ok(Tensor::from_slice(&self.input.rgb, self.shape(), &Device::Cpu)?)
+    }
+}
+
+impl ModelRecord {
+    /// The record of a network: structure and backbone are read off `net`, the golden inputs are scored by it.
+    ///
+    /// # Errors
+    /// A golden input that cannot be scored.
+    pub fn new(net: &SimpleNet, input: RecordInput) -> Result<Self, ModelError> {
+        let SimpleNetConfig { backbone, aggregator, head, feature_scale } = net.config();
+        let RecordInput { created_by, anomaly_map, mean, std, preprocessing, training, goldens } = input;
+        let goldens = goldens
+            .into_iter()
+            .enumerate()
+            .map(|(i, input)| {
+                let image_score = input.image_score(net, mean, std)?;
+                Ok(Golden { tensor: format!("golden.{i}.rgb"), input, image_score })
+            })
+            .collect::<Result<_, ModelError>>()?;
+        Ok(Self {
+            format_version: FORMAT_VERSION,
+            content_sha256: String::new(),
+            created_by,
+            backbone,
+            backbone_sha256: net.extractor().weights().sha256.clone(),
+            aggregator,
+            adaptor: head.adaptor,
+            discriminator: head.discriminator,
+            feature_scale,
+            anomaly_map,
+            mean,
+            std,
+            preprocessing,
+            training,
+            threshold: None,
+            display_range: None,
+            normal_score_quantiles: Vec::new(),
+            goldens,
+        })
+    }
+
+    /// The network's structure.
+    pub fn network(&self) -> SimpleNetConfig {
+        SimpleNetConfig {
+            backbone: self.backbone,
+            aggregator: self.aggregator,
+            head: HeadConfig { adaptor: self.adaptor, discriminator: self.discriminator },
+            feature_scale: self.feature_scale,
+        }
+    }
+
+    /// Checks every number; `file` is where it comes from or goes to.
+    pub(super) fn validate(&self, file: &Path) -> Result<(), ModelError> {
+        let invalid = |reason: String| ModelError::InvalidFile {
+            file: file.to_path_buf(),
+            reason: format!("its record is unusable: {reason}"),
+        };
+        self.aggregator.validate().map_err(|e| invalid(e.to_string()))?;
+        self.network().head.validate().map_err(|e| invalid(e.to_string()))?;
+        self.anomaly_map.validate().map_err(|e| invalid(e.to_string()))?;
+        let normalisation = self.mean.iter().all(|v| v.is_finite())
+            && self.std.iter().all(|v| v.is_finite() && *v > 0.0);
+        if !normalisation {
+            return Err(invalid(format!("mean {:?}, std {:?}", self.mean, self.std)));
+        }
+        if let Some(t) = self.threshold
+            && !(t.value.is_finite() && t.map_value.is_finite() && t.target_false_reject_rate.is_finite())
+        {
+            return Err(invalid(format!("threshold {t:?}")));
+        }
+        if self.normal_score_quantiles.iter().any(|(share, score)| !share.is_finite() || !score.is_finite()) {
+            return Err(invalid("a quantile of the normal scores is not a number".into()));
+        }
+        for golden in &self.goldens {
+            let GoldenInput { width, height, rgb } = &golden.input;
+            let fits = width.checked_mul(*height).and_then(|n| n.checked_mul(3)) == Some(rgb.len());
+            if !golden.image_score.is_finite() || rgb.is_empty() || !fits {
+                return Err(invalid(format!(
+                    "golden input `{}` of {height} x {width}, {} numbers, score {}",
+                    golden.tensor,
+                    rgb.len(),
+                    golden.image_score
+                )));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,332 @@
+//! SimpleNet put together. In: image batches (B, 3, H, W). Out: patch scores (B, h, w), higher = more anomalous.
+//!
+//! [`FeatureExtractor`] is the frozen half: backbone and aggregation. [`Head`] is the trained half: adaptor and
+//! discriminator. [`SimpleNet`] is both, with the factor between them.
+
+use std::{collections::HashMap, path::Path};
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    backbone::{Backbone, BackboneId},
+    discriminator::{self, Discriminator, DiscriminatorConfig},
+    error::ModelError,
+    feature_adaptor::{self, FeatureAdaptor, FeatureAdaptorConfig},
+    patch_aggregator::{PatchAggregator, PatchAggregatorConfig},
+    weights::BackboneWeights,
+};
+
+/// Everything that fixes the network's structure.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SimpleNetConfig {
+    /// The frozen network.
+    pub backbone: BackboneId,
+    /// From feature maps to patch features.
+    pub aggregator: PatchAggregatorConfig,
+    /// Adaptor and discriminator.
+    pub head: HeadConfig,
+    /// What patch features are multiplied by before the head; 1 in the official code.
+    pub feature_scale: f64,
+}
+
+/// Sizes of the trained half.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeadConfig {
+    /// The feature adaptor.
+    pub adaptor: FeatureAdaptorConfig,
+    /// The discriminator.
+    pub discriminator: DiscriminatorConfig,
+}
+
+impl HeadConfig {
+    /// The paper's head for features of width `dim` with a hidden layer of width `hidden`.
+    pub fn new(dim: usize, hidden: usize) -> Self {
+        Self { adaptor: FeatureAdaptorConfig::new(dim), discriminator: DiscriminatorConfig::new(dim, hidden) }
+    }
+
+    /// Checks every number, and that both halves are of one width.
+    ///
+    /// # Errors
+    /// `ModelError::Configuration`.
+    pub fn validate(&self) -> Result<(), ModelError> {
+        self.adaptor.validate()?;
+        self.discriminator.validate()?;
+        if self.adaptor.dim != self.discriminator.dim {
+            return Err(ModelError::Configuration {
+                what: "head",
+                reason: format!(
+                    "the adaptor's dim is {}, the discriminator's {}; they must be equal",
+                    self.adaptor.dim, self.discriminator.dim
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    /// Official names (`pre_projection.…`, `discriminator.…`) and shapes of the float tensors of such a head.
+    pub fn tensor_specs(&self) -> Vec<(String, Vec<usize>)> {
+        let under = |prefix: &'static str, specs: Vec<(String, Vec<usize>)>| {
+            specs.into_iter().map(move |(name, shape)| (format!("{prefix}.{name}"), shape))
+        };
+        under(feature_adaptor::PREFIX, FeatureAdaptor::tensor_specs(&self.adaptor))
+            .chain(under(discriminator::PREFIX, Discriminator::tensor_specs(&self.discriminator)))
+            .collect()
+    }
+
+    /// The names of all tensors that such a head may have in a file: also the count of batches, an integer.
+    pub fn tensor_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.tensor_specs().into_iter().map(|(name, _)| name).collect();
+        names.push(format!("{}.{}", discriminator::PREFIX, discriminator::BATCHES));
+        names
+    }
+}
+
+/// The trained half: adapted features and how normal they look.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// Moves features towards the domain at hand.
+    pub adaptor: FeatureAdaptor,
+    /// Tells normal features from anomalous ones.
+    pub discriminator: Discriminator,
+}
+
+impl Head {
+    /// Takes the official tensors from `vb`; over a `VarMap` the layers share its variables.
+    ///
+    /// # Errors
+    /// As [`HeadConfig::validate`]; a tensor that is missing or has another shape.
+    pub fn new(config: HeadConfig, vb: VarBuilder<'_>) -> Result<Self, ModelError> {
+        config.validate()?;
+        Ok(Self {
+            adaptor: FeatureAdaptor::new(config.adaptor, vb.pp(feature_adaptor::PREFIX))?,
+            discriminator: Discriminator::new(config.discriminator, vb.pp(discriminator::PREFIX))?,
+        })
+    }
+
+    /// Copies the official tensors out of `tensors`, which may hold others too. `origin` is used in errors only.
+    ///
+    /// # Errors
+    /// A tensor that is missing, has another shape, or is not f32.
+    pub fn from_tensors(
+        config: HeadConfig,
+        tensors: &HashMap<String, Tensor>,
+        device: &Device,
+        origin: &Path,
+    ) -> Result<Self, ModelError> {
+        config.validate()?;
+        for (name, expected) in config.tensor_specs() {
+            let file = origin.to_path_buf();
+            let Some(tensor) = tensors.get(&name) else {
+                return Err(ModelError::MissingTensor { file, name, expected });
+            };
+            if tensor.dims() != expected {
+                let actual = tensor.dims().to_vec();
+                return Err(ModelError::TensorShape { file, name, expected, actual });
+            }
+            if tensor.dtype() != DType::F32 {
+                let actual = tensor.dtype().as_str().to_string();
+                return Err(ModelError::TensorType { file, name, expected: "f32".into(), actual });
+            }
+        }
+        Self::new(config, VarBuilder::from_tensors(tensors.clone(), DType::F32, device))
+    }
+
+    /// What it was made from.
+    pub fn config(&self) -> HeadConfig {
+        HeadConfig { adaptor: *self.adaptor.config(), discriminator: *self.discriminator.config() }
+    }
+
+    /// (N, D) f32 features, scaled as in training -> (N) patch scores −D(q), higher = more anomalous; no gradient.
+    ///
+    /// # Errors
+    /// Another shape or type.
+    pub fn score(&self, features: &Tensor) -> Result<Tensor, ModelError> {
+        let adapted = self.adaptor.forward(features)?.detach();
+        Ok(self.discriminator.forward_eval(&adapted)?.detach().neg()?)
+    }
+
+    /// Every tensor under its official name, detached.
+    pub fn named_tensors(&self) -> Vec<(String, Tensor)> {
+        let under = |prefix: &'static str, tensors: Vec<(String, Tensor)>| {
+            tensors.into_iter().map(move |(name, tensor)| (format!("{prefix}.{name}"), tensor))
+        };
+        under(feature_adaptor::PREFIX, self.adaptor.named_tensors())
+            .chain(under(discriminator::PREFIX, self.discriminator.named_tensors()))
+            .collect()
+    }
+}
+
+/// The frozen half: from images to patch features.
+#[derive(Debug, Clone)]
+pub struct FeatureExtractor {
+    backbone: Backbone,
+    weights: BackboneWeights,
+    aggregator: PatchAggregator,
+    device: Device,
+}
+
+impl FeatureExtractor {
+    /// Builds backbone and aggregator on `device`. The weights are kept as they are, to be saved with a model.
+    ///
+    /// # Errors
+    /// Weights that do not fit; as [`PatchAggregatorConfig::validate`].
+    pub fn load(
+        id: BackboneId,
+        weights: &BackboneWeights,
+        aggregator: PatchAggregatorConfig,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let backbone = Backbone::load(id, weights, device)?;
+        let aggregator = PatchAggregator::new(aggregator, backbone.tap_channels())?;
+        Ok(Self { backbone, weights: weights.clone(), aggregator, device: device.clone() })
+    }
+
+    /// (B, 3, H, W) f32, normalised -> (B, h, w, D) contiguous f32, not scaled; (h, w) as [`FeatureExtractor::grid`].
+    ///
+    /// # Errors
+    /// `ModelError::InputShape` for another shape.
+    pub fn features(&self, images: &Tensor) -> Result<Tensor, ModelError> {
+        self.aggregator.forward(&self.backbone.forward(images)?)
+    }
+
+    /// Rows and columns of patches of an image of this height and width.
+    pub fn grid(&self, height: usize, width: usize) -> (usize, usize) {
+        let stride = self.backbone.id().tap_strides().first().copied().unwrap_or(1);
+        (height.div_ceil(stride), width.div_ceil(stride))
+    }
+
+    /// Width of a patch feature, D.
+    pub fn feature_dim(&self) -> usize {
+        self.aggregator.config().target_dim
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The backbone.
+    pub fn backbone(&self) -> &Backbone {
+        &self.backbone
+    }
+
+    /// The backbone's weights as their source stores them.
+    pub fn weights(&self) -> &BackboneWeights {
+        &self.weights
+    }
+
+    /// The aggregator.
+    pub fn aggregator(&self) -> &PatchAggregator {
+        &self.aggregator
+    }
+}
+
+/// The whole network.
+#[derive(Debug, Clone)]
+pub struct SimpleNet {
+    extractor: FeatureExtractor,
+    feature_scale: f64,
+    head: Head,
+}
+
+impl SimpleNet {
+    /// Joins the halves; patch features are multiplied by `feature_scale` in between.
+    ///
+    /// # Errors
+    /// `ModelError::Configuration` when the widths differ or the factor is not a number above 0.
+    pub fn new(extractor: FeatureExtractor, feature_scale: f64, head: Head) -> Result<Self, ModelError> {
+        let (features, expected) = (extractor.feature_dim(), head.config().adaptor.dim);
+        if features != expected {
+            return Err(ModelError::Configuration {
+                what: "SimpleNet",
+                reason: format!("the aggregator gives features of width {features}, the head takes {expected}"),
+            });
+        }
+        if !(feature_scale.is_finite() && feature_scale > 0.0) {
+            return Err(ModelError::Configuration {
+                what: "SimpleNet",
+                reason: format!("feature_scale is {feature_scale}, must be a number above 0"),
+            });
+        }
+        Ok(Self { extractor, feature_scale, head })
+    }
+
+    /// Builds a network from its parts' numbers: backbone weights, and the head's tensors under the official names.
+    ///
+    /// # Errors
+    /// As [`FeatureExtractor::load`], [`Head::from_tensors`] (with `origin` in its errors) and [`SimpleNet::new`].
+    pub fn from_tensors(
+        config: &SimpleNetConfig,
+        weights: &BackboneWeights,
+        tensors: &HashMap<String, Tensor>,
+        device: &Device,
+        origin: &Path,
+    ) -> Result<Self, ModelError> {
+        let extractor = FeatureExtractor::load(config.backbone, weights, config.aggregator, device)?;
+        let head = Head::from_tensors(config.head, tensors, device, origin)?;
+        Self::new(extractor, config.feature_scale, head)
+    }
+
+    /// The trained half alone, from tensors under the official names, on the CPU.
+    ///
+    /// # Errors
+    /// As [`Head::from_tensors`].
+    pub fn head_from_tensors(
+        config: HeadConfig,
+        tensors: &HashMap<String, Tensor>,
+    ) -> Result<Head, ModelError> {
+        Head::from_tensors(config, tensors, &Device::Cpu, Path::new("the head"))
+    }
+
+    /// What it is made of.
+    pub fn config(&self) -> SimpleNetConfig {
+        SimpleNetConfig {
+            backbone: self.extractor.backbone.id(),
+            aggregator: *self.extractor.aggregator.config(),
+            head: self.head.config(),
+            feature_scale: self.feature_scale,
+        }
+    }
+
+    /// The frozen half.
+    pub fn extractor(&self) -> &FeatureExtractor {
+        &self.extractor
+    }
+
+    /// The trained half.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// (B, 3, H, W) f32, normalised -> (B, h, w, D) f32 patch features, scaled.
+    ///
+    /// # Errors
+    /// `ModelError::InputShape` for another shape.
+    pub fn features(&self, images: &Tensor) -> Result<Tensor, ModelError> {
+        let features = self.extractor.features(images)?;
+        if self.feature_scale == 1.0 { Ok(features) } else { Ok((features * self.feature_scale)?) }
+    }
+
+    /// (N, D) f32 scaled features -> (N) patch scores, higher = more anomalous.
+    ///
+    /// # Errors
+    /// Another shape or type.
+    pub fn score_features(&self, features: &Tensor) -> Result<Tensor, ModelError> {
+        self.head.score(features)
+    }
+
+    /// (B, 3, H, W) f32, normalised -> (B, h, w) f32 raw patch scores, higher = more anomalous.
+    ///
+    /// # Errors
+    /// `ModelError::InputShape` for another shape.
+    pub fn patch_scores(&self, images: &Tensor) -> Result<Tensor, ModelError> {
+        let features = self.features(images)?;
+        let (b, h, w, dim) = features.dims4()?;
+        let scores = self.score_features(&features.reshape((b * h * w, dim))?)?;
+        Ok(scores.reshape((b, h, w))?)
+    }
+}
