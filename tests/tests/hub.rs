@@ -1,5 +1,7 @@
 //! The Hub's client against a small HTTP server on loopback: real sockets, no network, no environment variables.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests
+
 use std::{
     io::{BufRead, BufReader, Write},
     net::{Shutdown, TcpListener, TcpStream},
@@ -33,7 +35,11 @@ fn a_file_is_downloaded_once_and_then_comes_from_the_cache() {
     assert!(hub.requests()[0].path.ends_with("/owner/net/resolve/abc1234/model.safetensors"));
 
     let again = fetch(ID, &file, &hub.config(home.path()), &Silent).expect("cached");
-    assert_eq!((again, hub.requests().len()), (path.clone(), requests), "the second call must not ask the Hub");
+    assert_eq!(
+        (again, hub.requests().len()),
+        (path.clone(), requests),
+        "the second call must not ask the Hub"
+    );
     let offline = HubConfig { network: NetworkUse::Forbidden, ..hub.config(home.path()) };
     assert_eq!(fetch(ID, &file, &offline, &Silent).expect("cached, offline"), path);
 }
@@ -111,7 +117,9 @@ fn a_cached_file_that_was_changed_is_noticed() {
 
 #[test]
 fn refusals_say_what_was_asked_and_what_to_do() {
-    for (status, advice) in [(404, "no file model.safetensors"), (401, "HF_TOKEN"), (403, "HF_TOKEN"), (500, "500")] {
+    for (status, advice) in
+        [(404, "no file model.safetensors"), (401, "HF_TOKEN"), (403, "HF_TOKEN"), (500, "500")]
+    {
         let hub = Hub::start(Behaviour { status: Some(status), ..Behaviour::default() });
         let home = tempfile::tempdir().expect("folder");
         let error = fetch(ID, &file(&content()), &hub.config(home.path()), &Silent).expect_err("refused");
@@ -130,7 +138,9 @@ fn without_a_network_one_sentence_names_the_three_ways_out() {
     let offline = HubConfig { network: NetworkUse::Forbidden, ..unreachable.clone() };
     for (config, reason) in [(unreachable, "could not be downloaded"), (offline, "HF_HUB_OFFLINE")] {
         let message = fetch(ID, &file(&content()), &config, &Silent).expect_err("no network").to_string();
-        for part in ["wide-resnet50-2", reason, "--backbone efficientnet-lite0", "--weights FILE", "HF_ENDPOINT"] {
+        for part in
+            ["wide-resnet50-2", reason, "--backbone efficientnet-lite0", "--weights FILE", "HF_ENDPOINT"]
+        {
             assert!(message.contains(part), "`{part}` is missing in: {message}");
         }
         assert!(!message.contains('\n'), "{message}");
@@ -145,7 +155,11 @@ fn the_token_is_sent_and_only_if_there_is_one() {
         let config = HubConfig { token: token.clone(), ..hub.config(home.path()) };
         fetch(ID, &file(&content()), &config, &Silent).expect("download");
         let expected = token.map(|token| format!("Bearer {token}"));
-        assert!(hub.requests().iter().all(|request| request.authorization == expected), "{:?}", hub.requests());
+        assert!(
+            hub.requests().iter().all(|request| request.authorization == expected),
+            "{:?}",
+            hub.requests()
+        );
     }
 }
 

@@ -1,9 +1,11 @@
 //! Feature maps of every backbone against PyTorch's, driven by the manifest of the `backbone` case: ResNets with
 //! deterministic weights, EfficientNet-Lite0 with its pretrained ones.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests
+
 use std::{collections::HashMap, path::Path};
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
 use simplenet_model::{Backbone, BackboneId, BackboneWeights, backbone::Stage};
 use simplenet_tests::{
@@ -70,6 +72,19 @@ fn efficientnet_lite0_with_its_pretrained_weights() {
     }
 }
 
+#[test]
+fn the_embedded_weights_are_the_golden_ones_rounded_to_f16() {
+    let id = BackboneId::EfficientNetLite0;
+    let path = golden_dir().join("backbone_weights/efficientnet_lite0.f32.safetensors");
+    let golden = BackboneWeights::from_file(id, &path).expect("golden weights");
+    let embedded = BackboneWeights::embedded(id).expect("embedded weights");
+    for (name, tensor) in &golden.tensors {
+        let rounded = tensor.to_dtype(DType::F16).and_then(|t| t.to_dtype(DType::F32)).expect("rounding");
+        let embedded = embedded.tensors[name].to_dtype(DType::F32).expect("f32");
+        assert_eq!(flat(&embedded), flat(&rounded), "{name}");
+    }
+}
+
 /// A backbone with the scheme's weights for the architecture that a case names.
 fn deterministic(test: &Value) -> Backbone {
     let id = match text(test, "arch") {
@@ -122,7 +137,11 @@ fn assert_taps(backbone: &Backbone, images: &Tensor, stages: &[Stage]) {
     assert_eq!(taps.len(), id.tap_stages().len());
     for (i, tap) in taps.iter().enumerate() {
         let (channels, stride) = (backbone.tap_channels()[i], id.tap_strides()[i]);
-        assert_eq!(tap.dims(), [batch, channels, height.div_ceil(stride), width.div_ceil(stride)], "{id} tap {i}");
+        assert_eq!(
+            tap.dims(),
+            [batch, channels, height.div_ceil(stride), width.div_ceil(stride)],
+            "{id} tap {i}"
+        );
         assert_eq!(flat(tap), find(stages, id.tap_stages()[i]).1, "{id} tap {i}");
     }
 }

@@ -1,5 +1,7 @@
 //! The deterministic values that the other reference cases are built from, element by element.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests
+
 use serde_json::Value;
 use simplenet_tests::{
     read_manifest,

@@ -1,1 +1,22 @@
-//! stub
+//! SimpleNet in candle: frozen backbones, patch aggregation, adaptor, discriminator, anomaly map, model file.
+//!
+//! In: image batches as (B, 3, H, W) f32 tensors, normalised with ImageNet's mean and standard deviation.
+//! Out: patch scores and anomaly maps, higher = more anomalous; and one model file that carries all of it.
+
+pub mod anomaly_map;
+pub mod backbone;
+pub mod checkpoint;
+pub mod discriminator;
+pub mod error;
+pub mod feature_adaptor;
+pub mod initializer;
+pub mod official;
+pub mod ops;
+pub mod patch_aggregator;
+pub mod pth;
+pub mod simplenet;
+pub mod weights;
+
+pub use backbone::{Backbone, BackboneId};
+pub use error::ModelError;
+pub use weights::{BackboneWeights, WeightsSource};

@@ -35,7 +35,8 @@ pub struct TensorSpec {
 
 impl BackboneId {
     /// All of them, the default first.
-    pub const ALL: [Self; 4] = [Self::EfficientNetLite0, Self::WideResNet50x2, Self::ResNet18, Self::ResNet50];
+    pub const ALL: [Self; 4] =
+        [Self::EfficientNetLite0, Self::WideResNet50x2, Self::ResNet18, Self::ResNet50];
 
     /// The name used on the command line and in files.
     pub fn name(self) -> &'static str {

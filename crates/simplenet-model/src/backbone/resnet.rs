@@ -168,7 +168,11 @@ pub(super) struct ResNet {
 
 impl ResNet {
     /// Reads and folds every layer up to `layer3`.
-    pub(super) fn load(id: BackboneId, weights: &BackboneWeights, device: &Device) -> Result<Self, ModelError> {
+    pub(super) fn load(
+        id: BackboneId,
+        weights: &BackboneWeights,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
         let load = |plan: &ConvPlan| Layer::load(plan, weights, device);
         let block = |plan: &BlockPlan| -> Result<Block, ModelError> {
             Ok(Block {

@@ -51,9 +51,10 @@ impl Container<'_> {
     /// The raw bytes of one storage, little-endian.
     pub(super) fn storage(&self, key: &str, dtype: DType) -> Result<Cow<'_, [u8]>, String> {
         match self {
-            Self::Plain { storages } => {
-                storages.get(key).map(|s| Cow::Borrowed(*s)).ok_or_else(|| format!("storage {key} is missing"))
-            }
+            Self::Plain { storages } => storages
+                .get(key)
+                .map(|s| Cow::Borrowed(*s))
+                .ok_or_else(|| format!("storage {key} is missing")),
             Self::Zip { bytes, folder } => {
                 let mut archive = ZipArchive::new(Cursor::new(*bytes)).map_err(|e| e.to_string())?;
                 let data = read_entry(&mut archive, &format!("{folder}/data/{key}"), bytes.len() as u64)?;
@@ -104,7 +105,8 @@ fn open_plain(mut rest: &[u8]) -> Result<(Container<'_>, Object), String> {
     let Object::List(keys) = pickle::read(&mut rest)? else {
         return Err("its list of storages is missing".into());
     };
-    let types: HashMap<&str, Result<DType, String>> = pickle::storage_references(&object).into_iter().collect();
+    let types: HashMap<&str, Result<DType, String>> =
+        pickle::storage_references(&object).into_iter().collect();
     let mut storages = HashMap::new();
     for key in keys {
         let Object::Unicode(key) = key else { return Err("a storage's key is not text".into()) };

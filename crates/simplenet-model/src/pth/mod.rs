@@ -50,8 +50,8 @@ pub fn read_tensors_from_bytes(
     let mut tensors = BTreeMap::new();
     for (key, value) in found {
         if wanted(&key) {
-            let tensor =
-                read_tensor(&container, value).map_err(|reason| invalid(format!("tensor `{key}`: {reason}")))?;
+            let tensor = read_tensor(&container, value)
+                .map_err(|reason| invalid(format!("tensor `{key}`: {reason}")))?;
             tensors.insert(key, tensor);
         }
     }

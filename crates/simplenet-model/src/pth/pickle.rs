@@ -21,7 +21,9 @@ pub(super) fn read(rest: &mut &[u8]) -> Result<Object, String> {
     loop {
         // candle's reader would reserve whatever length the file states, and shift beyond 64 bits.
         match **rest {
-            [BIN_UNICODE, a, b, c, d, ref text @ ..] if text.len() < u32::from_le_bytes([a, b, c, d]) as usize => {
+            [BIN_UNICODE, a, b, c, d, ref text @ ..]
+                if text.len() < u32::from_le_bytes([a, b, c, d]) as usize =>
+            {
                 return Err("it ends in the middle of a name".into());
             }
             [LONG1, bytes, ..] if bytes > 8 => return Err("an integer of more than 64 bits".into()),

@@ -9,7 +9,7 @@ use super::*;
 
 /// A pickle of {"net": {"weight": tensor of `size` and `stride` at `offset`, "epoch": 3}}.
 fn pickle_of(size: &[u8], stride: &[u8], offset: u8, elements: u8) -> Vec<u8> {
-    let text = |s: &str| [&[b'X'], &(s.len() as u32).to_le_bytes()[..], s.as_bytes()].concat();
+    let text = |s: &str| [&b"X"[..], &(s.len() as u32).to_le_bytes(), s.as_bytes()].concat();
     let small = |v: u8| vec![b'K', v];
     let tuple = |items: Vec<Vec<u8>>| [vec![b'('], items.concat(), vec![b't']].concat();
     let ints = |values: &[u8]| tuple(values.iter().map(|v| small(*v)).collect());
@@ -32,8 +32,7 @@ fn pickle_of(size: &[u8], stride: &[u8], offset: u8, elements: u8) -> Vec<u8> {
         b"R".to_vec(),
     ]
     .concat();
-    let inner =
-        [b"}(".to_vec(), text("weight"), tensor, text("epoch"), small(3), b"u".to_vec()].concat();
+    let inner = [b"}(".to_vec(), text("weight"), tensor, text("epoch"), small(3), b"u".to_vec()].concat();
     [vec![0x80, 2], b"}(".to_vec(), text("net"), inner, b"u.".to_vec()].concat()
 }
 
@@ -42,8 +41,7 @@ fn data() -> Vec<u8> {
 }
 
 fn plain(pickle: &[u8]) -> Vec<u8> {
-    let machine =
-        [&[0x80, 2][..], b"}(X\x0d\x00\x00\x00little_endian\x88u."].concat();
+    let machine = [&[0x80, 2][..], b"}(X\x0d\x00\x00\x00little_endian\x88u."].concat();
     let magic = [0x80, 2, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19, 0x2e];
     let version = [0x80, 2, b'M', 0xe9, 3, b'.'];
     let keys = b"\x80\x02](X\x01\x00\x00\x000e.";

@@ -160,7 +160,9 @@ fn download(
             None if matches!(error, ApiError::InvalidResume) && retry => remove_partial_files(&blobs)?,
             None if is_interruption(&error) && retry => {}
             Some(status @ (401 | 403)) => {
-                return Err(refused(format!("HTTP status {status}: set HF_TOKEN to a token that may read it")));
+                return Err(refused(format!(
+                    "HTTP status {status}: set HF_TOKEN to a token that may read it"
+                )));
             }
             Some(404) => {
                 return Err(refused(format!(
@@ -171,7 +173,10 @@ fn download(
             Some(status) => return Err(refused(format!("HTTP status {status}; try again later"))),
             None => match &error {
                 ApiError::LockAcquisition(lock) => {
-                    return Err(refused(format!("another process is downloading it (lock {})", lock.display())));
+                    return Err(refused(format!(
+                        "another process is downloading it (lock {})",
+                        lock.display()
+                    )));
                 }
                 ApiError::RequestError(_) | ApiError::IoError(_) | ApiError::InvalidResume => {
                     return Err(unavailable(format!("{url} could not be downloaded ({error})")));
@@ -260,7 +265,8 @@ mod tests {
 
     #[test]
     fn an_empty_environment_gives_the_hubs_own_defaults() {
-        for variables in [&[][..], &[("HF_HOME", ""), ("HF_TOKEN", ""), ("HF_ENDPOINT", ""), ("HF_HUB_OFFLINE", "0")]]
+        for variables in
+            [&[][..], &[("HF_HOME", ""), ("HF_TOKEN", ""), ("HF_ENDPOINT", ""), ("HF_HUB_OFFLINE", "0")]]
         {
             let config = config(variables);
             assert_eq!(config.cache, Path::new("/home/user/.cache/huggingface/hub"));

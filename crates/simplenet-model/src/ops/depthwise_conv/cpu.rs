@@ -24,7 +24,13 @@ const MIN_PLANES: usize = 4;
 /// `input` holds planes of (H, W), channel after channel, image after image; `out` the same with the output's sides.
 /// Kernels other than 3 and 5 and strides other than 1 and 2 are not written: `DepthwiseConv::new` refuses them. An
 /// `isa` that this machine lacks falls back to plain code.
-pub fn depthwise_conv(isa: Isa, geometry: &Geometry, parameters: &Parameters, input: &[f32], out: &mut [f32]) {
+pub fn depthwise_conv(
+    isa: Isa,
+    geometry: &Geometry,
+    parameters: &Parameters,
+    input: &[f32],
+    out: &mut [f32],
+) {
     let run: PlaneFn = match (geometry.kernel, geometry.stride, isa.min(Isa::detect())) {
         #[cfg(target_arch = "x86_64")]
         (3, 1, Isa::Avx512) => avx512::<3, 1>,
@@ -212,7 +218,7 @@ fn fill<const S: usize>(
         } else {
             // Column x of the plane is column x + left of the padded one: phase (x + left) % 2, place (x + left) / 2.
             let (even, odd) = row.split_at_mut(phase);
-            let (first, second) = if left % 2 == 0 {
+            let (first, second) = if left.is_multiple_of(2) {
                 (&mut even[left / 2..], &mut odd[left / 2..])
             } else {
                 (&mut odd[left / 2..], &mut even[left / 2 + 1..])

@@ -2,7 +2,9 @@
 //!
 //! For channel c, with clip(v) = min(max(v, 0), limit):
 //!
-//!   a = clip(x + input_bias[c]), then zero-padded;   y = clip(Σ weight[c]·a + bias[c])
+//! ```text
+//! a = clip(x + input_bias[c]), then zero-padded;   y = clip(Σ weight[c]·a + bias[c])
+//! ```
 //!
 //! candle's grouped convolution splits the input and runs one convolution a channel: for the 288×288
 //! EfficientNet-Lite0 it takes most of the time. Here each plane is copied once into a small padded scratch (where the

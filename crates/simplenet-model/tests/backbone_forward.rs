@@ -1,0 +1,95 @@
+//! What holds for every backbone whatever its weights: shapes for odd sizes, and results that depend neither on the rest
+//! of the batch nor on the number of threads.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests
+
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use simplenet_model::{Backbone, BackboneId, BackboneWeights};
+
+/// The embedded network, and a ResNet-18 with small made-up weights.
+fn backbones() -> [Backbone; 2] {
+    let lite = BackboneWeights::embedded(BackboneId::EfficientNetLite0).unwrap();
+    let id = BackboneId::ResNet18;
+    let tensors = id.tensor_specs().into_iter().enumerate().map(|(i, spec)| {
+        let count: usize = spec.shape.iter().product();
+        let fan_in = spec.shape.iter().skip(1).product::<usize>() as f32;
+        let wave = |k: usize| ((k * 37 + i * 11) % 101) as f32 / 50.5 - 1.0;
+        let values: Vec<f32> = match spec.name.rsplit('.').next() {
+            Some("weight") if spec.shape.len() == 4 => (0..count).map(|k| wave(k) / fan_in.sqrt()).collect(),
+            Some("weight" | "running_var") => vec![1.0; count],
+            _ => (0..count).map(|k| 0.1 * wave(k)).collect(),
+        };
+        (spec.name, Tensor::from_vec(values, spec.shape, &Device::Cpu).unwrap())
+    });
+    let resnet = BackboneWeights::new(id, tensors.collect(), String::new(), Path::new("made up")).unwrap();
+    [lite, resnet].map(|weights| Backbone::load(weights.id, &weights, &Device::Cpu).unwrap())
+}
+
+fn images(batch: usize, height: usize, width: usize) -> Tensor {
+    let values = (0..batch * 3 * height * width).map(|i| ((i * 7919) % 1009) as f32 / 504.5 - 1.0).collect();
+    Tensor::from_vec::<_, f32>(values, (batch, 3, height, width), &Device::Cpu).unwrap()
+}
+
+fn bits(tensor: &Tensor) -> Vec<u32> {
+    tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+}
+
+#[test]
+fn taps_have_an_eighth_and_a_sixteenth_of_any_size_rounded_up() {
+    for backbone in backbones() {
+        for (height, width) in [(32, 32), (33, 47), (1, 1), (17, 64), (40, 24)] {
+            let taps = backbone.forward(&images(1, height, width)).unwrap();
+            for (tap, (channels, stride)) in
+                taps.iter().zip(backbone.tap_channels().iter().zip(backbone.id().tap_strides()))
+            {
+                let expected = [1, *channels, height.div_ceil(*stride), width.div_ceil(*stride)];
+                assert_eq!(tap.dims(), expected, "{} at {height}x{width}", backbone.id());
+                assert!(tap.is_contiguous());
+            }
+        }
+    }
+}
+
+#[test]
+fn an_images_features_do_not_depend_on_the_rest_of_the_batch() {
+    for backbone in backbones() {
+        let batch = images(3, 64, 48);
+        let together = backbone.forward(&batch).unwrap();
+        for i in 0..3 {
+            let alone = backbone.forward(&batch.narrow(0, i, 1).unwrap()).unwrap();
+            for (alone, together) in alone.iter().zip(&together) {
+                assert_eq!(
+                    bits(alone),
+                    bits(&together.narrow(0, i, 1).unwrap()),
+                    "{} image {i}",
+                    backbone.id()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn features_are_the_same_bits_for_any_thread_count() {
+    for backbone in backbones() {
+        let images = images(2, 64, 64);
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| backbone.forward(&images).unwrap().iter().map(bits).collect::<Vec<_>>())
+        };
+        assert_eq!(run(1), run(3), "{}", backbone.id());
+    }
+}
+
+#[test]
+fn inputs_of_another_shape_are_refused() {
+    for backbone in backbones() {
+        for shape in [&[3, 32, 32][..], &[1, 1, 32, 32], &[0, 3, 32, 32], &[1, 3, 0, 32]] {
+            let x = Tensor::zeros(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
+            let message = backbone.forward(&x).unwrap_err().to_string();
+            assert!(message.contains("(B, 3, H, W)") && message.contains(&format!("{shape:?}")), "{message}");
+        }
+    }
+}
