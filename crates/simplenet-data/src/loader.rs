@@ -138,8 +138,12 @@ impl Iterator for Loader {
     type Item = Result<PreparedImage, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        let index = self.next - self.pending.len();
         let receiver = self.pending.pop_front()?;
-        let result = wait(&receiver);
+        let result = wait(&receiver).unwrap_or_else(|| {
+            let source = std::io::Error::other("the task that read it was lost");
+            Err(DataError::Io { action: "prepare", path: self.job.paths[index].clone(), source })
+        });
         self.fill();
         Some(result)
     }
@@ -158,20 +162,15 @@ impl Drop for Loader {
     }
 }
 
-/// Waits for a result. On one of rayon's own threads it works on waiting tasks instead of sleeping: with one
-/// thread nobody else would.
-fn wait(receiver: &Receiver<Result<PreparedImage, DataError>>) -> Result<PreparedImage, DataError> {
-    let lost = || DataError::Io {
-        action: "prepare",
-        path: PathBuf::new(),
-        source: std::io::Error::other("the task that read the image was lost"),
-    };
+/// Waits for a result; `None` when its task ended without one. On one of rayon's own threads it works on waiting
+/// tasks instead of sleeping: with one thread nobody else would.
+fn wait<T>(receiver: &Receiver<T>) -> Option<T> {
     loop {
         match receiver.try_recv() {
-            Ok(result) => return result,
-            Err(TryRecvError::Disconnected) => return Err(lost()),
+            Ok(result) => return Some(result),
+            Err(TryRecvError::Disconnected) => return None,
             Err(TryRecvError::Empty) => match rayon::yield_now() {
-                None => return receiver.recv().unwrap_or_else(|_| Err(lost())),
+                None => return receiver.recv().ok(),
                 Some(rayon::Yield::Executed) => {}
                 Some(rayon::Yield::Idle) => std::thread::yield_now(),
             },
