@@ -226,6 +226,9 @@ fn explain(error: ImageError, path: &Path, format: &'static str) -> DataError {
             DataError::Truncated { path, format }
         }
         ImageError::IoError(source) => DataError::Io { action: "read", path, source },
+        ImageError::Unsupported(feature) => {
+            DataError::UnsupportedPixels { path, pixels: feature.to_string() }
+        }
         other => DataError::Decode { path, format, reason: other.to_string() },
     }
 }

@@ -150,6 +150,13 @@ fn files_that_are_no_images() {
 }
 
 #[test]
+fn pixels_without_a_range_of_brightness() {
+    let float = image::Rgb32FImage::from_pixel(4, 3, Rgb([0.5; 3])).into();
+    let error = refused(&encode(&float, ImageFormat::Tiff), &["Rgb32F", "8 or 16 bits a channel"]);
+    assert!(matches!(error, DataError::UnsupportedPixels { .. }));
+}
+
+#[test]
 fn truncated_files_of_every_format() {
     let rgb = DynamicImage::ImageRgb8(picture());
     let mut jpeg = Vec::new();

@@ -63,9 +63,9 @@ pub enum DataError {
         reason: String,
     },
 
-    /// A pixel type that has no defined way to 8 bits.
+    /// A pixel type or file feature that is not read, such as floating-point pixels.
     #[error(
-        "{} holds {pixels} pixels, which have no defined range of brightness; save it with 8 or 16 bits a channel",
+        "{} holds pixels of a kind that is not read ({pixels}); save it as gray or RGB with 8 or 16 bits a channel",
         path.display()
     )]
     UnsupportedPixels {
