@@ -20,18 +20,15 @@ fn reference_anomaly_map() {
         let [out_h, out_w] = size[..] else { panic!("{name}: target_size_hw is {size:?}") };
         let config = AnomalyMapConfig { sigma: number(test, "sigma"), ..Default::default() };
         // Every image by one function, the results one after another.
-        let each = |work: &dyn Fn(&[f32]) -> Vec<f32>| scores.chunks(h * w).flat_map(work).collect::<Vec<f32>>();
+        let each =
+            |work: &dyn Fn(&[f32]) -> Vec<f32>| scores.chunks(h * w).flat_map(work).collect::<Vec<f32>>();
         for expected in list(test, "expected") {
             let (dims, got) = match text(expected, "key") {
-                "map" => (
-                    vec![images, out_h, out_w],
-                    each(&|s| anomaly_map(s, h, w, out_h, out_w, &config)),
-                ),
+                "map" => (vec![images, out_h, out_w], each(&|s| anomaly_map(s, h, w, out_h, out_w, &config))),
                 "image_score" => (vec![images], each(&|s| vec![image_score(s)])),
-                "upsampled_row0" => (
-                    vec![images, out_w],
-                    each(&|s| resize_bilinear(s, h, w, out_h, out_w)[..out_w].to_vec()),
-                ),
+                "upsampled_row0" => {
+                    (vec![images, out_w], each(&|s| resize_bilinear(s, h, w, out_h, out_w)[..out_w].to_vec()))
+                }
                 other => panic!("{name}: unknown expectation `{other}`"),
             };
             check("anomaly_map", name, expected, &dims, &got);

@@ -1,6 +1,8 @@
 //! Adaptor, discriminator, loss and optimisers against the official code's, driven by the manifest of the `head` case:
 //! inference at full size, and training steps at a small one.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests
+
 mod common;
 
 use std::{collections::HashMap, path::Path};
@@ -60,13 +62,17 @@ fn training(test: &Value) {
         let adapted = head.adaptor.forward(&features).unwrap();
         let anomalous = (&adapted + input(&list(test, "noise")[step])).unwrap();
         let n = adapted.dim(0).unwrap();
-        let logits = head.discriminator.forward_train(&Tensor::cat(&[&adapted, &anomalous], 0).unwrap()).unwrap();
+        let logits =
+            head.discriminator.forward_train(&Tensor::cat(&[&adapted, &anomalous], 0).unwrap()).unwrap();
         let (normal, anomalous) = (logits.narrow(0, 0, n).unwrap(), logits.narrow(0, n, n).unwrap());
         let loss = truncated_l1(&normal, &anomalous, MARGIN).unwrap();
 
         let got = f64::from(loss.to_scalar::<f32>().unwrap());
         let want = list(per_step, "loss")[step].as_f64().unwrap();
-        assert!((got - want).abs() <= number(test, "loss_atol"), "{name}: loss of step {step}: {got} for {want}");
+        assert!(
+            (got - want).abs() <= number(test, "loss_atol"),
+            "{name}: loss of step {step}: {got} for {want}"
+        );
         let share = |logits: &Tensor, hit: &dyn Fn(f64) -> bool| {
             flat(logits).into_iter().filter(|&v| hit(v.into())).count() as f64 / n as f64
         };

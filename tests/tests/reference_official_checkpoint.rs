@@ -1,6 +1,8 @@
 //! Reading the official code's `ckpt.pth`, driven by the manifest of the `official_checkpoint` case: every tensor bit
 //! for bit, and the scores it gives.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests
+
 mod common;
 
 use candle_core::{DType, Device, Tensor};
@@ -32,7 +34,8 @@ fn reference_official_checkpoint() {
         for expected in list(test, "expected") {
             assert_eq!(text(expected, "key"), "scores", "{name}: unknown expectation");
             check_tensor(CASE, name, expected, &scores);
-            let repeated = candle_core::safetensors::load(dir.join(text(expected, "file")), &Device::Cpu).unwrap();
+            let repeated =
+                candle_core::safetensors::load(dir.join(text(expected, "file")), &Device::Cpu).unwrap();
             for &key in &keys {
                 let want = bits(&repeated[key]);
                 assert_eq!(bits(&checkpoint.tensors[key]), want, "{name}: {key}");

@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::error::ModelError;
+use crate::{bilinear::sources, error::ModelError};
 
 /// A Gaussian of this deviation would reach over any image; also keeps a damaged file from asking for a huge kernel.
 const MAX_SIGMA: f64 = 1000.0;
@@ -33,7 +33,9 @@ impl AnomalyMapConfig {
     /// # Errors
     /// `ModelError::Configuration` names the first one that cannot work.
     pub fn validate(&self) -> Result<(), ModelError> {
-        for (name, value, max) in [("sigma", self.sigma, MAX_SIGMA), ("truncate", self.truncate, MAX_TRUNCATE)] {
+        for (name, value, max) in
+            [("sigma", self.sigma, MAX_SIGMA), ("truncate", self.truncate, MAX_TRUNCATE)]
+        {
             if !(0.0..=max).contains(&value) {
                 return Err(ModelError::Configuration {
                     what: "anomaly map",
@@ -76,13 +78,7 @@ pub fn anomaly_map(
 
 /// The first step alone: bilinear resize with half-pixel centres (PyTorch's `align_corners=False`), without
 /// antialiasing. (h, w) -> (out_h, out_w), row-major; NaN where `scores` does not have h·w numbers, at least one.
-pub fn resize_bilinear(
-    scores: &[f32],
-    h: usize,
-    w: usize,
-    out_h: usize,
-    out_w: usize,
-) -> Vec<f32> {
+pub fn resize_bilinear(scores: &[f32], h: usize, w: usize, out_h: usize, out_w: usize) -> Vec<f32> {
     if scores.is_empty() || h.checked_mul(w) != Some(scores.len()) {
         return vec![f32::NAN; out_h * out_w];
     }
@@ -91,29 +87,12 @@ pub fn resize_bilinear(
     for row in &rows {
         let (low, high) = (&scores[row.low * w..][..w], &scores[row.high * w..][..w]);
         for column in &columns {
-            let across = |line: &[f32]| (1.0 - column.share) * line[column.low] + column.share * line[column.high];
+            let across =
+                |line: &[f32]| (1.0 - column.share) * line[column.low] + column.share * line[column.high];
             map.push((1.0 - row.share) * across(low) + row.share * across(high));
         }
     }
     map
-}
-
-/// Where a resized position reads from: `share` of `high`, the rest of `low`.
-struct Source {
-    low: usize,
-    high: usize,
-    share: f32,
-}
-
-fn sources(from: usize, to: usize) -> Vec<Source> {
-    let scale = from as f64 / to as f64;
-    (0..to)
-        .map(|i| {
-            let at = ((i as f64 + 0.5) * scale - 0.5).max(0.0);
-            let low = (at as usize).min(from - 1);
-            Source { low, high: (low + 1).min(from - 1), share: (at - low as f64) as f32 }
-        })
-        .collect()
 }
 
 /// SciPy's `gaussian_filter` in edge mode "reflect": down the columns, then along the rows; sums in f64, each pass
@@ -210,7 +189,9 @@ mod tests {
 
     #[test]
     fn filter_agrees_with_its_definition_on_small_and_odd_maps() {
-        for (h, w, sigma) in [(1, 1, 4.0), (3, 2, 4.0), (1, 40, 4.0), (21, 17, 1.3), (5, 33, 0.4), (6, 6, 0.1)] {
+        for (h, w, sigma) in
+            [(1, 1, 4.0), (3, 2, 4.0), (1, 40, 4.0), (21, 17, 1.3), (5, 33, 0.4), (6, 6, 0.1)]
+        {
             let config = AnomalyMapConfig { sigma, ..Default::default() };
             let map: Vec<f32> = (0..h * w).map(|i| ((i * 37 + 11) % 101) as f32 / 7.0 - 5.0).collect();
             let want = slow_filter(&map, h, w, &config);

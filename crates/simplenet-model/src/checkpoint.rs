@@ -18,11 +18,7 @@ use std::{
 use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
 
-use crate::{
-    error::ModelError,
-    simplenet::SimpleNet,
-    weights::BackboneWeights,
-};
+use crate::{error::ModelError, simplenet::SimpleNet, weights::BackboneWeights};
 use container::Container;
 
 pub use container::{FORMAT_VERSION, METADATA_KEY};
@@ -96,9 +92,8 @@ pub fn load(path: &Path, device: &Device) -> Result<(SimpleNet, ModelRecord), Mo
             backbone.insert(spec.name, tensor);
         }
     }
-    let mut weights = BackboneWeights::new(record.backbone, backbone, record.backbone_sha256.clone(), path)
+    let weights = BackboneWeights::new(record.backbone, backbone, record.backbone_sha256.clone(), path)
         .map_err(name_as_in_file)?;
-    weights.sha256.clone_from(&record.backbone_sha256);
 
     let mut head = HashMap::new();
     for (name, tensor) in container.head_tensors(&record)? {

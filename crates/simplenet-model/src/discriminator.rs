@@ -61,7 +61,10 @@ impl DiscriminatorConfig {
     pub fn validate(&self) -> std::result::Result<(), ModelError> {
         let invalid = |reason| Err(ModelError::Configuration { what: "discriminator", reason });
         if self.dim == 0 || self.hidden == 0 {
-            return invalid(format!("dim is {}, hidden is {}; both must be at least 1", self.dim, self.hidden));
+            return invalid(format!(
+                "dim is {}, hidden is {}; both must be at least 1",
+                self.dim, self.hidden
+            ));
         }
         if !(0.0..=1.0).contains(&self.leaky_slope) || !(0.0..=1.0).contains(&self.norm_momentum) {
             return invalid(format!(
@@ -110,7 +113,9 @@ impl Discriminator {
         let (linear, norm) = (vb.pp(LINEAR), vb.pp(NORM));
         let var = |tensor: Result<Tensor>| Var::from_tensor(&tensor?);
         let batches = match vb.contains_tensor(BATCHES) {
-            true => vb.get_with_hints_dtype((), BATCHES, Default::default(), DType::I64)?.to_scalar::<i64>()?,
+            true => {
+                vb.get_with_hints_dtype((), BATCHES, Default::default(), DType::I64)?.to_scalar::<i64>()?
+            }
             false => 0,
         };
         Ok(Self {
@@ -160,11 +165,13 @@ impl Discriminator {
     /// # Errors
     /// Another shape or type.
     pub fn forward_eval(&self, features: &Tensor) -> Result<Tensor> {
-        let hidden = self.hidden(features)?;
+        // Batch norm by fixed statistics is one factor and one shift a column; the layer's bias joins the shift.
         let deviation = (self.running_var.as_detached_tensor() + self.config.norm_epsilon)?.sqrt()?;
-        let normalised =
-            hidden.broadcast_sub(&self.running_mean.as_detached_tensor())?.broadcast_div(&deviation)?;
-        self.logits(&normalised)
+        let scale = self.norm_weight.div(&deviation)?;
+        let centre = self.bias.sub(&self.running_mean.as_detached_tensor())?;
+        let shift = (centre * &scale)?.add(&self.norm_bias)?;
+        let product = features.matmul(&self.weight.t()?)?;
+        self.tail(&product.broadcast_mul(&scale)?.broadcast_add(&shift)?)
     }
 
     /// (N, D) f32 -> (N) logits by the statistics of this batch, with gradient; the running statistics take them in.
@@ -191,7 +198,8 @@ impl Discriminator {
         let centred = hidden.broadcast_sub(&mean)?;
         let variance = centred.sqr()?.mean_keepdim(0)?;
         let deviation = (&variance + self.config.norm_epsilon)?.sqrt()?;
-        let logits = self.logits(&centred.broadcast_div(&deviation)?)?;
+        let scale = self.norm_weight.unsqueeze(0)?.div(&deviation)?;
+        let logits = self.tail(&centred.broadcast_mul(&scale)?.broadcast_add(&self.norm_bias)?)?;
         Ok((logits, BatchStatistics { mean, variance, rows }))
     }
 
@@ -241,12 +249,11 @@ impl Discriminator {
     /// Names and shapes of the float tensors that [`Discriminator::new`] takes, within the discriminator.
     pub fn tensor_specs(config: &DiscriminatorConfig) -> Vec<(String, Vec<usize>)> {
         let DiscriminatorConfig { dim, hidden, .. } = *config;
-        let mut specs = vec![
-            (format!("{LINEAR}.weight"), vec![hidden, dim]),
-            (format!("{LINEAR}.bias"), vec![hidden]),
-        ];
+        let mut specs =
+            vec![(format!("{LINEAR}.weight"), vec![hidden, dim]), (format!("{LINEAR}.bias"), vec![hidden])];
         specs.extend(
-            ["weight", "bias", "running_mean", "running_var"].map(|end| (format!("{NORM}.{end}"), vec![hidden])),
+            ["weight", "bias", "running_mean", "running_var"]
+                .map(|end| (format!("{NORM}.{end}"), vec![hidden])),
         );
         specs.push((TAIL.to_string(), vec![1, hidden]));
         specs
@@ -256,8 +263,105 @@ impl Discriminator {
         features.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)
     }
 
-    fn logits(&self, normalised: &Tensor) -> Result<Tensor> {
-        let x = normalised.broadcast_mul(&self.norm_weight)?.broadcast_add(&self.norm_bias)?;
-        candle_nn::ops::leaky_relu(&x, self.config.leaky_slope)?.matmul(&self.tail.t()?)?.squeeze(D::Minus1)
+    /// LeakyReLU and the last layer: (N, H) -> (N). With a slope of at most 1 the LeakyReLU is the larger of two.
+    fn tail(&self, x: &Tensor) -> Result<Tensor> {
+        let x = x.maximum(&(x * self.config.leaky_slope)?)?;
+        x.matmul(&self.tail.t()?)?.squeeze(D::Minus1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CPU: Device = Device::Cpu;
+
+    fn numbers(seed: u32) -> impl FnMut() -> f32 {
+        let mut state = seed;
+        move || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1u32 << 23) as f32 - 1.0
+        }
+    }
+
+    fn discriminator(config: DiscriminatorConfig) -> Discriminator {
+        // A stand-in for normal draws of deviation 1: uniform within ±sqrt(3).
+        let (mut draw, mut uniform) = (numbers(1), numbers(2));
+        let mut normal = || 3f32.sqrt() * draw();
+        let mut initializer = Initializer { normal: &mut normal, uniform: &mut uniform };
+        let vars = VarMap::new();
+        Discriminator::initialise(config, &vars, PREFIX, &CPU, &mut initializer).unwrap();
+        Discriminator::new(config, VarBuilder::from_varmap(&vars, DType::F32, &CPU).pp(PREFIX)).unwrap()
+    }
+
+    fn rows(n: usize, dim: usize) -> Tensor {
+        let mut draw = numbers(3);
+        Tensor::from_vec((0..n * dim).map(|_| 2.0 * draw() + 1.0).collect::<Vec<_>>(), (n, dim), &CPU)
+            .unwrap()
+    }
+
+    fn values(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    fn mean_square(tensor: &Tensor) -> f64 {
+        let values = values(tensor);
+        values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>() / values.len() as f64
+    }
+
+    #[test]
+    fn fresh_layers_have_the_official_spread() {
+        let (dim, hidden) = (300, 200);
+        let layer = discriminator(DiscriminatorConfig::new(dim, hidden));
+        // Xavier: variance 2 / (in + out). 60,000 and 200 draws: 2 % and 25 % are more than four standard errors.
+        assert!((mean_square(&layer.weight) * 250.0 - 1.0).abs() < 0.02);
+        assert!((mean_square(&layer.tail) * 100.5 - 1.0).abs() < 0.25);
+        let bound = 1.0 / (dim as f32).sqrt();
+        let bias = values(&layer.bias);
+        assert!(bias.iter().all(|b| b.abs() <= bound) && bias.iter().any(|b| b.abs() > 0.9 * bound));
+        assert_eq!(layer.trainable_vars().len(), 5);
+    }
+
+    #[test]
+    fn running_statistics_blend_mean_and_unbiased_variance() {
+        let config = DiscriminatorConfig { norm_momentum: 0.25, ..DiscriminatorConfig::new(6, 4) };
+        let layer = discriminator(config);
+        let x = rows(5, 6);
+        let hidden = layer.hidden(&x).unwrap().to_vec2::<f32>().unwrap();
+        let trained = layer.forward_train(&x).unwrap();
+        let (mean, variance) = (values(&layer.running_mean), values(&layer.running_var));
+        for c in 0..4 {
+            let column: Vec<f64> = hidden.iter().map(|row| row[c].into()).collect();
+            let m = column.iter().sum::<f64>() / 5.0;
+            let v = column.iter().map(|x| (x - m).powi(2)).sum::<f64>() / 4.0;
+            assert!((f64::from(mean[c]) - 0.25 * m).abs() < 1e-6);
+            assert!((f64::from(variance[c]) - (0.75 + 0.25 * v)).abs() < 1e-6);
+        }
+        let (again, _) = layer.forward_with_batch_statistics(&x).unwrap();
+        assert_eq!(values(&trained), values(&again), "the running statistics must not matter in training");
+        assert_eq!(values(&layer.running_mean), mean, "only forward_train updates");
+        let (_, batches) = layer.named_tensors().into_iter().find(|(name, _)| name == BATCHES).unwrap();
+        assert_eq!(batches.to_scalar::<i64>().unwrap(), 1);
+    }
+
+    #[test]
+    fn one_row_has_no_statistics() {
+        let layer = discriminator(DiscriminatorConfig::new(6, 4));
+        assert!(layer.forward_train(&rows(1, 6)).unwrap_err().to_string().contains("at least 2 rows"));
+        assert_eq!(layer.forward_eval(&rows(1, 6)).unwrap().dims(), [1]);
+    }
+
+    #[test]
+    fn impossible_configurations_are_refused() {
+        let good = DiscriminatorConfig::new(6, 4);
+        assert!(good.validate().is_ok());
+        for bad in [
+            DiscriminatorConfig { hidden: 0, ..good },
+            DiscriminatorConfig { leaky_slope: f64::NAN, ..good },
+            DiscriminatorConfig { norm_momentum: 1.5, ..good },
+            DiscriminatorConfig { norm_epsilon: 0.0, ..good },
+        ] {
+            assert!(bad.validate().is_err(), "{bad:?}");
+        }
     }
 }

@@ -46,7 +46,9 @@ impl FeatureAdaptorConfig {
         if dim == 0 || !(1..=MAX_LAYERS).contains(&layers) {
             return Err(ModelError::Configuration {
                 what: "feature adaptor",
-                reason: format!("dim {dim} and {layers} layers, must be at least 1, and at most {MAX_LAYERS} layers"),
+                reason: format!(
+                    "dim {dim} and {layers} layers, must be at least 1, and at most {MAX_LAYERS} layers"
+                ),
             });
         }
         Ok(())
@@ -137,11 +139,60 @@ impl FeatureAdaptor {
         let dim = config.dim;
         (0..config.layers)
             .map(layer_name)
-            .flat_map(|name| [(format!("{name}.weight"), vec![dim, dim]), (format!("{name}.bias"), vec![dim])])
+            .flat_map(|name| {
+                [(format!("{name}.weight"), vec![dim, dim]), (format!("{name}.bias"), vec![dim])]
+            })
             .collect()
     }
 }
 
 fn layer_name(i: usize) -> String {
     format!("layers.{i}fc")
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::DType;
+
+    use super::*;
+
+    #[test]
+    fn layers_follow_each_other_and_share_the_maps_variables() {
+        let device = Device::Cpu;
+        let config = FeatureAdaptorConfig { dim: 3, layers: 2 };
+        let mut count = 0.0;
+        let mut next = || {
+            count += 1.0;
+            0.01 * count
+        };
+        let mut zero = || 0.5;
+        let mut initializer = Initializer { normal: &mut next, uniform: &mut zero };
+        let vars = VarMap::new();
+        FeatureAdaptor::initialise(config, &vars, "a", &device, &mut initializer).unwrap();
+        let adaptor =
+            FeatureAdaptor::new(config, VarBuilder::from_varmap(&vars, DType::F32, &device).pp("a")).unwrap();
+        let names: Vec<String> = adaptor.named_tensors().into_iter().map(|(name, _)| name).collect();
+        let specs: Vec<String> =
+            FeatureAdaptor::tensor_specs(&config).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, specs);
+        assert_eq!(names, ["layers.0fc.weight", "layers.0fc.bias", "layers.1fc.weight", "layers.1fc.bias"]);
+
+        let x = Tensor::new(&[[1f32, -2.0, 0.5]], &device).unwrap();
+        let mut by_hand = vec![1f64, -2.0, 0.5];
+        for layer in 0..2 {
+            let weight =
+                |out: usize, i: usize| (0.01 * (1 + 9 * layer + 3 * out + i) as f64) * (2f64 / 6.0).sqrt();
+            by_hand = (0..3)
+                .map(|out| (0..3).map(|i| weight(out, i) * by_hand[i]).sum::<f64>() + 0.5 / 3f64.sqrt())
+                .collect();
+        }
+        let got = adaptor.forward(&x).unwrap().to_vec2::<f32>().unwrap();
+        for (g, w) in got[0].iter().zip(&by_hand) {
+            assert!((f64::from(*g) - w).abs() < 1e-6, "{got:?} for {by_hand:?}");
+        }
+
+        let gradients = adaptor.forward(&x).unwrap().sum_all().unwrap().backward().unwrap();
+        let map = vars.data().lock().unwrap();
+        assert!(map.values().all(|var| gradients.get(var).is_some()), "a variable got no gradient");
+    }
 }

@@ -5,6 +5,7 @@
 
 pub mod anomaly_map;
 pub mod backbone;
+mod bilinear;
 pub mod checkpoint;
 pub mod discriminator;
 pub mod error;

@@ -46,8 +46,9 @@ impl OfficialCheckpoint {
                 )));
             }
         }
-        let config = sizes(&tensors)
-            .ok_or_else(|| invalid("its adaptor or discriminator is not of the official scripts' kind".into()))?;
+        let config = sizes(&tensors).ok_or_else(|| {
+            invalid("its adaptor or discriminator is not of the official scripts' kind".into())
+        })?;
         let known = config.tensor_names();
         if let Some(name) = tensors.keys().filter(|name| !known.contains(name)).min() {
             return Err(invalid(format!(
@@ -79,4 +80,53 @@ fn sizes(tensors: &HashMap<String, Tensor>) -> Option<HeadConfig> {
         discriminator: DiscriminatorConfig::new(input, hidden),
     };
     config.validate().is_ok().then_some(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn error_of(bytes: &[u8]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ckpt.pth");
+        std::fs::write(&path, bytes).unwrap();
+        let error = OfficialCheckpoint::read(&path).unwrap_err().to_string();
+        assert!(error.contains("ckpt.pth"), "no path in: {error}");
+        error
+    }
+
+    #[test]
+    fn other_files_say_what_they_lack() {
+        let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        let stored =
+            zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        zip.start_file("ckpt/data.pkl", stored).unwrap();
+        zip.write_all(b"\x80\x02}.").unwrap(); // the pickle of an empty dictionary
+        let empty = zip.finish().unwrap().into_inner();
+        assert!(error_of(&empty).contains("no `pre_projection`"), "{}", error_of(&empty));
+        for bytes in [&b""[..], b"a text file", &empty[..empty.len() / 2]] {
+            assert!(error_of(bytes).contains("PyTorch checkpoint"), "{}", error_of(bytes));
+        }
+        assert!(matches!(OfficialCheckpoint::read(Path::new("no/such.pth")), Err(ModelError::Io { .. })));
+    }
+
+    fn tensors(specs: &[(&str, &[usize])]) -> HashMap<String, Tensor> {
+        let zeros = |shape: &[usize]| Tensor::zeros(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
+        specs.iter().map(|(name, shape)| (name.to_string(), zeros(shape))).collect()
+    }
+
+    #[test]
+    fn sizes_are_read_off_the_weights() {
+        let first: (&str, &[usize]) = ("pre_projection.layers.0fc.weight", &[6, 6]);
+        let second: (&str, &[usize]) = ("pre_projection.layers.1fc.weight", &[6, 6]);
+        let block: (&str, &[usize]) = ("discriminator.body.block1.0.weight", &[4, 6]);
+        let other: (&str, &[usize]) = ("discriminator.body.block1.0.weight", &[4, 7]);
+        let config = sizes(&tensors(&[first, second, block])).unwrap();
+        assert_eq!((config.adaptor.dim, config.adaptor.layers, config.discriminator.hidden), (6, 2, 4));
+        for wrong in [&[first][..], &[block], &[first, other], &[second, block]] {
+            assert!(sizes(&tensors(wrong)).is_none(), "{wrong:?}");
+        }
+    }
 }

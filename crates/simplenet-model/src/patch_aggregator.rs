@@ -39,8 +39,11 @@ impl PatchAggregatorConfig {
     /// `ModelError::Configuration` names the first one that cannot work.
     pub fn validate(&self) -> Result<(), ModelError> {
         let invalid = |reason| Err(ModelError::Configuration { what: "patch aggregator", reason });
-        if self.patch_size % 2 == 0 || self.patch_size > MAX_PATCH_SIZE {
-            return invalid(format!("patch_size is {}, must be 1, 3, 5 or {MAX_PATCH_SIZE}", self.patch_size));
+        if self.patch_size.is_multiple_of(2) || self.patch_size > MAX_PATCH_SIZE {
+            return invalid(format!(
+                "patch_size is {}, must be 1, 3, 5 or {MAX_PATCH_SIZE}",
+                self.patch_size
+            ));
         }
         for (name, dim) in [("pretrain_dim", self.pretrain_dim), ("target_dim", self.target_dim)] {
             if !(1..=MAX_DIM).contains(&dim) {
@@ -69,7 +72,9 @@ impl PatchAggregator {
         if tap_channels.is_empty() || tap_channels.len() > MAX_LAYERS || tap_channels.contains(&0) {
             return Err(ModelError::Configuration {
                 what: "patch aggregator",
-                reason: format!("layers of {tap_channels:?} channels, must be 1 to {MAX_LAYERS} layers that have some"),
+                reason: format!(
+                    "layers of {tap_channels:?} channels, must be 1 to {MAX_LAYERS} layers that have some"
+                ),
             });
         }
         let PatchAggregatorConfig { patch_size, pretrain_dim, target_dim } = config;

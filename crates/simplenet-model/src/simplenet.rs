@@ -243,7 +243,9 @@ impl SimpleNet {
         if features != expected {
             return Err(ModelError::Configuration {
                 what: "SimpleNet",
-                reason: format!("the aggregator gives features of width {features}, the head takes {expected}"),
+                reason: format!(
+                    "the aggregator gives features of width {features}, the head takes {expected}"
+                ),
             });
         }
         if !(feature_scale.is_finite() && feature_scale > 0.0) {

@@ -58,7 +58,12 @@ pub(super) fn write(
     let mut parts = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
         let tensor = tensor.to_device(&Device::Cpu)?.contiguous()?;
-        parts.push((name.as_str(), View::dtype(&tensor), tensor.dims().to_vec(), View::data(&tensor).into_owned()));
+        parts.push((
+            name.as_str(),
+            View::dtype(&tensor),
+            tensor.dims().to_vec(),
+            View::data(&tensor).into_owned(),
+        ));
     }
     let views = parts
         .iter()

@@ -224,8 +224,8 @@ impl ModelRecord {
         self.aggregator.validate().map_err(|e| invalid(e.to_string()))?;
         self.network().head.validate().map_err(|e| invalid(e.to_string()))?;
         self.anomaly_map.validate().map_err(|e| invalid(e.to_string()))?;
-        let normalisation = self.mean.iter().all(|v| v.is_finite())
-            && self.std.iter().all(|v| v.is_finite() && *v > 0.0);
+        let normalisation =
+            self.mean.iter().all(|v| v.is_finite()) && self.std.iter().all(|v| v.is_finite() && *v > 0.0);
         if !normalisation {
             return Err(invalid(format!("mean {:?}, std {:?}", self.mean, self.std)));
         }

@@ -9,6 +9,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::plan::{LayerPlan, Plan};
+use crate::bilinear::sources;
 
 /// A contiguous (batch, channels, height, width) map.
 #[derive(Clone, Copy)]
@@ -175,10 +176,9 @@ fn add_resized(
         let y = &ys[line % grid.0];
         let row = |y: usize, x: usize| &image[(y * map.width + x) * width..][..width];
         for (x, out) in xs.iter().zip(out.chunks_exact_mut(dim)) {
-            let corners =
-                [row(y.low, x.low), row(y.low, x.high), row(y.high, x.low), row(y.high, x.high)];
-            let (top, bottom) = (1.0 - y.fraction, y.fraction);
-            let (left, right) = (1.0 - x.fraction, x.fraction);
+            let corners = [row(y.low, x.low), row(y.low, x.high), row(y.high, x.low), row(y.high, x.high)];
+            let (top, bottom) = (1.0 - y.share, y.share);
+            let (left, right) = (1.0 - x.share, x.share);
             let out = &mut out[outputs.clone()];
             for (i, out) in out.iter_mut().enumerate() {
                 *out += top * (left * corners[0][i] + right * corners[1][i])
@@ -186,24 +186,4 @@ fn add_resized(
             }
         }
     });
-}
-
-/// Where one resized position reads from.
-struct Source {
-    low: usize,
-    high: usize,
-    /// Weight of `high`.
-    fraction: f32,
-}
-
-/// PyTorch's bilinear rule with `align_corners=false`: pixel centres at halves, clamped at the border.
-fn sources(from: usize, to: usize) -> Vec<Source> {
-    let scale = from as f64 / to as f64;
-    (0..to)
-        .map(|i| {
-            let at = ((i as f64 + 0.5) * scale - 0.5).max(0.0);
-            let low = (at as usize).min(from - 1);
-            Source { low, high: (low + 1).min(from - 1), fraction: (at - low as f64) as f32 }
-        })
-        .collect()
 }

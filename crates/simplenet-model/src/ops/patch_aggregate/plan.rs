@@ -149,9 +149,12 @@ mod tests {
 
     #[test]
     fn every_output_is_an_average() {
-        for (patch_size, pretrain, target, channels) in
-            [(3, 512, 512, vec![40, 112]), (1, 7, 5, vec![3]), (5, 11, 13, vec![2, 9, 4]), (7, 300, 1, vec![1, 2])]
-        {
+        for (patch_size, pretrain, target, channels) in [
+            (3, 512, 512, vec![40, 112]),
+            (1, 7, 5, vec![3]),
+            (5, 11, 13, vec![2, 9, 4]),
+            (7, 300, 1, vec![1, 2]),
+        ] {
             let plan = Plan::new(patch_size, pretrain, target, &channels);
             let mut sums = vec![0f64; target];
             for layer in &plan.layers {

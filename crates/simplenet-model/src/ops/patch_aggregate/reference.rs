@@ -48,7 +48,7 @@ fn unfold(map: &Tensor, patch_size: usize) -> Result<Tensor> {
 /// (N, L) -> (N, D): PyTorch's `adaptive_avg_pool1d`.
 fn adaptive_average_pool(rows: &Tensor, dim: usize) -> Result<Tensor> {
     let (n, length) = rows.dims2()?;
-    if length % dim == 0 {
+    if length.is_multiple_of(dim) {
         return rows.reshape((n, dim, length / dim))?.mean(2);
     }
     let mut means = Vec::with_capacity(dim);

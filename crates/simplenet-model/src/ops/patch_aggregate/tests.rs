@@ -40,7 +40,8 @@ fn each_case(check: impl Fn(&str, &PatchAggregate, &[Tensor])) {
         let Case { patch_size, dims, batch, layers } = case;
         let channels: Vec<usize> = layers.iter().map(|l| l.0).collect();
         let op = PatchAggregate::new(*patch_size, dims.0, dims.1, &channels);
-        let maps: Vec<Tensor> = (1..).zip(*layers).map(|(i, &(c, h, w))| map(i, &[*batch, c, h, w])).collect();
+        let maps: Vec<Tensor> =
+            (1..).zip(*layers).map(|(i, &(c, h, w))| map(i, &[*batch, c, h, w])).collect();
         check(&format!("patch {patch_size}, dims {dims:?}, layers {layers:?}"), &op, &maps);
     }
 }

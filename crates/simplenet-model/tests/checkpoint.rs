@@ -1,0 +1,395 @@
+//! The model file: what is saved comes back, and every way in which a file can be wrong is told apart.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{VarBuilder, VarMap};
+use safetensors::{SafeTensors, tensor::TensorView};
+use simplenet_model::{
+    BackboneId, BackboneWeights, ModelError,
+    anomaly_map::AnomalyMapConfig,
+    checkpoint::{
+        FORMAT_VERSION, GoldenInput, METADATA_KEY, ModelRecord, RecordInput, Threshold, inspect, load,
+        model_id, save, verify,
+    },
+    discriminator::{self, Discriminator},
+    feature_adaptor::{self, FeatureAdaptor},
+    initializer::Initializer,
+    patch_aggregator::PatchAggregatorConfig,
+    simplenet::{FeatureExtractor, Head, HeadConfig, SimpleNet},
+};
+
+const CPU: Device = Device::Cpu;
+
+/// Reproducible numbers in [-1, 1).
+fn numbers(seed: u64) -> impl FnMut() -> f32 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+}
+
+/// A small network on a random backbone, the same every time.
+fn network() -> (SimpleNet, ModelRecord) {
+    let id = BackboneId::EfficientNetLite0;
+    let mut draw = numbers(1);
+    let tensors: HashMap<String, Tensor> = id
+        .tensor_specs()
+        .into_iter()
+        .map(|spec| {
+            let count: usize = spec.shape.iter().product();
+            let fan_in: usize = spec.shape.iter().skip(1).product();
+            let values: Vec<f32> = match spec.name.rsplit('.').next() {
+                _ if spec.shape.len() == 4 => {
+                    (0..count).map(|_| draw() * (6.0 / fan_in as f32).sqrt()).collect()
+                }
+                Some("weight" | "running_var") => (0..count).map(|_| 1.0 + 0.1 * draw()).collect(),
+                _ => (0..count).map(|_| 0.1 * draw()).collect(),
+            };
+            let tensor = Tensor::from_vec(values, spec.shape, &CPU).unwrap().to_dtype(DType::F16).unwrap();
+            (spec.name, tensor)
+        })
+        .collect();
+    let weights = BackboneWeights::new(id, tensors, "ab".repeat(32), Path::new("random")).unwrap();
+    let config = PatchAggregatorConfig { patch_size: 3, pretrain_dim: 24, target_dim: 24 };
+    let extractor = FeatureExtractor::load(id, &weights, config, &CPU).unwrap();
+
+    let config = HeadConfig::new(24, 10);
+    let (mut normal, mut uniform) = (numbers(2), numbers(3));
+    let mut initializer = Initializer { normal: &mut normal, uniform: &mut uniform };
+    let vars = VarMap::new();
+    FeatureAdaptor::initialise(config.adaptor, &vars, feature_adaptor::PREFIX, &CPU, &mut initializer)
+        .unwrap();
+    Discriminator::initialise(config.discriminator, &vars, discriminator::PREFIX, &CPU, &mut initializer)
+        .unwrap();
+    let head = Head::new(config, VarBuilder::from_varmap(&vars, DType::F32, &CPU)).unwrap();
+    let mut draw = numbers(4);
+    let batch = Tensor::from_vec((0..24 * 8).map(|_| draw()).collect::<Vec<_>>(), (8, 24), &CPU).unwrap();
+    head.discriminator.forward_train(&batch).unwrap();
+    // A scale that no short decimal hits: it has to survive the JSON bit for bit.
+    let net = SimpleNet::new(extractor, 1.0 / 3.0, head).unwrap();
+
+    let goldens = (0..2u8)
+        .map(|i| {
+            let (w, h) = (48, 40);
+            let rgb: Vec<u8> = (0..w * h * 3).map(|p| (p as u8).wrapping_mul(7 + i)).collect();
+            GoldenInput::from_interleaved(w, h, &rgb).unwrap()
+        })
+        .collect();
+    let input = RecordInput {
+        created_by: "tests 0.0".into(),
+        anomaly_map: AnomalyMapConfig::default(),
+        mean: [0.485, 0.456, 0.406],
+        std: [0.229, 0.224, 0.225],
+        preprocessing: serde_json::json!({"resize": {"exact": {"width": 48, "height": 40}}, "share": 0.1}),
+        training: serde_json::json!({"seed": 7}),
+        goldens,
+    };
+    let mut record = ModelRecord::new(&net, input).unwrap();
+    record.threshold =
+        Some(Threshold { value: 0.1, map_value: 0.07, target_false_reject_rate: 0.01, held_out: 20 });
+    record.normal_score_quantiles = vec![(0.5, -0.3), (0.99, 0.1)];
+    (net, record)
+}
+
+/// The bytes of a good file, made once.
+static GOOD: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap();
+    let (net, record) = network();
+    let path = folder.path().join("model.safetensors");
+    save(&path, &net, &record).unwrap();
+    fs::read(path).unwrap()
+});
+
+fn images() -> Tensor {
+    let mut draw = numbers(9);
+    Tensor::from_vec((0..2 * 3 * 40 * 56).map(|_| draw()).collect::<Vec<_>>(), (2, 3, 40, 56), &CPU).unwrap()
+}
+
+fn bits(tensor: &Tensor) -> Vec<u32> {
+    tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+}
+
+/// Loads bytes as a file. `load` and `inspect` must agree on what is wrong, unless only `load` can see it.
+fn load_bytes(bytes: &[u8]) -> Result<(SimpleNet, ModelRecord), ModelError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    fs::write(&path, bytes).unwrap();
+    load(&path, &CPU)
+}
+
+fn message(bytes: &[u8]) -> String {
+    let message = load_bytes(bytes).map(|_| "loaded".to_string()).unwrap_or_else(|e| e.to_string());
+    assert!(message == "loaded" || message.contains("model.safetensors"), "no path in: {message}");
+    message
+}
+
+/// The record's text and the tensors of a file.
+fn parts(bytes: &[u8]) -> (String, SafeTensors<'_>) {
+    let (_, metadata) = SafeTensors::read_metadata(bytes).unwrap();
+    let record = metadata.metadata().as_ref().unwrap()[METADATA_KEY].clone();
+    (record, SafeTensors::deserialize(bytes).unwrap())
+}
+
+/// A file of other parts, without any check.
+fn assemble(record: Option<&str>, tensors: Vec<(String, TensorView<'_>)>) -> Vec<u8> {
+    let metadata = record.map(|r| HashMap::from([(METADATA_KEY.to_string(), r.to_string())]));
+    safetensors::serialize(tensors, metadata).unwrap()
+}
+
+#[test]
+fn what_is_saved_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let (net, record) = network();
+    let saved = save(&path, &net, &record).unwrap();
+    let (loaded, read) = load(&path, &CPU).unwrap();
+    assert_eq!(read, saved);
+    assert_eq!(ModelRecord { content_sha256: String::new(), ..read.clone() }, record);
+    assert_eq!(model_id(&read).len(), 12);
+    assert_eq!(loaded.config(), net.config());
+    assert!(bits(&loaded.patch_scores(&images()).unwrap()) == bits(&net.patch_scores(&images()).unwrap()));
+    let all = |net: &SimpleNet| {
+        let mut tensors = net.head().named_tensors();
+        tensors.extend(net.extractor().weights().tensors.clone());
+        tensors.sort_by(|a, b| a.0.cmp(&b.0));
+        tensors
+            .into_iter()
+            .map(|(name, t)| (name, t.dtype(), bits(&t.to_dtype(DType::F32).unwrap())))
+            .collect()
+    };
+    let (a, b): (Vec<_>, Vec<_>) = (all(&loaded), all(&net));
+    assert!(a == b, "tensors differ");
+
+    let report = verify(&loaded, &read).unwrap();
+    assert!(report.passed() && report.checks.len() == 2, "{report:?}");
+    let file = inspect(&path).unwrap();
+    assert_eq!((file.record, file.bytes), (read, fs::metadata(&path).unwrap().len()));
+    let entry = |name: &str| file.tensors.iter().find(|t| t.name == name).unwrap();
+    assert_eq!(entry("golden.1.rgb").shape, [3, 40, 48]);
+    assert_eq!(entry("pre_projection.layers.0fc.weight").dtype, "f32");
+    assert_eq!(entry("discriminator.body.block1.1.num_batches_tracked").dtype, "i64");
+    assert_eq!(
+        file.tensors.iter().filter(|t| t.dtype == "f16").count(),
+        net.extractor().weights().tensors.len()
+    );
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "a temporary file was left behind");
+}
+
+#[test]
+fn the_same_model_gives_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("again.safetensors");
+    for _ in 0..3 {
+        let (net, record) = network();
+        save(&path, &net, &record).unwrap();
+        assert!(fs::read(&path).unwrap() == *GOOD);
+    }
+}
+
+#[test]
+fn verify_sees_another_score() {
+    let (net, mut record) = network();
+    record.goldens[1].image_score += 0.01;
+    let report = verify(&net, &record).unwrap();
+    assert!(!report.passed() && report.checks[0].passed() && !report.checks[1].passed(), "{report:?}");
+    record.goldens.clear();
+    assert!(!verify(&net, &record).unwrap().passed(), "nothing was checked");
+}
+
+#[test]
+fn files_that_are_not_models_say_so() {
+    let foreign = {
+        let data = vec![0u8; 16];
+        let view = TensorView::new(safetensors::Dtype::F32, vec![4], &data).unwrap();
+        assemble(None, vec![("conv1.weight".into(), view)])
+    };
+    let other_record = assemble(Some("{\"hello\": 1}"), vec![]);
+    for (bytes, words) in [
+        (&b""[..], &["empty"][..]),
+        (b"abc", &["not a safetensors file"]),
+        (b"This is a text file that someone named model.safetensors.\n", &["not a safetensors file"]),
+        (&[0x89, b'P', b'N', b'G', 13, 10, 26, 10, 0, 0], &["not a safetensors file"]),
+        (&[2, 0, 0, 0, 0, 0, 0, 0, b'{', b'x'], &["not a safetensors file"]),
+        (&foreign, &["not a model file", "no `simplenet` record", "`conv1.weight`", "--weights"]),
+        (&other_record, &["record cannot be read", "format_version"]),
+    ] {
+        let message = message(bytes);
+        assert!(words.iter().all(|word| message.contains(word)), "expected {words:?} in: {message}");
+    }
+    let missing = load(Path::new("no/such/model.safetensors"), &CPU).unwrap_err();
+    assert!(matches!(missing, ModelError::Io { .. }) && missing.to_string().contains("no/such"), "{missing}");
+}
+
+#[test]
+fn a_file_cut_short_anywhere_is_called_so() {
+    let good = &*GOOD;
+    let header = u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
+    for length in [9, 100, 8 + header - 1, 8 + header, 8 + header + 1, good.len() / 2, good.len() - 1] {
+        match load_bytes(&good[..length]) {
+            Err(ModelError::Truncated { actual, expected, .. }) => {
+                assert_eq!(actual, length as u64);
+                assert!(expected > actual && expected <= good.len() as u64, "{expected} of {}", good.len());
+            }
+            other => panic!("{length} bytes: {:?}", other.map(|_| "loaded")),
+        }
+    }
+    let mut longer = good.clone();
+    longer.push(0);
+    assert!(matches!(load_bytes(&longer), Err(ModelError::InvalidFile { .. })));
+}
+
+#[test]
+fn an_edited_file_is_refused() {
+    let good = &*GOOD;
+    let header = u64::from_le_bytes(good[..8].try_into().unwrap()) as usize;
+    let mut edits: Vec<(String, Vec<u8>)> = Vec::new();
+    // One bit of a tensor: the first, one in the middle, the last.
+    for at in [8 + header, (8 + header + good.len()) / 2, good.len() - 1] {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1;
+        edits.push((format!("byte {at}"), bytes));
+    }
+    let (record, tensors) = parts(good);
+    // The record: a threshold, the hash itself, an added space.
+    let hash = load_bytes(good).unwrap().1.content_sha256;
+    for (from, to) in [
+        ("\"value\":0.1", "\"value\":9.1"),
+        (&hash[..], &"f".repeat(64)[..]),
+        (&hash[..], "short"),
+        (&hash[..], &hash.to_uppercase()[..]),
+        ("{\"format_version\"", "{ \"format_version\""),
+    ] {
+        assert!(record.contains(from), "{from} is not in {record}");
+        edits.push((
+            format!("{from} -> {to}"),
+            assemble(Some(&record.replacen(from, to, 1)), tensors.tensors()),
+        ));
+    }
+    // Tensors: one renamed, one left out, one of another shape.
+    let renamed =
+        tensors.tensors().into_iter().map(|(name, view)| (name.replace("0fc", "1fc"), view)).collect();
+    edits.push(("renamed".into(), assemble(Some(&record), renamed)));
+    edits.push(("left out".into(), assemble(Some(&record), tensors.tensors().split_off(1))));
+    let reshaped = tensors.tensors().into_iter().map(|(name, view)| {
+        let shape = view.shape().iter().rev().copied().collect();
+        (name, TensorView::new(view.dtype(), shape, view.data()).unwrap())
+    });
+    edits.push(("reshaped".into(), assemble(Some(&record), reshaped.collect())));
+    for (what, bytes) in edits {
+        match load_bytes(&bytes) {
+            Err(error @ ModelError::Edited { .. }) => {
+                assert!(error.to_string().contains("changed"), "{error}")
+            }
+            other => panic!("{what}: {:?}", other.map(|_| "loaded")),
+        }
+    }
+}
+
+#[test]
+fn a_newer_version_asks_for_an_update() {
+    let (record, tensors) = parts(&GOOD);
+    let newer = format!("\"format_version\":{}", FORMAT_VERSION + 1);
+    let record = record.replacen(&format!("\"format_version\":{FORMAT_VERSION}"), &newer, 1);
+    let message = message(&assemble(Some(&record), tensors.tensors()));
+    assert!(message.contains("update") && message.contains("tests 0.0"), "{message}");
+}
+
+/// A file whose hash is right but whose tensors are not: what a faulty writer would make.
+fn rewritten(change: impl Fn(&mut Vec<(String, Tensor)>)) -> String {
+    let (net, record) = network();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    save(&path, &net, &record).unwrap();
+    let mut tensors: Vec<_> = candle_core::safetensors::load(&path, &CPU).unwrap().into_iter().collect();
+    change(&mut tensors);
+    let bytes = fs::read(&path).unwrap();
+    let (record, _) = parts(&bytes);
+    let data: Vec<_> = tensors
+        .iter()
+        .map(|(name, tensor)| {
+            use safetensors::View;
+            (name.clone(), View::dtype(tensor), tensor.dims().to_vec(), View::data(tensor).into_owned())
+        })
+        .collect();
+    let views = || {
+        data.iter()
+            .map(|(n, d, s, b)| (n.clone(), TensorView::new(*d, s.clone(), b).unwrap()))
+            .collect::<Vec<_>>()
+    };
+    // The hash is in the error: put it in its place.
+    let Err(ModelError::Edited { actual, expected, .. }) = load_bytes(&assemble(Some(&record), views()))
+    else {
+        panic!("the change was not noticed");
+    };
+    message(&assemble(Some(&record.replacen(&expected, &actual, 1)), views()))
+}
+
+#[test]
+fn missing_and_misshapen_tensors_are_named() {
+    let swap = |from: &'static str, to: Option<Tensor>| {
+        rewritten(move |tensors| {
+            let at = tensors.iter().position(|(name, _)| name == from).unwrap();
+            match &to {
+                Some(tensor) => tensors[at].1 = tensor.clone(),
+                None => drop(tensors.remove(at)),
+            }
+        })
+    };
+    let zeros = |shape: &[usize], dtype| Some(Tensor::zeros(shape, dtype, &CPU).unwrap());
+    let stem = BackboneId::EfficientNetLite0.tensor_specs().swap_remove(0);
+    let stem_name: &'static str = format!("backbone.{}", stem.name).leak();
+    for (name, to, words) in [
+        ("discriminator.tail.weight", None, ["[1, 10]", "missing"]),
+        ("pre_projection.layers.0fc.bias", zeros(&[23], DType::F32), ["[23]", "[24]"]),
+        ("pre_projection.layers.0fc.bias", zeros(&[24], DType::F64), ["f64", "f32"]),
+        (stem_name, None, ["missing", "backbone."]),
+        (stem_name, zeros(&[1, 2], DType::F16), ["[1, 2]", "backbone."]),
+        ("golden.0.rgb", None, ["[3, 40, 48]", "missing"]),
+        ("golden.0.rgb", zeros(&[3, 40, 47], DType::U8), ["[3, 40, 47]", "[3, 40, 48]"]),
+        ("golden.0.rgb", zeros(&[3, 40, 48], DType::F32), ["f32", "u8"]),
+    ] {
+        let message = swap(name, to);
+        assert!(
+            message.contains(name) && words.iter().all(|w| message.contains(w)),
+            "{words:?} in: {message}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_saved_leaves_the_old_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    fs::write(&path, "old").unwrap();
+    let (net, record) = network();
+    let with = |change: &dyn Fn(&mut ModelRecord)| {
+        let mut record = record.clone();
+        change(&mut record);
+        save(&path, &net, &record).unwrap_err().to_string()
+    };
+    for (message, word) in [
+        (with(&|r| r.normal_score_quantiles = vec![(0.5, f32::NAN)]), "quantile"),
+        (with(&|r| r.goldens[0].image_score = f32::INFINITY), "golden.0.rgb"),
+        (with(&|r| r.goldens[0].input.rgb.clear()), "golden.0.rgb"),
+        (with(&|r| r.std[1] = 0.0), "std"),
+        (with(&|r| r.threshold.as_mut().unwrap().value = f32::NAN), "threshold"),
+        (with(&|r| r.feature_scale = 2.0), "another network"),
+        (with(&|r| r.discriminator.hidden = 11), "another network"),
+        (with(&|r| r.backbone_sha256.clear()), "another network"),
+    ] {
+        assert!(message.contains(word) && message.contains("model.safetensors"), "`{word}` in: {message}");
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    let nowhere: PathBuf = folder.path().join("no/folder/model.safetensors");
+    assert!(matches!(save(&nowhere, &net, &record), Err(ModelError::Io { .. })));
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+}
