@@ -60,6 +60,9 @@ fn run(arguments: &Arguments) -> Result<usize, CliError> {
     match &arguments.task {
         Task::TrainAll(args) => train_all::run(args, &progress),
         Task::Weights(args) => weights::run(args, &progress).map(|()| 0),
-        Task::ImportBackbone { pth, out } => Ok(import_backbone::run(pth, out).map(|()| 0)?),
+        Task::ImportBackbone { pth, out } => {
+            import_backbone::run(pth, out).map_err(|e| CliError::Usage(e.to_string()))?;
+            Ok(0)
+        }
     }
 }

@@ -71,7 +71,7 @@ pub fn run(args: &TrainAllArgs, progress: &TerminalProgress) -> Result<usize, Cl
     std::fs::create_dir_all(&run_folder).map_err(CliError::io("create", &run_folder))?;
 
     let mut results: Vec<summary::Entry> = vec![];
-    let mut failures: Vec<(String, String)> = vec![];
+    let mut failures: Vec<summary::Failure> = vec![];
     let total = categories.len() * args.seeds.len();
     for category in &categories {
         for &seed in &args.seeds {
@@ -90,11 +90,13 @@ pub fn run(args: &TrainAllArgs, progress: &TerminalProgress) -> Result<usize, Cl
                 Ok(metrics) => results.push(summary::Entry { metrics, out: job.out }),
                 Err(error) => {
                     eprintln!("error: {what}: {error}");
-                    failures.push((what, error.to_string()));
+                    let reason = if args.seeds.len() == 1 { error.to_string() } else { format!("seed {seed}: {error}") };
+                    failures.push(summary::Failure { category: name, reason });
                 }
             }
         }
     }
+    progress.context("");
     summary::write(&run_folder, &root, &base, &results, &failures)?;
     Ok(failures.len())
 }
@@ -164,7 +166,7 @@ fn run_job(
     let oracle = args.settings.oracle.then_some(category.test.as_slice());
     let mut trained = fit(&job.config, &category.train, weights, oracle, progress)?;
     train::write(&mut trained, &job.config, &category, &job.out)?;
-    let (evaluation, _) =
+    let evaluation =
         evaluate_category(&trained.detector, &category, &job.config, Some(&job.out), progress)?;
     let metrics = summarise(
         &trained.detector,

@@ -19,8 +19,9 @@ use crate::{
     output::{
         anomaly_map_file::MapFormat,
         atomic,
-        prediction::{PredictionLine, PredictionRecord, Verdict},
+        prediction::{PredictionLine, Verdict},
         prediction_file::PredictionWriter,
+        table::RunNumbers,
     },
     progress::TerminalProgress,
 };
@@ -83,8 +84,7 @@ pub fn evaluate_category(
     config: &TrainConfig,
     out: Option<&Path>,
     progress: &TerminalProgress,
-) -> Result<(Evaluation, Vec<PredictionRecord>), CliError> {
-    let mut records = Vec::with_capacity(category.test.len());
+) -> Result<Evaluation, CliError> {
     let mut sink = match out {
         Some(out) => {
             std::fs::create_dir_all(out).map_err(CliError::io("create", out))?;
@@ -97,16 +97,10 @@ pub fn evaluate_category(
     let mut failure = None;
     let mut on_image = |image: &Evaluated, photograph: &image::RgbImage| {
         let Some((recorder, writer)) = &mut sink else { return Ok(()) };
-        match record(recorder, writer, &category.root, image, photograph) {
-            Ok(record) => {
-                records.push(record);
-                Ok(())
-            }
-            Err(error) => {
-                failure = Some(error);
-                Err(TrainError::Stopped)
-            }
-        }
+        record(recorder, writer, &category.root, image, photograph).map_err(|error| {
+            failure = Some(error);
+            TrainError::Stopped
+        })
     };
     let evaluation = evaluate(detector, &category.test, config.mask_rule, progress, &mut on_image);
     if let Some(error) = failure {
@@ -116,7 +110,7 @@ pub fn evaluate_category(
     if let Some((_, writer)) = sink {
         writer.finish()?;
     }
-    Ok((evaluation, records))
+    Ok(evaluation)
 }
 
 fn record(
@@ -125,7 +119,7 @@ fn record(
     root: &Path,
     image: &Evaluated,
     photograph: &image::RgbImage,
-) -> Result<PredictionRecord, CliError> {
+) -> Result<(), CliError> {
     let path = &image.sample.path;
     let name = path.strip_prefix(root.join("test")).unwrap_or(path);
     let mut record = recorder.record(path, name, photograph, &image.inspection, image.decode)?;
@@ -134,8 +128,7 @@ fn record(
         Label::Anomalous => Verdict::Anomalous,
     });
     record.defect = Some(image.sample.defect.clone());
-    writer.push(&PredictionLine::Prediction(record.clone()))?;
-    Ok(record)
+    Ok(writer.push(&PredictionLine::Prediction(record))?)
 }
 
 /// The summary of an evaluation. `fit` and `peak_memory_mib` are known after `train-all` only.
@@ -193,6 +186,21 @@ fn median(mut values: Vec<f64>) -> f64 {
         (n, Some(&high)) if n % 2 == 1 => high,
         (_, Some(&high)) => 0.5 * (values[middle - 1] + high),
         _ => 0.0,
+    }
+}
+
+/// The row of a metrics file in the table of results.
+pub fn run_numbers(file: &MetricsFile) -> RunNumbers {
+    RunNumbers {
+        image_auroc: file.metrics.image_AUROC,
+        pixel_auroc: file.metrics.pixel_AUROC,
+        aupro_30: file.metrics.pixel_AUPRO,
+        aupro_05: file.metrics.pixel_AUPRO_005,
+        image_f1_max: file.metrics.image_F1Max,
+        fit_seconds: file.fit_seconds,
+        inference_milliseconds: Some(file.inference_ms),
+        peak_memory_mib: file.peak_memory_mib,
+        oracle_image_auroc: file.oracle.map(|oracle| oracle.image_auroc),
     }
 }
 

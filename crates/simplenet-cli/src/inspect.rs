@@ -42,7 +42,8 @@ impl<'a> Recorder<'a> {
     /// # Errors
     /// A model file whose display range is not a range.
     pub fn new(detector: &'a Detector, out: &'a Path, map_format: Option<MapFormat>) -> Result<Self, CliError> {
-        let (low, high) = detector.record().display_range;
+        // A model file from before its calibration has no range; any one shows something.
+        let (low, high) = detector.record().display_range.unwrap_or((-0.5, 0.5));
         Ok(Self {
             detector,
             out,
@@ -92,7 +93,7 @@ impl<'a> Recorder<'a> {
                 let file = Path::new(MAPS).join(with_extension(&name, format.extension()));
                 let size = photograph.dimensions();
                 write_below(self.out, &file, |to| {
-                    Ok(write_map(to, &inspection.photograph_map, size, format, self.range)?)
+                    Ok(write_map(to, format, &inspection.photograph_map, size, self.range)?)
                 })?;
                 Some(file)
             }

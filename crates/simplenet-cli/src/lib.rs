@@ -11,6 +11,8 @@ pub mod inspect;
 pub mod machine;
 pub mod output;
 pub mod progress;
+pub mod report_page;
+mod reporting;
 pub mod settings;
 
 pub use error::CliError;

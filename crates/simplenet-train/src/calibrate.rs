@@ -1,15 +1,19 @@
 //! The decision threshold, from good images that were not trained on.
 //!
-//! In: raw image scores of held-out good images and the share of good parts that may be rejected.
-//! Out: the threshold, and what share of good parts it may be expected to reject.
+//! In: held-out good images and the share of good parts that may be rejected. Out: the thresholds, and what share of
+//! good parts they may be expected to reject.
 
 use serde::{Deserialize, Serialize};
-use simplenet_metrics::threshold;
+use simplenet_data::{dataset::Sample, decode};
+use simplenet_metrics::{quantiles, threshold_for_false_reject_rate};
+use simplenet_model::checkpoint::Threshold;
 
 use crate::{
-    config::Calibration,
+    config::{Calibration, TrainConfig},
+    detector::Detector,
     error::TrainError,
     noise::{Generator, Purpose},
+    reporter::Reporter,
 };
 
 /// Quantiles of the held-out good scores that travel in the model file.
@@ -51,21 +55,81 @@ pub fn expected_false_reject_rate(n: usize, target: f64) -> f64 {
     target.max(1.0 / (n as f64 + 1.0))
 }
 
-/// The threshold for raw scores of held-out good images: a part is anomalous when its score is at or above it.
+/// Training images that set the heat maps' colours when no image is held out.
+const DISPLAY_IMAGES: usize = 16;
+
+/// Gives a detector its thresholds (on the image score and on the map) and the normal quantiles, from held-out good
+/// images; and the range of its heat maps' colours. Without held-out images there is no threshold, and training
+/// images set the colours.
 ///
 /// # Errors
-/// Empty or non-finite scores.
-pub fn threshold(held_out_scores: &[f32], target_false_reject_rate: f64) -> Result<f32, TrainError> {
-    Ok(threshold::threshold_for_false_reject_rate(held_out_scores, target_false_reject_rate)?)
+/// An image that cannot be read, a score that is not a number.
+pub fn calibrate_detector(
+    detector: &mut Detector,
+    config: &TrainConfig,
+    held_out: &[Sample],
+    trained: &[Sample],
+    reporter: &dyn Reporter,
+) -> Result<(), TrainError> {
+    let shown = if held_out.is_empty() { &trained[..trained.len().min(DISPLAY_IMAGES)] } else { held_out };
+    let mut normal = NormalScores::default();
+    reporter.start("calibrating", shown.len() as u64);
+    for sample in shown {
+        normal.add(detector, sample)?;
+        reporter.advance(1);
+    }
+    reporter.finish();
+    let typical = median(&normal.map_peaks)?;
+    if held_out.is_empty() {
+        let spread = typical - median(&normal.map_means)?;
+        detector.set_display_range(range(typical, typical + 2.0 * spread));
+        return Ok(());
+    }
+    let target = config.calibration.target_false_reject_rate;
+    let threshold = Threshold {
+        value: threshold_for_false_reject_rate(&normal.image_scores, target)?,
+        map_value: threshold_for_false_reject_rate(&normal.map_peaks, target)?,
+        target_false_reject_rate: target,
+        held_out: held_out.len(),
+    };
+    // As far above the map threshold as the threshold is above a typical good part: the threshold's colour is the middle.
+    detector.set_display_range(range(typical, 2.0 * threshold.map_value - typical));
+    let values = quantiles(&normal.image_scores, &NORMAL_QUANTILES)?;
+    detector.set_threshold(threshold, NORMAL_QUANTILES.into_iter().zip(values).collect());
+    Ok(())
 }
 
-/// (quantile, raw score) pairs of the held-out good scores.
-///
-/// # Errors
-/// Empty or non-finite scores.
-pub fn normal_quantiles(held_out_scores: &[f32]) -> Result<Vec<(f64, f32)>, TrainError> {
-    let values = threshold::quantiles(held_out_scores, &NORMAL_QUANTILES)?;
-    Ok(NORMAL_QUANTILES.into_iter().zip(values).collect())
+/// Scores of good images.
+#[derive(Default)]
+struct NormalScores {
+    image_scores: Vec<f32>,
+    map_peaks: Vec<f32>,
+    map_means: Vec<f32>,
+}
+
+impl NormalScores {
+    fn add(&mut self, detector: &Detector, sample: &Sample) -> Result<(), TrainError> {
+        let photograph = decode::decode_file(&sample.path, &detector.preprocess().decode)?;
+        let inspection = detector.inspect(&photograph)?;
+        if !inspection.score.is_finite() {
+            return Err(TrainError::NonFiniteScore { path: sample.path.clone(), score: inspection.score });
+        }
+        let sum: f64 = inspection.map.iter().map(|&v| f64::from(v)).sum();
+        self.image_scores.push(inspection.score);
+        self.map_peaks.push(inspection.map.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        self.map_means.push((sum / inspection.map.len().max(1) as f64) as f32);
+        Ok(())
+    }
+}
+
+fn median(values: &[f32]) -> Result<f32, TrainError> {
+    Ok(quantiles(values, &[0.5])?.first().copied().unwrap_or_default())
+}
+
+/// A range that is one, also when all scores are alike.
+fn range(low: f32, high: f32) -> (f32, f32) {
+    let least = low.abs().max(1.0) * 1e-3;
+    (low, high.max(low + least))
 }
 
 #[cfg(test)]

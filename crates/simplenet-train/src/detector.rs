@@ -11,9 +11,9 @@ use std::{
 use candle_core::{Device, Tensor};
 use image::RgbImage;
 use simplenet_data::preprocess::{Placement, Preprocess};
-use simplenet_metrics::components::{Connectivity, connected_components};
+use simplenet_metrics::{Connectivity, connected_components};
 use simplenet_model::{
-    anomaly_map::{AnomalyMapConfig, anomaly_map, image_score},
+    anomaly_map::{anomaly_map, image_score},
     checkpoint::{self, ModelRecord, Threshold},
     simplenet::SimpleNet,
 };
@@ -118,6 +118,11 @@ impl Detector {
         self.record.normal_score_quantiles = normal_score_quantiles;
     }
 
+    /// Sets the map scores between which heat maps spread their colours (calibration).
+    pub fn set_display_range(&mut self, range: (f32, f32)) {
+        self.record.display_range = Some(range);
+    }
+
     /// Uses another threshold on the raw image score, for this object only.
     pub fn override_threshold(&mut self, value: f32) {
         self.record.threshold = Some(match self.record.threshold.take() {
@@ -136,7 +141,7 @@ impl Detector {
         let (input, preprocess) = timed(|| -> Result<Tensor, TrainError> {
             let resized = self.preprocess.resize_crop(photograph)?;
             let mut input = vec![0.0; 3 * width * height];
-            self.preprocess.normalise(&resized, &mut input);
+            self.preprocess.normalise(&resized, &mut input)?;
             Ok(Tensor::from_vec(input, (1, 3, height, width), &self.device)?)
         });
         let input = input?;
@@ -147,14 +152,14 @@ impl Detector {
         });
         let (scores, rows, columns) = scores?;
         let placement = self.preprocess.placement(photograph.width(), photograph.height());
-        let (found, postprocess) = timed(|| {
+        let (found, postprocess) = timed(|| -> Result<_, TrainError> {
             let score = image_score(&scores);
             let map = anomaly_map(&scores, rows, columns, height, width, &self.record.anomaly_map);
-            let photograph_map = placement.map_to_original(&map, f32::NAN);
-            let regions = self.regions(score, &photograph_map, placement.original);
-            (score, map, photograph_map, regions)
+            let photograph_map = placement.map_to_original(&map, f32::NAN)?;
+            let regions = self.regions(score, &photograph_map, placement.original)?;
+            Ok((score, map, photograph_map, regions))
         });
-        let (score, map, photograph_map, regions) = found;
+        let (score, map, photograph_map, regions) = found?;
         let times = Times { preprocess, network, postprocess };
         Ok(Inspection { score, map, photograph_map, regions, placement, times })
     }
@@ -162,32 +167,35 @@ impl Detector {
     /// A region is an 8-connected set of pixels at or above the map threshold. The image score is the largest raw
     /// patch score and the map is smoothed: a small defect may raise the first above its threshold and leave the
     /// second below. Then the region around the map's peak is given, down to half way from the peak to the mean.
-    fn regions(&self, score: f32, map: &[f32], (width, height): (u32, u32)) -> Vec<AnomalousRegion> {
-        let Some(threshold) = &self.record.threshold else { return vec![] };
+    fn regions(&self, score: f32, map: &[f32], (width, height): (u32, u32)) -> Result<Vec<AnomalousRegion>, TrainError> {
+        let Some(threshold) = &self.record.threshold else { return Ok(vec![]) };
         if score < threshold.value || map.is_empty() {
-            return vec![];
+            return Ok(vec![]);
         }
         let (width, height) = (width as usize, height as usize);
-        let found = regions_above(map, width, height, threshold.map_value);
+        let found = regions_above(map, width, height, threshold.map_value)?;
         if !found.is_empty() {
-            return found;
+            return Ok(found);
         }
         let inspected = || map.iter().copied().filter(|v| !v.is_nan());
         let peak = inspected().fold(f32::NEG_INFINITY, f32::max);
         let mean = inspected().map(f64::from).sum::<f64>() / inspected().count().max(1) as f64;
-        let mut around = regions_above(map, width, height, 0.5 * (peak + mean as f32));
+        let mut around = regions_above(map, width, height, 0.5 * (peak + mean as f32))?;
         around.truncate(1);
-        around
+        Ok(around)
     }
 }
 
 /// The 8-connected regions of a map at or above a threshold, largest peak first.
-pub fn regions_above(map: &[f32], width: usize, height: usize, threshold: f32) -> Vec<AnomalousRegion> {
+///
+/// # Errors
+/// A map that does not have `width` times `height` numbers.
+pub fn regions_above(map: &[f32], width: usize, height: usize, threshold: f32) -> Result<Vec<AnomalousRegion>, TrainError> {
     let mask: Vec<u8> = map.iter().map(|&v| u8::from(v >= threshold)).collect();
     if !mask.contains(&1) {
-        return vec![];
+        return Ok(vec![]);
     }
-    let components = connected_components(&mask, width, height, Connectivity::Eight);
+    let components = connected_components(&mask, width, height, Connectivity::Eight)?;
     let mut peaks = vec![f32::NEG_INFINITY; components.regions.len()];
     for (&label, &value) in components.labels.iter().zip(map) {
         if let Some(peak) = (label as usize).checked_sub(1).and_then(|i| peaks.get_mut(i)) {
@@ -205,7 +213,7 @@ pub fn regions_above(map: &[f32], width: usize, height: usize, threshold: f32) -
         })
         .collect();
     regions.sort_by(|a, b| b.peak_score.total_cmp(&a.peak_score));
-    regions
+    Ok(regions)
 }
 
 /// Runs `work` and gives its result and how long it took.

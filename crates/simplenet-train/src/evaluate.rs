@@ -87,7 +87,7 @@ pub fn evaluate(
         if !inspection.score.is_finite() {
             return Err(TrainError::NonFiniteScore { path: sample.path.clone(), score: inspection.score });
         }
-        let mask = ground_truth(detector, sample, mask_rule)?;
+        let mask = ground_truth(detector, sample, photograph.dimensions(), mask_rule)?;
         let mut image = Evaluated { sample: sample.clone(), inspection, decode: decoding, mask };
         on_image(&image, &photograph)?;
         // The large map is for the heat map only: a test set of large photographs would not fit in memory.
@@ -101,10 +101,15 @@ pub fn evaluate(
 }
 
 /// The mask at the network's size; good images have an empty one.
-fn ground_truth(detector: &Detector, sample: &Sample, rule: MaskRule) -> Result<Option<Vec<u8>>, TrainError> {
+fn ground_truth(
+    detector: &Detector,
+    sample: &Sample,
+    original: (u32, u32),
+    rule: MaskRule,
+) -> Result<Option<Vec<u8>>, TrainError> {
     let (width, height) = detector.preprocess().network_size();
     match (&sample.mask, sample.label) {
-        (Some(path), _) => Ok(Some(detector.preprocess().mask(&decode::decode_mask(path)?, rule)?)),
+        (Some(path), _) => Ok(Some(detector.preprocess().mask_file(path, &sample.path, original, rule)?)),
         (None, Label::Normal) => Ok(Some(vec![0; width as usize * height as usize])),
         (None, Label::Anomalous) => Ok(None),
     }

@@ -3,27 +3,29 @@
 //! In: a configuration, the samples to train on, the backbone's weights. Out: a `Fit`: the detector and what is known
 //! about how it came to be. Test images take part only in the `oracle`, which reports and never chooses.
 
-use std::time::Instant;
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use candle_core::{Device, Tensor};
-use image::imageops::FilterType;
 use serde::{Deserialize, Serialize};
 use simplenet_data::{
     dataset::{Label, Sample},
     decode,
-    loader::{self, LoaderConfig, PreparedImage},
-    preprocess::Preprocess,
+    loader::{Loader, LoaderOptions, PreparedImage},
+    preprocess::{Preprocess, Resize},
 };
 use simplenet_model::{
     BackboneWeights,
     anomaly_map::AnomalyMapConfig,
-    checkpoint::{GoldenInput, ModelRecord, RecordInput, Threshold},
-    simplenet::{FeatureExtractor, SimpleNet, SimpleNetConfig},
+    checkpoint::{GoldenInput, ModelRecord, RecordInput},
+    simplenet::{FeatureExtractor, Head, HeadConfig, SimpleNet},
 };
 
 use crate::{
-    calibrate::{self, Split},
-    config::{Batch, FeatureScale, TrainConfig},
+    calibrate::{self, calibrate_detector},
+    config::{Augmentation, Batch, FeatureScale, TrainConfig},
     detector::Detector,
     error::TrainError,
     feature_cache::{FeatureCache, Precision},
@@ -133,11 +135,10 @@ pub fn fit(
     let training_seconds = training.elapsed().as_secs_f64();
     drop(cache);
 
-    let net = assemble(config, extractor, &head, &device)?;
-    let goldens = golden_inputs(&train, &config.preprocess)?;
-    let record = record(config, weights, &split, goldens)?;
+    let net = SimpleNet::new(extractor, scale, model_head(config, &head, &device)?)?;
+    let record = record(config, &net, &train)?;
     let mut detector = Detector::new(net, record, device)?;
-    calibrate_detector(&mut detector, config, &held_out, reporter)?;
+    calibrate_detector(&mut detector, config, &held_out, &train, reporter)?;
     let report = FitReport {
         trained_images: train.len(),
         held_out_images: held_out.len(),
@@ -181,26 +182,32 @@ fn extract(
         Batch::Images(_) => Precision::F32,
         Batch::Patches { .. } => Precision::F16,
     };
-    let copies = 1 + config.augmentation.copies;
+    let passes = 1 + config.augmentation.copies;
     let mut cache =
-        FeatureCache::new(precision, samples.len() * copies, rows * columns, extractor.feature_dim());
-    let loading = LoaderConfig {
-        preprocess: config.preprocess.clone(),
-        augment: config.augmentation.options.clone(),
-        augmented_copies: config.augmentation.copies,
-        seed: config.seed,
-        ..LoaderConfig::default()
-    };
-    reporter.start(what, (samples.len() * copies) as u64);
-    let mut batch: Vec<PreparedImage> = vec![];
-    for image in loader::load(samples, &loading) {
-        batch.push(image?);
-        if batch.len() == EXTRACTION_BATCH {
-            push_features(extractor, &mut batch, (width, height), &mut cache)?;
-            reporter.advance(EXTRACTION_BATCH as u64);
+        FeatureCache::new(precision, samples.len() * passes, rows * columns, extractor.feature_dim());
+    let paths: Vec<PathBuf> = samples.iter().map(|s| s.path.clone()).collect();
+    reporter.start(what, (samples.len() * passes) as u64);
+    for pass in 0..passes {
+        // The first pass is unchanged; every further one changes each image anew.
+        let options = match pass {
+            0 => LoaderOptions::default(),
+            _ => LoaderOptions {
+                augment: config.augmentation.options.clone(),
+                seed: config.seed.wrapping_add(pass as u64),
+                ..LoaderOptions::default()
+            },
+        };
+        let mut batch: Vec<PreparedImage> = vec![];
+        for image in Loader::new(paths.clone(), &config.preprocess, &options)? {
+            batch.push(image?);
+            if batch.len() == EXTRACTION_BATCH {
+                push_features(extractor, &mut batch, (width, height), &mut cache)?;
+                reporter.advance(EXTRACTION_BATCH as u64);
+            }
         }
+        reporter.advance(batch.len() as u64);
+        push_features(extractor, &mut batch, (width, height), &mut cache)?;
     }
-    push_features(extractor, &mut batch, (width, height), &mut cache)?;
     reporter.finish();
     Ok(cache)
 }
@@ -236,7 +243,7 @@ impl OracleSet {
         reporter: &dyn Reporter,
     ) -> Result<Self, TrainError> {
         let plain = TrainConfig {
-            augmentation: crate::config::Augmentation { copies: 0, options: Default::default() },
+            augmentation: Augmentation { copies: 0, ..config.augmentation.clone() },
             ..config.clone()
         };
         let cache = extract(&plain, extractor, samples, "computing test features for the oracle", reporter)?;
@@ -244,7 +251,7 @@ impl OracleSet {
     }
 
     fn image_auroc(&self, config: &TrainConfig, head: &TrainedHead) -> Result<f64, TrainError> {
-        let net = SimpleNet::head_from_tensors(head_config(config), &head.to_tensors(&Device::Cpu)?)?;
+        let scorer = model_head(config, head, &Device::Cpu)?;
         let patches = self.cache.patches() as u32;
         let mut rows = vec![];
         let mut scores = Vec::with_capacity(self.labels.len());
@@ -252,9 +259,51 @@ impl OracleSet {
             let indices: Vec<u32> = (image * patches..(image + 1) * patches).collect();
             self.cache.gather(&indices, head.feature_scale as f32, &mut rows);
             let features = Tensor::from_slice(&rows, (indices.len(), self.cache.dim()), &Device::Cpu)?;
-            let patch_scores = net.score(&features)?.to_vec1::<f32>()?;
+            let patch_scores = scorer.score(&features)?.to_vec1::<f32>()?;
             scores.push(patch_scores.into_iter().fold(f32::NEG_INFINITY, f32::max));
         }
         Ok(simplenet_metrics::auroc(&scores, &self.labels)?)
     }
+}
+
+/// The trained numbers as the model crate's layers.
+fn model_head(config: &TrainConfig, head: &TrainedHead, device: &Device) -> Result<Head, TrainError> {
+    let shape = HeadConfig::new(head.dim, config.hidden);
+    Ok(Head::from_tensors(shape, &head.to_tensors(device)?, device, Path::new("the trained head"))?)
+}
+
+/// The record that travels in the model file, without a threshold yet.
+fn record(config: &TrainConfig, net: &SimpleNet, train: &[Sample]) -> Result<ModelRecord, TrainError> {
+    let json = |value: serde_json::Result<serde_json::Value>| {
+        value.map_err(|e| TrainError::config(Path::new("model file"), e))
+    };
+    let input = RecordInput {
+        created_by: format!("simplenet {}", env!("CARGO_PKG_VERSION")),
+        anomaly_map: AnomalyMapConfig { sigma: config.map_sigma, ..AnomalyMapConfig::default() },
+        mean: config.preprocess.mean,
+        std: config.preprocess.std,
+        preprocessing: json(serde_json::to_value(&config.preprocess))?,
+        training: json(serde_json::to_value(config))?,
+        goldens: golden_inputs(train, &config.preprocess)?,
+    };
+    Ok(ModelRecord::new(net, input)?)
+}
+
+/// The first training images, small: inputs whose scores the model file keeps for `verify`.
+fn golden_inputs(train: &[Sample], preprocess: &Preprocess) -> Result<Vec<GoldenInput>, TrainError> {
+    let small = Preprocess {
+        resize: Resize::Exact { width: GOLDEN_SIZE, height: GOLDEN_SIZE },
+        crop: None,
+        ..preprocess.clone()
+    };
+    let side = GOLDEN_SIZE as usize;
+    train
+        .iter()
+        .take(GOLDENS)
+        .map(|sample| {
+            let photograph = decode::decode_file(&sample.path, &preprocess.decode)?;
+            let pixels = small.resize_crop(&photograph)?;
+            Ok(GoldenInput::from_interleaved(side, side, pixels.as_raw())?)
+        })
+        .collect()
 }

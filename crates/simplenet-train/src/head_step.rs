@@ -142,6 +142,7 @@ impl HeadStep {
         update_running(statistics, &mean, &variance, 2 * n, self.config.norm_momentum);
         let outcome = self.backward_to_hidden(n, head, &mean, &variance);
 
+        let adapted = Matrix::row_major(&self.adapted, 2 * n, dim)?;
         let hidden_gradient = Matrix::row_major(&self.hidden, 2 * n, width)?;
         matmul_into(hidden_gradient.transposed(), adapted, &mut self.gradients.hidden_weight)?;
         // Normal and anomalous rows share the adapted feature: their gradients add before the product.

@@ -114,7 +114,7 @@ fn batches(batch: Batch, cache: &FeatureCache, generator: &Generator, epoch: usi
 }
 
 fn step_config(config: &TrainConfig, dim: usize) -> StepConfig {
-    let discriminator = DiscriminatorConfig::new(dim, config.hidden);
+    let discriminator = DiscriminatorConfig { dim, hidden: config.hidden, ..DiscriminatorConfig::default() };
     StepConfig {
         dim,
         hidden: config.hidden,

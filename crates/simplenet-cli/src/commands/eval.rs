@@ -7,8 +7,10 @@ use simplenet_train::{Detector, config::TrainConfig};
 use crate::{
     args::EvalArgs,
     error::CliError,
-    evaluation::{MetricsFile, evaluate_category, summarise, write_metrics},
+    evaluation::{METRICS_FILE, MetricsFile, evaluate_category, run_numbers, summarise, write_metrics},
+    output::table::{ResultRow, ResultTable},
     progress::TerminalProgress,
+    report_page::{self, Card, REPORT_FILE},
 };
 
 /// Runs the verb.
@@ -25,13 +27,16 @@ pub fn run(args: &EvalArgs, progress: &TerminalProgress) -> Result<MetricsFile, 
         )));
     }
     let config = training_config(&detector)?;
-    let (evaluation, _) = evaluate_category(&detector, &category, &config, args.output.as_deref(), progress)?;
+    let evaluation = evaluate_category(&detector, &category, &config, args.output.as_deref(), progress)?;
     let metrics = summarise(&detector, &category, &evaluation, config.seed, None, None);
     if let Some(path) = &args.json {
         write_metrics(path, &metrics)?;
     }
     if let Some(out) = &args.output {
-        write_metrics(&out.join(crate::evaluation::METRICS_FILE), &metrics)?;
+        write_metrics(&out.join(METRICS_FILE), &metrics)?;
+        let table = ResultTable { rows: vec![ResultRow::new(&*metrics.category, vec![run_numbers(&metrics)])] };
+        let cards = vec![Card::read(&metrics, out, None)?];
+        report_page::write(&out.join(REPORT_FILE), &format!("{}: evaluation", metrics.category), &config, table, cards)?;
     }
     print!("{}", describe(&metrics));
     Ok(metrics)

@@ -14,6 +14,19 @@ pub fn run(args: &ModelArgs) -> Result<(), CliError> {
     let path = model_path(args.model.as_deref())?;
     let (net, record) = checkpoint::load(&path, &Device::Cpu)?;
     let report = checkpoint::verify(&net, &record)?;
-    println!("{}: verified, {report}", path.display());
+    for check in &report.checks {
+        println!(
+            "{}: score {:.6} here, {:.6} where the model was made (allowed difference {:.6})",
+            check.tensor, check.actual, check.expected, check.tolerance
+        );
+    }
+    if !report.passed() {
+        return Err(CliError::Usage(format!(
+            "{}: this machine does not reproduce the model's scores; do not trust its verdicts here. Train again on \
+             this machine, or report the processor and this output",
+            path.display()
+        )));
+    }
+    println!("{}: verified", path.display());
     Ok(())
 }
