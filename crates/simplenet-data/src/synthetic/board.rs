@@ -44,7 +44,8 @@ enum Damage {
 }
 
 fn paint(size: usize, mut part: Draw, defect: Option<Defect>) -> Canvas {
-    let pose = Pose::new(part.jitter(0.005), part.range(0.985, 1.015), (part.jitter(0.025), part.jitter(0.025)));
+    let pose =
+        Pose::new(part.jitter(0.003), part.range(0.99, 1.01), (part.jitter(0.018), part.jitter(0.018)));
     let light = Light { azimuth: 0.63 + part.jitter(0.02), steepness: 1.3, ambient: 0.45, shine: 6 };
     let board = Board {
         pose,
@@ -58,14 +59,13 @@ fn paint(size: usize, mut part: Draw, defect: Option<Defect>) -> Canvas {
     let damage = damage(defect);
 
     let tray = part.seed();
-    let mut surface = Surface::new(size, |x, y| {
-        Texel::matt(grey(0.030 + 0.006 * fbm(x * 12.0, y * 12.0, 3, tray), 0.3))
-    });
+    let mut surface =
+        Surface::new(size, |x, y| Texel::matt(grey(0.030 + 0.006 * fbm(x * 12.0, y * 12.0, 3, tray), 0.3)));
     bare_board(&mut surface, &board, green);
     for (index, component) in COMPONENTS.iter().enumerate() {
         // Placement machines are good to a few hundredths of a millimetre, not better.
-        let mut at = (component.at.0 + part.jitter(0.0045), component.at.1 + part.jitter(0.0045));
-        let mut turns = component.turns + part.jitter(0.006);
+        let mut at = (component.at.0 + part.jitter(0.003), component.at.1 + part.jitter(0.003));
+        let mut turns = component.turns + part.jitter(0.004);
         pads(&mut surface, &board, component);
         match damage {
             Damage::Missing(lost) if lost == index => continue,
@@ -99,8 +99,10 @@ fn bare_board(surface: &mut Surface, board: &Board, green: [f32; 3]) {
         let (low, high) = points.iter().fold(((9.0_f32, 9.0_f32), (-9.0_f32, -9.0_f32)), |(l, h), p| {
             ((l.0.min(p.0), l.1.min(p.1)), (h.0.max(p.0), h.1.max(p.1)))
         });
-        let (centre, radius) =
-            (((low.0 + high.0) / 2.0, (low.1 + high.1) / 2.0), (high.0 - low.0).max(high.1 - low.1) / 2.0 + 0.03);
+        let (centre, radius) = (
+            ((low.0 + high.0) / 2.0, (low.1 + high.1) / 2.0),
+            (high.0 - low.0).max(high.1 - low.1) / 2.0 + 0.03,
+        );
         surface.stamp(pose.child(0.0, centre), radius, |x, y, texel| {
             let (distance, _) = chain(x + centre.0, y + centre.1, &points);
             let copper = cover(distance - half_width, pixel);
@@ -219,7 +221,9 @@ fn body_material(body: Body, x: f32, y: f32, edge: f32, board: &Board) -> Texel 
     let bevel = |width: f32| width - (edge + width).clamp(0.0, width);
     let end = smoothstep(CHIP.0 * 0.58, CHIP.0 * 0.66, x.abs());
     let (albedo, height, gloss, shade) = match body {
-        Body::Resistor => (mix3([0.022, 0.022, 0.025], scale3(SOLDER, 1.15), end), bevel(0.01), 0.10 + 0.3 * end, 1.0),
+        Body::Resistor => {
+            (mix3([0.022, 0.022, 0.025], scale3(SOLDER, 1.15), end), bevel(0.01), 0.10 + 0.3 * end, 1.0)
+        }
         Body::Capacitor => (mix3(board.tan, scale3(SOLDER, 1.15), end), bevel(0.014), 0.12 + 0.3 * end, 1.0),
         Body::Quad { half, .. } => {
             let dimple = bead(length(x + half * 0.74, y + half * 0.74), 0.022);
@@ -247,10 +251,10 @@ fn damage(defect: Option<Defect>) -> Damage {
     match defect.kind {
         "missing_part" => Damage::Missing(draw.index(PASSIVES)),
         "shifted_part" => {
-            let far = mix(0.018, 0.055, s);
+            let far = mix(0.028, 0.09, s);
             let angle = draw.unit();
             let shift = (far * cos_turns(angle), far * cos_turns(angle - 0.25));
-            Damage::Shifted(draw.index(PASSIVES), shift, draw.sign() * mix(0.005, 0.12, s * draw.unit()))
+            Damage::Shifted(draw.index(PASSIVES), shift, draw.sign() * mix(0.01, 0.14, s * draw.unit()))
         }
         "solder_bridge" => {
             let component = COMPONENTS[14 + draw.index(2)];
@@ -258,16 +262,17 @@ fn damage(defect: Option<Defect>) -> Damage {
             let (x, y, w, h) = leads[draw.index(leads.len())];
             // Half a pitch aside along the row of leads.
             let pitch = if w == 0.032 { 0.075 } else { 0.041 };
-            let (dx, dy) = if w > h { (0.0, -y.signum() * pitch / 2.0) } else { (-x.signum() * pitch / 2.0, 0.0) };
-            let blob = Blotch::draw(draw, (x * 1.05 + dx, y * 1.05 + dy), mix(0.016, 0.040, s), 0.25);
+            let (dx, dy) =
+                if w > h { (0.0, -y.signum() * pitch / 2.0) } else { (-x.signum() * pitch / 2.0, 0.0) };
+            let blob = Blotch::draw(draw, (x * 1.05 + dx, y * 1.05 + dy), mix(0.036, 0.080, s), 0.25);
             Damage::Bridge(Pose::new(component.turns, 1.0, component.at), blob, mix(0.8, 1.0, s))
         }
         "scratch" => {
             let turns = draw.unit();
-            let curve = Curve::draw(draw, at, turns, mix(0.18, 0.6, s), 0.01, 0.006);
-            Damage::Scratch(curve, mix(0.007, 0.013, s), mix(0.3, 0.95, s))
+            let curve = Curve::draw(draw, at, turns, mix(0.22, 0.8, s), 0.01, 0.006);
+            Damage::Scratch(curve, mix(0.008, 0.017, s), mix(0.35, 1.0, s))
         }
-        _ => Damage::Flux(Blotch::draw(draw, at, mix(0.06, 0.17, s), 0.45), mix(0.22, 0.65, s)),
+        _ => Damage::Flux(Blotch::draw(draw, at, mix(0.08, 0.21, s), 0.45), mix(0.30, 1.0, s)),
     }
 }
 

@@ -111,12 +111,19 @@ pub(super) fn tracks() -> Vec<(Vec<(f32, f32)>, f32)> {
         tracks.push((vec![(-0.74, row), (-0.86, row), (-0.86, row + 0.05)], thin));
     }
     for (index, pad) in header().enumerate().skip(1).take(7) {
-        tracks.push((route((-0.20 + pin(index), -0.24), pad, 0.03 + 0.012 * (index as f32 - 4.0).abs()), thin));
+        tracks
+            .push((route((-0.20 + pin(index), -0.24), pad, 0.03 + 0.012 * (index as f32 - 4.0).abs()), thin));
     }
     // Right side to the resistor row, bottom side to the crystal and its capacitors.
     for (index, column) in [0.30, 0.44, 0.58, 0.72].into_iter().enumerate() {
         let lane = pin(5 - index) - 0.012 * index as f32;
-        let bend = [(0.03, pin(5 - index)), (0.10, lane), (column - 0.04, lane), (column, lane + 0.04), (column, 0.05)];
+        let bend = [
+            (0.03, pin(5 - index)),
+            (0.10, lane),
+            (column - 0.04, lane),
+            (column, lane + 0.04),
+            (column, 0.05),
+        ];
         tracks.push((bend.to_vec(), thin));
         tracks.push((vec![(column, 0.16), (column, 0.24), (column - 0.05, 0.29)], thin));
     }
@@ -158,7 +165,8 @@ pub(super) fn silk_screen() -> Vec<[(f32, f32); 2]> {
     write("R5", (0.37, 0.21), 0.05);
     write("C12", (0.30, 0.52), 0.05);
     write("L0", (-0.72, 0.60), 0.055);
-    let corner = |x: f32, y: f32| [[(x, y), (x - x.signum() * 0.05, y)], [(x, y), (x, y - y.signum() * 0.05)]];
+    let corner =
+        |x: f32, y: f32| [[(x, y), (x - x.signum() * 0.05, y)], [(x, y), (x, y - y.signum() * 0.05)]];
     for (x, y) in [(-0.21, -0.21), (0.21, -0.21), (-0.21, 0.21), (0.21, 0.21)] {
         lines.extend(corner(x, y).map(|s| s.map(|(x, y)| (x - 0.20, y))));
     }

@@ -63,8 +63,8 @@ impl Shot {
         let mut lit = scene.clone();
         for (index, pixel) in lit.pixels.iter_mut().enumerate() {
             let (x, y) = (coordinate(index % size, size), coordinate(index / size, size));
-            let field = (1.0 + self.slope.0 * x + self.slope.1 * y)
-                * (1.0 - self.vignette * (x * x + y * y) * 0.5);
+            let field =
+                (1.0 + self.slope.0 * x + self.slope.1 * y) * (1.0 - self.vignette * (x * x + y * y) * 0.5);
             for (channel, gain) in pixel.iter_mut().zip(self.gain) {
                 *channel = (*channel * field * gain).max(0.0);
             }

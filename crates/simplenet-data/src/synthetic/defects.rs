@@ -11,7 +11,7 @@ use super::shapes::{bead, chain, length};
 pub(super) struct Defect {
     /// One of the category's defect kinds.
     pub(super) kind: &'static str,
-    /// Contrast and size together: about 0.15 (hard to see) to 1.
+    /// Contrast and size together: 0.1 (hard to see) to 1.
     pub(super) strength: f32,
     /// The defect's own stream.
     pub(super) draw: Draw,
@@ -60,7 +60,8 @@ impl Curve {
         for point in &mut points {
             *point = (point.0 - middle.0 + centre.0, point.1 - middle.1 + centre.1);
         }
-        let reach = points.iter().fold(0.0_f32, |r, p| r.max((p.0 - centre.0).abs().max((p.1 - centre.1).abs())));
+        let reach =
+            points.iter().fold(0.0_f32, |r, p| r.max((p.0 - centre.0).abs().max((p.1 - centre.1).abs())));
         Self { points, centre, reach }
     }
 
@@ -92,7 +93,14 @@ impl Blotch {
     pub(super) fn draw(draw: &mut Draw, centre: (f32, f32), radius: f32, raggedness: f32) -> Self {
         let angle = draw.unit();
         let stretch = draw.range(1.0, 1.45);
-        Self { centre, radius, stretch, turn: (cos_turns(angle), sin_turns(angle)), raggedness, seed: draw.seed() }
+        Self {
+            centre,
+            radius,
+            stretch,
+            turn: (cos_turns(angle), sin_turns(angle)),
+            raggedness,
+            seed: draw.seed(),
+        }
     }
 
     /// Signed distance to the outline, roughly; negative inside.

@@ -76,7 +76,8 @@ fn paint(size: usize, mut part: Draw, defect: Option<Defect>) -> Canvas {
         } else {
             (warp_own, warp_slub, twist(du, v, warp_own))
         };
-        let uneven = 1.0 + 0.40 * (own - 0.5) + 0.20 * twist + 0.22 * fbm(x * 2.5, y * 2.5, 3, dye) + 0.2 * slub;
+        let uneven =
+            1.0 + 0.32 * (own - 0.5) + 0.20 * twist + 0.14 * fbm(x * 2.5, y * 2.5, 3, dye) + 0.15 * slub;
         let height = mix(warp_height, weft_height, weft_share);
         let mut cloth = Texel {
             albedo: scale3(mix3(indigo, ecru, weft_share), uneven.max(0.1)),
@@ -112,7 +113,7 @@ fn damage(defect: Option<Defect>, yarns: f32) -> Damage {
         }
         "stain" => {
             let colour = if draw.unit() < 0.5 { [0.14, 0.10, 0.05] } else { [0.012, 0.012, 0.014] };
-            Damage::Stain(Blotch::draw(draw, at, mix(0.07, 0.20, s), 0.45), mix(0.30, 0.75, s), colour)
+            Damage::Stain(Blotch::draw(draw, at, mix(0.09, 0.24, s), 0.45), mix(0.45, 1.0, s), colour)
         }
         "hole" => Damage::Hole(Blotch::draw(draw, at, mix(0.028, 0.085, s), 0.35)),
         _ => {
@@ -132,7 +133,7 @@ fn apply(damage: &Damage, x: f32, y: f32, cloth: &mut Texel, seed: u32) {
             let soak = patch.at(x, y, 0.7) * contrast;
             // A liquid tints the yarns and leaves their relief; its rim dries darker.
             let rim = bead(patch.distance(x, y), 0.03) * contrast * 0.3;
-            cloth.coat(scale3(*colour, 0.5 + cloth.albedo[1] * 1.8), 0.05, soak);
+            cloth.coat(scale3(*colour, 0.55 + cloth.albedo[1] * 1.2), 0.05, soak);
             cloth.albedo = scale3(cloth.albedo, 1.0 - rim);
         }
         Damage::Hole(patch) => {

@@ -18,7 +18,7 @@ pub(super) const PRODUCT: Product = Product {
     paint,
 };
 
-const TEETH: f32 = 24.0;
+const TEETH: f32 = 20.0;
 const TIP: f32 = 0.80;
 const ROOT: f32 = 0.68;
 const RIM: f32 = 0.58;
@@ -55,7 +55,8 @@ fn paint(size: usize, mut part: Draw, defect: Option<Defect>) -> Canvas {
     let (tooth, face) = damage(defect);
 
     let mut surface = Surface::new(size, |x, y| {
-        let cloth = 0.022 + 0.006 * fbm(x * 9.0, y * 9.0, 3, tray) + 0.0015 * value_noise(x * 90.0, y * 90.0, tray);
+        let cloth =
+            0.022 + 0.006 * fbm(x * 9.0, y * 9.0, 3, tray) + 0.0015 * value_noise(x * 90.0, y * 90.0, tray);
         Texel::matt(grey(cloth, -0.6))
     });
     let pixel = surface.pixel();
@@ -79,9 +80,15 @@ fn paint(size: usize, mut part: Draw, defect: Option<Defect>) -> Canvas {
         let angle = atan2_turns(sy, sx);
         let wedge = pow2n(cos_turns(angle - light.azimuth).abs(), 3);
         let second = pow2n(cos_turns(angle - light.azimuth - 0.19).abs(), 4);
+        // A bent tooth leans out of the face's plane as well, so that it catches more or less of the lamp.
+        let tilt = if tooth_number(x, y) == tooth.tooth {
+            smoothstep(ROOT - 0.02, ROOT + 0.04, r) * tooth.lean
+        } else {
+            0.0
+        };
         let groove = value_noise(r * groove_pitch, 0.5 + 0.3 * r, grooves)
             + 0.5 * value_noise(r * 37.0, atan2_turns(y, x).abs() * 3.0, grooves ^ 1);
-        let turned = 0.55 + polish * (1.05 * wedge + 0.4 * second) + 0.12 * groove;
+        let turned = (0.55 + polish * (1.05 * wedge + 0.4 * second) + 0.12 * groove + 5.0 * tilt).max(0.3);
 
         let web = smoothstep(RIM, RIM - 0.02, r) * smoothstep(HUB, HUB + 0.02, r);
         let grain = fbm(x * 26.0, y * 26.0, 3, cast);
@@ -108,7 +115,7 @@ fn paint(size: usize, mut part: Draw, defect: Option<Defect>) -> Canvas {
 fn outline(x: f32, y: f32, damage: &ToothDamage) -> f32 {
     let r = length(x, y);
     let turn = atan2_turns(y, x) * TEETH;
-    let tooth = (turn + 0.5).floor();
+    let tooth = tooth_number(x, y);
     let hit = tooth == damage.tooth && (damage.lean != 0.0 || damage.loss != 0.0);
     let rise = ((r - ROOT) / (TIP - ROOT)).clamp(-0.5, 1.2);
     let mut aside = (turn - tooth) * std::f32::consts::TAU * r / TEETH;
@@ -117,7 +124,7 @@ fn outline(x: f32, y: f32, damage: &ToothDamage) -> f32 {
         aside -= damage.lean * rise.max(0.0);
         tip -= damage.loss * (TIP - ROOT) * (1.0 + 0.35 * value_noise(aside * 60.0, 0.5, damage.seed));
     }
-    let half_width = mix(0.056, 0.026, rise.max(0.0)) - 0.006 * (rise * (1.0 - rise)).max(0.0);
+    let half_width = mix(0.068, 0.032, rise.max(0.0)) - 0.006 * (rise * (1.0 - rise)).max(0.0);
     let flank = (aside.abs() - half_width).max(r - tip) * 0.95;
     let body = smooth_min(r - ROOT, flank.max(ROOT - 0.1 - r), 0.02);
 
@@ -126,6 +133,11 @@ fn outline(x: f32, y: f32, damage: &ToothDamage) -> f32 {
     let (c, s) = (cos_turns(sector), cos_turns(sector - 0.25));
     let hole = length(x * c + y * s - HOLES.0, y * c - x * s) - HOLES.1;
     body.max(-bore).max(-hole)
+}
+
+/// Number of the tooth in whose sector a point lies, counted from the keyway's side.
+fn tooth_number(x: f32, y: f32) -> f32 {
+    (atan2_turns(y, x) * TEETH + 0.5).floor()
 }
 
 fn smooth_min(a: f32, b: f32, radius: f32) -> f32 {
@@ -142,9 +154,9 @@ fn damage(defect: Option<Defect>) -> (ToothDamage, FaceDamage) {
             tooth.tooth = defect.draw.index(20) as f32 - 10.0;
             tooth.seed = defect.draw.seed();
             if defect.kind == "broken_tooth" {
-                tooth.loss = mix(0.12, 0.85, s);
+                tooth.loss = mix(0.20, 1.0, s);
             } else {
-                tooth.lean = defect.draw.sign() * mix(0.012, 0.05, s);
+                tooth.lean = defect.draw.sign() * mix(0.035, 0.12, s);
             }
             FaceDamage::None
         }
@@ -159,8 +171,11 @@ fn damage(defect: Option<Defect>) -> (ToothDamage, FaceDamage) {
             FaceDamage::Scratch(curve, mix(0.007, 0.013, s), mix(0.4, 1.0, s))
         }
         _ => {
-            let at = defect.place(0.60, 0.68);
-            FaceDamage::Dent(Blotch::draw(&mut defect.draw, at, mix(0.018, 0.05, s), 0.15), mix(0.006, 0.022, s))
+            let at = defect.place(0.58, 0.70);
+            FaceDamage::Dent(
+                Blotch::draw(&mut defect.draw, at, mix(0.028, 0.072, s), 0.2),
+                mix(0.012, 0.035, s),
+            )
         }
     };
     (tooth, face)
@@ -186,7 +201,7 @@ fn apply(face: &FaceDamage, x: f32, y: f32, metal: &mut Texel) {
             let inside = (-blotch.distance(x, y)).max(0.0);
             let bowl = (inside * 1.6).min(*depth);
             metal.height -= bowl;
-            metal.shade *= 1.0 - 0.45 * bead((*depth - bowl).max(0.0), *depth);
+            metal.shade *= 1.0 - 0.6 * bead((*depth - bowl).max(0.0), *depth);
         }
     }
 }

@@ -58,7 +58,8 @@ pub(super) fn atan2_turns(y: f32, x: f32) -> f32 {
     }
     let t = ax.min(ay) / largest;
     let t2 = t * t;
-    let polynomial = 0.999_866 + t2 * (-0.330_299_5 + t2 * (0.180_141 + t2 * (-0.085_133 + t2 * 0.020_835_1)));
+    let polynomial =
+        0.999_866 + t2 * (-0.330_299_5 + t2 * (0.180_141 + t2 * (-0.085_133 + t2 * 0.020_835_1)));
     let mut angle = t * polynomial / std::f32::consts::TAU;
     if ay > ax {
         angle = 0.25 - angle;

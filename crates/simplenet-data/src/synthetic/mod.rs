@@ -35,7 +35,8 @@ use noise::Draw;
 pub const DEMO_CATEGORIES: &[&str] =
     &[PRODUCTS[0].name, PRODUCTS[1].name, PRODUCTS[2].name, PRODUCTS[3].name, PRODUCTS[4].name];
 
-const PRODUCTS: [Product; 5] = [board::PRODUCT, tablet::PRODUCT, fabric::PRODUCT, wood::PRODUCT, gear::PRODUCT];
+const PRODUCTS: [Product; 5] =
+    [board::PRODUCT, tablet::PRODUCT, fabric::PRODUCT, wood::PRODUCT, gear::PRODUCT];
 
 /// A mask has at least this many pixels; a defect that shows less is drawn anew.
 const SMALLEST_MASK: usize = 12;
@@ -65,7 +66,8 @@ struct Picture {
 
 impl Picture {
     fn stream(&self, product: &Product, purpose: u64) -> Draw {
-        let name = product.name.bytes().fold(0u64, |hash, byte| hash.wrapping_mul(257).wrapping_add(byte.into()));
+        let name =
+            product.name.bytes().fold(0u64, |hash, byte| hash.wrapping_mul(257).wrapping_add(byte.into()));
         Draw::stream(self.seed, &[name, self.series, self.index, purpose])
     }
 
@@ -85,7 +87,7 @@ impl Picture {
             let mut draw = self.stream(product, 100 + attempt);
             let hard = draw.unit() < HARD_SHARE;
             // Where a defect came out invisible (a scratch beside the part, say), the next is stronger.
-            let drawn = if hard { draw.range(0.05, 0.30) } else { draw.range(0.35, 1.0) };
+            let drawn = if hard { draw.range(0.10, 0.32) } else { draw.range(0.50, 1.0) };
             let strength = (drawn + 0.02 * attempt as f32).min(1.0);
             let defect = Defect { kind, strength, draw };
             let scene = (product.paint)(self.size, self.stream(product, 0), Some(defect));

@@ -50,8 +50,13 @@ fn paint(size: usize, mut part: Draw, defect: Option<Defect>) -> Canvas {
     let mut surface = Surface::new(size, |x, y| {
         let (u, v) = belt_turn.to_part(x, y);
         let weave = cos_turns(u * 11.0) * cos_turns(v * 11.0);
-        let level = belt_level * (1.0 + 0.22 * fbm(x * 3.0, y * 3.0, 3, belt) + 0.07 * value_noise(x * 80.0, y * 80.0, belt));
-        Texel { height: 0.008 * weave, gloss: 0.02, ..Texel::matt([level * 0.62, level * 0.95, level * 1.12]) }
+        let level = belt_level
+            * (1.0 + 0.22 * fbm(x * 3.0, y * 3.0, 3, belt) + 0.07 * value_noise(x * 80.0, y * 80.0, belt));
+        Texel {
+            height: 0.008 * weave,
+            gloss: 0.02,
+            ..Texel::matt([level * 0.62, level * 0.95, level * 1.12])
+        }
     });
     let pixel = surface.pixel();
     let offset = (-0.07 * cos_turns(light.azimuth), -0.07 * cos_turns(light.azimuth - 0.25));
@@ -101,18 +106,18 @@ fn damage(defect: Option<Defect>) -> Damage {
             // On the long edge or on an end.
             let side = draw.sign();
             let at = if draw.unit() < 0.6 { (along * 0.7, side * 0.33) } else { (side * 0.69, across) };
-            Damage::Chip(Blotch::draw(draw, at, mix(0.035, 0.12, s), 0.45), s)
+            Damage::Chip(Blotch::draw(draw, at, mix(0.07, 0.20, s), 0.45), s)
         }
         "crack" => {
             let turns = 0.25 + draw.jitter(0.13);
-            let curve = Curve::draw(draw, (along, across * 0.5), turns, mix(0.16, 0.5, s), 0.02, 0.07);
-            Damage::Crack(curve, mix(0.006, 0.012, s), mix(0.35, 1.0, s))
+            let curve = Curve::draw(draw, (along, across * 0.5), turns, mix(0.28, 0.7, s), 0.02, 0.07);
+            Damage::Crack(curve, mix(0.014, 0.026, s), mix(0.5, 1.0, s))
         }
         "contamination" => {
             let mut specks = Vec::new();
             for _ in 0..1 + draw.index(3) {
                 let at = (along + draw.jitter(0.09), across + draw.jitter(0.07));
-                let radius = mix(0.014, 0.034, s) * draw.range(0.7, 1.2);
+                let radius = mix(0.018, 0.050, s) * draw.range(0.7, 1.2);
                 specks.push(Blotch::draw(draw, at, radius, 0.5));
             }
             let turns = draw.unit();
@@ -122,12 +127,16 @@ fn damage(defect: Option<Defect>) -> Damage {
         }
         "discoloration" => {
             let colour = if draw.unit() < 0.5 { [0.50, 0.30, 0.15] } else { [0.60, 0.56, 0.52] };
-            Damage::Colour(Blotch::draw(draw, (along, across), mix(0.07, 0.22, s), 0.5), mix(0.22, 0.70, s), colour)
+            Damage::Colour(
+                Blotch::draw(draw, (along, across), mix(0.09, 0.26, s), 0.5),
+                mix(0.26, 0.85, s),
+                colour,
+            )
         }
         _ => {
             let side = draw.sign();
             let at = (side * 0.33 + draw.jitter(0.12), draw.jitter(0.05));
-            Damage::Filled(Blotch::draw(draw, at, mix(0.09, 0.24, s), 0.3), mix(0.6, 1.0, s))
+            Damage::Filled(Blotch::draw(draw, at, mix(0.12, 0.28, s), 0.3), mix(0.7, 1.0, s))
         }
     }
 }
@@ -140,14 +149,14 @@ fn apply(damage: &Damage, x: f32, y: f32, pill: &mut Texel, inside: &mut f32) {
             let broken = patch.at(x, y, 0.25);
             let depth = (-patch.distance(x, y)).max(0.0);
             pill.coat(grey(0.84, 0.6), 0.0, broken);
-            pill.height -= depth.min(0.08) * 0.9 - 0.006 * broken * fbm(x * 30.0, y * 30.0, 3, 5);
+            pill.height -= depth.min(0.08) * 0.9 - 0.003 * broken * fbm(x * 24.0, y * 24.0, 3, 5);
             let gone = smoothstep(0.25, 0.45, depth) + smoothstep(0.35, 0.6, depth / 0.12) * strength;
             *inside *= 1.0 - gone.min(1.0);
         }
         Damage::Crack(curve, half_width, contrast) => {
             let line = curve.at(x, y, *half_width, 0.85) * contrast;
             pill.height -= 0.010 * line;
-            pill.coat([0.18, 0.11, 0.07], 0.0, 0.8 * line);
+            pill.coat([0.10, 0.06, 0.04], 0.0, (1.4 * line).min(1.0));
         }
         Damage::Specks(specks, hair, contrast) => {
             let dark = specks.iter().fold(0.0_f32, |most, speck| most.max(speck.at(x, y, 0.5)));

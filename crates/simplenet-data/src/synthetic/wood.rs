@@ -50,9 +50,10 @@ fn paint(size: usize, mut part: Draw, defect: Option<Defect>) -> Canvas {
         let dark = smoothstep(0.05, 0.85, season) * smoothstep(1.0, 0.90, season);
         let streak = fbm(u * 2.2, v * 48.0, 3, ray);
         // Pores: short dark dashes along the grain, most in early wood.
-        let vessel = value_noise(u * 11.0 + 6.0 * lattice((v * 120.0).floor() as i32, 0, pore), v * 120.0, pore);
+        let vessel =
+            value_noise(u * 11.0 + 6.0 * lattice((v * 120.0).floor() as i32, 0, pore), v * 120.0, pore);
         let open = smoothstep(0.30, 0.62, vessel) * mix(1.0, 0.30, dark);
-        let cloudy = 1.0 + 0.09 * fbm(u * 0.8, v * 1.6, 2, tone) + 0.20 * streak;
+        let cloudy = 1.0 + 0.07 * fbm(u * 0.8, v * 1.6, 2, tone) + 0.20 * streak;
         let mut wood = Texel {
             albedo: scale3(mix3(mix3(early, late, 0.95 * dark), [0.13, 0.065, 0.03], 0.60 * open), cloudy),
             height: -0.004 * open + 0.0012 * streak,
@@ -74,8 +75,8 @@ fn damage(defect: Option<Defect>) -> Damage {
         "scratch" => {
             // Across the grain more often than along it, where it hides.
             let turns = 0.25 + draw.jitter(0.19);
-            let curve = Curve::draw(draw, at, turns, mix(0.25, 0.8, s), 0.008, 0.006);
-            Damage::Scratch(curve, mix(0.007, 0.014, s), mix(0.25, 0.9, s))
+            let curve = Curve::draw(draw, at, turns, mix(0.3, 1.0, s), 0.008, 0.006);
+            Damage::Scratch(curve, mix(0.009, 0.021, s), mix(0.45, 1.0, s))
         }
         "worm_hole" => {
             let mut holes = Vec::new();
@@ -89,13 +90,13 @@ fn damage(defect: Option<Defect>) -> Damage {
         "crack" => {
             let turns = draw.jitter(0.02);
             let curve = Curve::draw(draw, at, turns, mix(0.3, 1.1, s), 0.004, 0.035);
-            Damage::Crack(curve, mix(0.009, 0.024, s), mix(0.6, 1.0, s))
+            Damage::Crack(curve, mix(0.012, 0.032, s), mix(0.7, 1.0, s))
         }
         "stain" => {
             let colour = if draw.unit() < 0.6 { [0.10, 0.065, 0.045] } else { [0.62, 0.56, 0.48] };
-            Damage::Stain(Blotch::draw(draw, at, mix(0.08, 0.22, s), 0.35), mix(0.22, 0.60, s), colour)
+            Damage::Stain(Blotch::draw(draw, at, mix(0.10, 0.26, s), 0.35), mix(0.32, 0.9, s), colour)
         }
-        _ => Damage::Dent(Blotch::draw(draw, at, mix(0.04, 0.11, s), 0.2), mix(0.012, 0.035, s)),
+        _ => Damage::Dent(Blotch::draw(draw, at, mix(0.05, 0.14, s), 0.2), mix(0.014, 0.045, s)),
     }
 }
 
@@ -104,7 +105,7 @@ fn apply(damage: &Damage, x: f32, y: f32, wood: &mut Texel) {
         Damage::None => {}
         Damage::Scratch(curve, half_width, contrast) => {
             let line = curve.at(x, y, *half_width, 0.7) * contrast;
-            wood.coat([0.66, 0.50, 0.33], 0.0, 0.8 * line);
+            wood.coat([0.80, 0.64, 0.44], 0.0, 0.9 * line);
             wood.height -= 0.005 * line;
         }
         Damage::Holes(holes) => {

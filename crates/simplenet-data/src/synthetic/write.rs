@@ -28,7 +28,7 @@ const ABANDONED: Duration = Duration::from_secs(3600);
 pub struct DemoOptions {
     /// Chooses every random draw; equal seeds give equal pixels on every machine.
     pub seed: u64,
-    /// Width and height of the pictures in pixels, 48 to 2048.
+    /// Width and height of the pictures in pixels, 96 to 2048; below, small defects would vanish.
     pub image_size: u32,
     /// Good parts to train on, per category, 1 to 1000.
     pub train_good: usize,
@@ -53,7 +53,7 @@ impl DemoOptions {
             let expected = format!("{low} to {high}");
             Err(DataError::InvalidOption { option, found: value.to_string(), expected })
         };
-        check("image_size", self.image_size as usize, 48, 2048)?;
+        check("image_size", self.image_size as usize, 96, 2048)?;
         check("train_good", self.train_good, 1, 1000)?;
         check("test_good", self.test_good, 0, 1000)?;
         check("test_per_defect", self.test_per_defect, 0, 1000)
@@ -108,7 +108,12 @@ fn jobs(product: &Product, options: &DemoOptions) -> Vec<Job> {
     jobs.extend(good("test/good", 1, options.test_good));
     for (number, &kind) in product.defects.iter().enumerate() {
         let series = number as u64 + 2;
-        jobs.extend((0..options.test_per_defect).map(|index| Job { folder: "test", kind: Some(kind), series, index }));
+        jobs.extend((0..options.test_per_defect).map(|index| Job {
+            folder: "test",
+            kind: Some(kind),
+            series,
+            index,
+        }));
     }
     jobs
 }
