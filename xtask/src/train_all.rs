@@ -90,7 +90,11 @@ pub fn run(args: &TrainAllArgs, progress: &TerminalProgress) -> Result<usize, Cl
                 Ok(metrics) => results.push(summary::Entry { metrics, out: job.out }),
                 Err(error) => {
                     eprintln!("error: {what}: {error}");
-                    let reason = if args.seeds.len() == 1 { error.to_string() } else { format!("seed {seed}: {error}") };
+                    let reason = if args.seeds.len() == 1 {
+                        error.to_string()
+                    } else {
+                        format!("seed {seed}: {error}")
+                    };
                     failures.push(summary::Failure { category: name, reason });
                 }
             }
@@ -111,7 +115,9 @@ fn data_root(args: &TrainAllArgs, progress: &TerminalProgress) -> Result<PathBuf
     if missing > 0 {
         println!("no --data: making {missing} demo categories in {DEMO_ROOT}");
     }
-    write_demo(&root, &DemoOptions::default(), &|done, total| progress.set("drawing demo images", done, total))?;
+    write_demo(&root, &DemoOptions::default(), &|done, total| {
+        progress.set("drawing demo images", done, total)
+    })?;
     Ok(root)
 }
 
@@ -166,8 +172,7 @@ fn run_job(
     let oracle = args.settings.oracle.then_some(category.test.as_slice());
     let mut trained = fit(&job.config, &category.train, weights, oracle, progress)?;
     train::write(&mut trained, &job.config, &category, &job.out)?;
-    let evaluation =
-        evaluate_category(&trained.detector, &category, &job.config, Some(&job.out), progress)?;
+    let evaluation = evaluate_category(&trained.detector, &category, &job.config, Some(&job.out), progress)?;
     let metrics = summarise(
         &trained.detector,
         &category,

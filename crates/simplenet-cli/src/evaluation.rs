@@ -160,7 +160,8 @@ pub fn summarise(
 fn at_threshold(detector: &Detector, evaluation: &Evaluation) -> Option<AtThreshold> {
     let threshold = detector.record().threshold.as_ref()?.value;
     let count = |label: Label, rejected: bool| {
-        let matches = |i: &&Evaluated| i.sample.label == label && (i.inspection.score >= threshold) == rejected;
+        let matches =
+            |i: &&Evaluated| i.sample.label == label && (i.inspection.score >= threshold) == rejected;
         evaluation.images.iter().filter(matches).count()
     };
     Some(AtThreshold {
@@ -218,7 +219,9 @@ mod tests {
 
     #[test]
     fn medians() {
-        for (values, want) in [(vec![], 0.0), (vec![3.0], 3.0), (vec![4.0, 1.0], 2.5), (vec![9.0, 1.0, 2.0], 2.0)] {
+        for (values, want) in
+            [(vec![], 0.0), (vec![3.0], 3.0), (vec![4.0, 1.0], 2.5), (vec![9.0, 1.0, 2.0], 2.0)]
+        {
             assert_eq!(median(values.clone()), want, "{values:?}");
         }
     }

@@ -41,7 +41,11 @@ impl<'a> Recorder<'a> {
     ///
     /// # Errors
     /// A model file whose display range is not a range.
-    pub fn new(detector: &'a Detector, out: &'a Path, map_format: Option<MapFormat>) -> Result<Self, CliError> {
+    pub fn new(
+        detector: &'a Detector,
+        out: &'a Path,
+        map_format: Option<MapFormat>,
+    ) -> Result<Self, CliError> {
         // A model file from before its calibration has no range; any one shows something.
         let (low, high) = detector.record().display_range.unwrap_or((-0.5, 0.5));
         Ok(Self {

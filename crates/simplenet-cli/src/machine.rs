@@ -22,7 +22,8 @@ pub fn description() -> String {
     let processor = std::fs::read_to_string("/proc/cpuinfo")
         .ok()
         .and_then(|text| {
-            text.lines().find_map(|l| l.strip_prefix("model name")?.split_once(':').map(|x| x.1.trim().to_string()))
+            text.lines()
+                .find_map(|l| l.strip_prefix("model name")?.split_once(':').map(|x| x.1.trim().to_string()))
         })
         .unwrap_or_else(|| "unknown processor".into());
     format!("{processor}, {threads} threads, {} {}", std::env::consts::OS, std::env::consts::ARCH)

@@ -1,6 +1,9 @@
 //! `report.html` of evaluated categories: gathers what the result folders hold and hands it to the page.
 
-use std::{collections::HashMap, path::{Path, PathBuf}};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+};
 
 use simplenet_data::decode::{DecodeOptions, decode_file};
 use simplenet_train::config::TrainConfig;

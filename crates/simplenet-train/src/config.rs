@@ -153,7 +153,11 @@ impl TrainConfig {
             batch: Batch::Images(8),
             adaptor: Optimizer { learning_rate: 1e-4, weight_decay: 1e-2 },
             discriminator: Optimizer { learning_rate: 2e-4, weight_decay: 1e-5 },
-            aggregator: PatchAggregatorConfig { patch_size: PATCH_SIZE, pretrain_dim: 1536, target_dim: 1536 },
+            aggregator: PatchAggregatorConfig {
+                patch_size: PATCH_SIZE,
+                pretrain_dim: 1536,
+                target_dim: 1536,
+            },
             map_sigma: 4.0,
             calibration: Calibration { held_out_share: 0.0, target_false_reject_rate: 0.01 },
             mask_rule: MaskRule::FullOnly,
@@ -211,7 +215,11 @@ impl TrainConfig {
         for (name, optimizer) in [("adaptor", self.adaptor), ("discriminator", self.discriminator)] {
             positive(name, optimizer.learning_rate)?;
             if !(optimizer.weight_decay.is_finite() && optimizer.weight_decay >= 0.0) {
-                return Err(TrainError::setting(name, optimizer.weight_decay, "weight_decay must be 0 or more"));
+                return Err(TrainError::setting(
+                    name,
+                    optimizer.weight_decay,
+                    "weight_decay must be 0 or more",
+                ));
             }
         }
         match self.batch {
@@ -285,9 +293,9 @@ mod tests {
 
     fn all_presets() -> impl Iterator<Item = TrainConfig> {
         let backbones = [BackboneId::EfficientNetLite0, BackboneId::WideResNet50x2];
-        backbones
-            .into_iter()
-            .flat_map(|b| [Preset::Default, Preset::Paper].into_iter().map(move |p| TrainConfig::preset(p, b)))
+        backbones.into_iter().flat_map(|b| {
+            [Preset::Default, Preset::Paper].into_iter().map(move |p| TrainConfig::preset(p, b))
+        })
     }
 
     #[test]

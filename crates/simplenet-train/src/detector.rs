@@ -167,7 +167,12 @@ impl Detector {
     /// A region is an 8-connected set of pixels at or above the map threshold. The image score is the largest raw
     /// patch score and the map is smoothed: a small defect may raise the first above its threshold and leave the
     /// second below. Then the region around the map's peak is given, down to half way from the peak to the mean.
-    fn regions(&self, score: f32, map: &[f32], (width, height): (u32, u32)) -> Result<Vec<AnomalousRegion>, TrainError> {
+    fn regions(
+        &self,
+        score: f32,
+        map: &[f32],
+        (width, height): (u32, u32),
+    ) -> Result<Vec<AnomalousRegion>, TrainError> {
         let Some(threshold) = &self.record.threshold else { return Ok(vec![]) };
         if score < threshold.value || map.is_empty() {
             return Ok(vec![]);
@@ -190,7 +195,12 @@ impl Detector {
 ///
 /// # Errors
 /// A map that does not have `width` times `height` numbers.
-pub fn regions_above(map: &[f32], width: usize, height: usize, threshold: f32) -> Result<Vec<AnomalousRegion>, TrainError> {
+pub fn regions_above(
+    map: &[f32],
+    width: usize,
+    height: usize,
+    threshold: f32,
+) -> Result<Vec<AnomalousRegion>, TrainError> {
     let mask: Vec<u8> = map.iter().map(|&v| u8::from(v >= threshold)).collect();
     if !mask.contains(&1) {
         return Ok(vec![]);

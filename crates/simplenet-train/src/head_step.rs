@@ -203,16 +203,18 @@ impl HeadStep {
         let scale: Vec<f32> = head.norm_weight.iter().zip(&inverse).map(|(g, i)| g * i).collect();
         let mean_du: Vec<f32> = total.norm_bias.iter().map(|s| s * rows_inverse).collect();
         let mean_du_x: Vec<f32> = total.norm_weight.iter().map(|s| s * rows_inverse).collect();
-        self.hidden.par_chunks_mut(ROWS * width).zip(self.slopes.par_chunks(ROWS)).for_each(|(rows, slopes)| {
-            for (row, &slope) in rows.chunks_exact_mut(width).zip(slopes) {
-                for c in 0..width {
-                    let x = row[c];
-                    let positive = head.norm_weight[c] * x + head.norm_bias[c] > 0.0;
-                    let du = slope * head.tail_weight[c] * if positive { 1.0 } else { leaky_slope };
-                    row[c] = scale[c] * (du - mean_du[c] - x * mean_du_x[c]);
+        self.hidden.par_chunks_mut(ROWS * width).zip(self.slopes.par_chunks(ROWS)).for_each(
+            |(rows, slopes)| {
+                for (row, &slope) in rows.chunks_exact_mut(width).zip(slopes) {
+                    for c in 0..width {
+                        let x = row[c];
+                        let positive = head.norm_weight[c] * x + head.norm_bias[c] > 0.0;
+                        let du = slope * head.tail_weight[c] * if positive { 1.0 } else { leaky_slope };
+                        row[c] = scale[c] * (du - mean_du[c] - x * mean_du_x[c]);
+                    }
                 }
-            }
-        });
+            },
+        );
         StepOutcome { loss: total.loss / n as f64 }
     }
 }
@@ -234,7 +236,8 @@ impl BlockSums {
     /// Adds a normalised row's share of the gradients of tail and batch norm.
     fn add(&mut self, row: &[f32], slope: f32, head: &HeadTensors, leaky_slope: f32) {
         let width = row.len();
-        let (gamma, beta, tail) = (&head.norm_weight[..width], &head.norm_bias[..width], &head.tail_weight[..width]);
+        let (gamma, beta, tail) =
+            (&head.norm_weight[..width], &head.norm_bias[..width], &head.tail_weight[..width]);
         let (to_gamma, to_beta) = (&mut self.norm_weight[..width], &mut self.norm_bias[..width]);
         let to_tail = &mut self.tail_weight[..width];
         for c in 0..width {
@@ -269,7 +272,8 @@ fn normalise(row: &mut [f32], mean: &[f32], inverse: &[f32]) {
 fn logit(row: &[f32], head: &HeadTensors, leaky_slope: f32) -> f32 {
     const LANES: usize = 16;
     let width = row.len();
-    let (gamma, beta, tail) = (&head.norm_weight[..width], &head.norm_bias[..width], &head.tail_weight[..width]);
+    let (gamma, beta, tail) =
+        (&head.norm_weight[..width], &head.norm_bias[..width], &head.tail_weight[..width]);
     let term = |c: usize| {
         let u = gamma[c] * row[c] + beta[c];
         tail[c] * if u > 0.0 { u } else { leaky_slope * u }

@@ -161,7 +161,10 @@ impl Optimizers {
         let moments = parameters(tensors).map(|values| Moments::new(values.len()));
         Self {
             adaptor: adam(config.adaptor, WeightDecay::Decoupled(config.adaptor.weight_decay)),
-            discriminator: adam(config.discriminator, WeightDecay::Coupled(config.discriminator.weight_decay)),
+            discriminator: adam(
+                config.discriminator,
+                WeightDecay::Coupled(config.discriminator.weight_decay),
+            ),
             moments,
         }
     }

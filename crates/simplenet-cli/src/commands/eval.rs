@@ -34,9 +34,16 @@ pub fn run(args: &EvalArgs, progress: &TerminalProgress) -> Result<MetricsFile, 
     }
     if let Some(out) = &args.output {
         write_metrics(&out.join(METRICS_FILE), &metrics)?;
-        let table = ResultTable { rows: vec![ResultRow::new(&*metrics.category, vec![run_numbers(&metrics)])] };
+        let table =
+            ResultTable { rows: vec![ResultRow::new(&*metrics.category, vec![run_numbers(&metrics)])] };
         let cards = vec![Card::read(&metrics, out, None)?];
-        report_page::write(&out.join(REPORT_FILE), &format!("{}: evaluation", metrics.category), &config, table, cards)?;
+        report_page::write(
+            &out.join(REPORT_FILE),
+            &format!("{}: evaluation", metrics.category),
+            &config,
+            table,
+            cards,
+        )?;
     }
     print!("{}", describe(&metrics));
     Ok(metrics)
@@ -64,7 +71,10 @@ pub fn describe(file: &MetricsFile) -> String {
         ("pixel_AUPRO", m.pixel_AUPRO),
         ("pixel_AUPRO_005", m.pixel_AUPRO_005),
     ];
-    let mut text = format!("{}: {} good and {} anomalous images\n", file.category, file.test_normal, file.test_anomalous);
+    let mut text = format!(
+        "{}: {} good and {} anomalous images\n",
+        file.category, file.test_normal, file.test_anomalous
+    );
     for (name, value) in rows {
         match (value, m.reasons.get(name)) {
             (Some(value), _) => text += &format!("  {name:<16} {value:.4}\n"),

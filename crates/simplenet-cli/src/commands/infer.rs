@@ -112,9 +112,10 @@ fn inputs(args: &InferArgs, model: &Path) -> Result<Vec<Input>, CliError> {
 }
 
 fn named(path: PathBuf, root: &Path) -> Input {
-    let name = path.strip_prefix(root).map(Path::to_path_buf).unwrap_or_else(|_| {
-        path.file_name().map(PathBuf::from).unwrap_or_default()
-    });
+    let name = path
+        .strip_prefix(root)
+        .map(Path::to_path_buf)
+        .unwrap_or_else(|_| path.file_name().map(PathBuf::from).unwrap_or_default());
     Input { path, name }
 }
 
@@ -125,13 +126,18 @@ fn test_images(model: &Path) -> Result<(PathBuf, Vec<PathBuf>), CliError> {
         data: PathBuf,
     }
     let record = model.with_file_name(TRAINING_FILE);
-    let no_input = |why: String| CliError::Usage(format!("what should be inspected? {why}: give --input IMAGE_OR_FOLDER"));
-    let text = std::fs::read_to_string(&record)
-        .map_err(|e| no_input(format!("there is no --input, and {} cannot be read ({e})", record.display())))?;
-    let OnlyData { data } = serde_json::from_str(&text)
-        .map_err(|e| no_input(format!("there is no --input, and {} does not name the data ({e})", record.display())))?;
-    let category = mvtec::load_category(&data)
-        .map_err(|e| no_input(format!("there is no --input, and the model's own data set has no test images ({e})")))?;
+    let no_input = |why: String| {
+        CliError::Usage(format!("what should be inspected? {why}: give --input IMAGE_OR_FOLDER"))
+    };
+    let text = std::fs::read_to_string(&record).map_err(|e| {
+        no_input(format!("there is no --input, and {} cannot be read ({e})", record.display()))
+    })?;
+    let OnlyData { data } = serde_json::from_str(&text).map_err(|e| {
+        no_input(format!("there is no --input, and {} does not name the data ({e})", record.display()))
+    })?;
+    let category = mvtec::load_category(&data).map_err(|e| {
+        no_input(format!("there is no --input, and the model's own data set has no test images ({e})"))
+    })?;
     let images: Vec<PathBuf> = category.test.into_iter().map(|sample| sample.path).collect();
     if images.is_empty() {
         return Err(no_input(format!("there is no --input, and {} has no test images", data.display())));

@@ -30,7 +30,10 @@ pub fn describe(path: &std::path::Path) -> Result<String, CliError> {
     row("format version", record.format_version.to_string());
     row("made by", record.created_by.clone());
     row("backbone", format!("{} (weights SHA-256 {})", record.backbone, record.backbone_sha256));
-    row("features", format!("{} numbers a patch, scaled by {:.6}", record.aggregator.target_dim, record.feature_scale));
+    row(
+        "features",
+        format!("{} numbers a patch, scaled by {:.6}", record.aggregator.target_dim, record.feature_scale),
+    );
     row("anomaly map", format!("Gaussian sigma {} pixels", record.anomaly_map.sigma));
     row("preprocessing", record.preprocessing.to_string());
     match &record.threshold {
@@ -54,7 +57,14 @@ pub fn describe(path: &std::path::Path) -> Result<String, CliError> {
         row("normal scores", quantiles.join(", "));
     }
     row("training", record.training.to_string());
-    row("tensors", format!("{} ({} numbers)", contents.tensors.len(), contents.tensors.iter().map(|t| t.shape.iter().product::<usize>()).sum::<usize>()));
+    row(
+        "tensors",
+        format!(
+            "{} ({} numbers)",
+            contents.tensors.len(),
+            contents.tensors.iter().map(|t| t.shape.iter().product::<usize>()).sum::<usize>()
+        ),
+    );
     for tensor in &contents.tensors {
         text += &format!("  {:<60} {:<5} {:?}\n", tensor.name, tensor.dtype, tensor.shape);
     }

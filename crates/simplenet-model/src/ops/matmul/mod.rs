@@ -122,7 +122,8 @@ mod tests {
             let (at, bt) = (transpose(&a, m, k), transpose(&b, k, n));
             let lefts = [Matrix::row_major(&a, m, k), Matrix::row_major(&at, k, m).map(Matrix::transposed)];
             for left in lefts {
-                let rights = [Matrix::row_major(&b, k, n), Matrix::row_major(&bt, n, k).map(Matrix::transposed)];
+                let rights =
+                    [Matrix::row_major(&b, k, n), Matrix::row_major(&bt, n, k).map(Matrix::transposed)];
                 for right in rights {
                     let mut got = vec![f32::NAN; m * n];
                     matmul_into(*left.as_ref().unwrap(), right.unwrap(), &mut got).unwrap();
