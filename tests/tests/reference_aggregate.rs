@@ -16,18 +16,19 @@ fn reference_aggregate() {
         let name = text(test, "name");
         let maps: Vec<Tensor> = list(test, "inputs").iter().map(input).collect();
         let channels: Vec<usize> = maps.iter().map(|map| map.dims()[1]).collect();
-        let config = PatchAggregatorConfig {
-            patch_size: count(test, "patchsize"),
-            pretrain_dim: count(test, "pretrain_dim"),
-            target_dim: count(test, "target_dim"),
-        };
+        let target_dim = count(test, "target_dim");
+        let config = PatchAggregatorConfig::adaptive_pool(
+            count(test, "patchsize"),
+            count(test, "pretrain_dim"),
+            target_dim,
+        );
         let aggregator = PatchAggregator::new(config, &channels).unwrap();
         for (path, rows) in [
             ("kernel", aggregator.forward(&maps).unwrap()),
             ("literal chain", aggregator.forward_reference(&maps).unwrap()),
         ] {
             // The reference has one row a patch: (image, y, x) flattened.
-            let rows = rows.reshape(((), config.target_dim)).unwrap();
+            let rows = rows.reshape(((), target_dim)).unwrap();
             check_tensor("aggregate", &format!("{name}, {path}"), &test["expected"], &rows);
         }
     }

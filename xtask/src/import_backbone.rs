@@ -18,7 +18,7 @@ const HEADER_ALIGNMENT: usize = 8;
 ///
 /// # Errors
 /// The checkpoint cannot be read or lacks a tensor; the output cannot be written.
-pub fn run(pth: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(pth: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
     write(pth, out, DType::F16)
 }
 
@@ -26,7 +26,7 @@ pub fn run(pth: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
 ///
 /// # Errors
 /// As [`run`].
-pub fn run_f32(pth: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run_f32(pth: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
     write(pth, out, DType::F32)
 }
 

@@ -38,6 +38,9 @@ enum Task {
             default_value = "crates/simplenet-model/assets/efficientnet_lite0.f16.safetensors"
         )]
         out: PathBuf,
+        /// Also write the same tensors in f32 here: the golden tests' copy.
+        #[arg(long, value_name = "FILE")]
+        f32_out: Option<PathBuf>,
     },
 }
 
@@ -60,8 +63,12 @@ fn run(arguments: &Arguments) -> Result<usize, CliError> {
     match &arguments.task {
         Task::TrainAll(args) => train_all::run(args, &progress),
         Task::Weights(args) => weights::run(args, &progress).map(|()| 0),
-        Task::ImportBackbone { pth, out } => {
-            import_backbone::run(pth, out).map_err(|e| CliError::Usage(e.to_string()))?;
+        Task::ImportBackbone { pth, out, f32_out } => {
+            let failed = |e: Box<dyn std::error::Error>| CliError::Usage(e.to_string());
+            import_backbone::run(pth, out).map_err(failed)?;
+            if let Some(f32_out) = f32_out {
+                import_backbone::run_f32(pth, f32_out).map_err(failed)?;
+            }
             Ok(0)
         }
     }

@@ -30,7 +30,7 @@ const DEMO_ROOT: &str = "data/demo";
 
 /// Flags of `train-all`.
 #[derive(Debug, Args)]
-pub struct TrainAllArgs {
+pub(crate) struct TrainAllArgs {
     /// A data set in MVTec layout, a folder a category [default: the demo set, made in data/demo].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -62,7 +62,7 @@ struct Job<'a> {
 ///
 /// # Errors
 /// What concerns all categories: no data, unusable settings, no weights, a folder that cannot be written.
-pub fn run(args: &TrainAllArgs, progress: &TerminalProgress) -> Result<usize, CliError> {
+pub(crate) fn run(args: &TrainAllArgs, progress: &TerminalProgress) -> Result<usize, CliError> {
     let root = data_root(args, progress)?;
     let categories = select(&root, &args.categories)?;
     let base = resolve(&args.settings, None)?;

@@ -6,7 +6,7 @@ use simplenet_model::{BackboneId, weights};
 
 /// Flags of `weights`.
 #[derive(Debug, Args)]
-pub struct WeightsArgs {
+pub(crate) struct WeightsArgs {
     /// Backbones to download [default: wide-resnet50-2].
     #[arg(value_name = "ID")]
     ids: Vec<BackboneId>,
@@ -16,7 +16,7 @@ pub struct WeightsArgs {
 ///
 /// # Errors
 /// No network, a wrong hash, a full disk: the sentence says the ways out.
-pub fn run(args: &WeightsArgs, progress: &TerminalProgress) -> Result<(), CliError> {
+pub(crate) fn run(args: &WeightsArgs, progress: &TerminalProgress) -> Result<(), CliError> {
     let default = [BackboneId::WideResNet50x2];
     let ids = if args.ids.is_empty() { &default[..] } else { &args.ids };
     for &id in ids {

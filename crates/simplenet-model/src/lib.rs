@@ -10,12 +10,14 @@ pub mod checkpoint;
 pub mod discriminator;
 pub mod error;
 pub mod feature_adaptor;
+pub mod feature_norm;
 pub mod initializer;
 pub mod official;
 pub mod ops;
 pub mod patch_aggregator;
 pub mod pth;
 pub mod simplenet;
+mod tensor_check;
 pub mod weights;
 
 pub use backbone::{Backbone, BackboneId};

@@ -20,19 +20,51 @@ const MAX_DIM: usize = 1 << 16;
 pub struct PatchAggregatorConfig {
     /// Side of the neighbourhood that a patch sees, in cells of each map: 1, 3, 5 or 7. The paper: 3.
     pub patch_size: usize,
-    /// Width that each layer's unfolded values are pooled to. The official scripts: 1536.
-    pub pretrain_dim: usize,
-    /// Width of the result, D. The official scripts: 1536.
-    pub target_dim: usize,
+    /// How the neighbourhood's numbers become one vector.
+    pub reduction: Reduction,
+}
+
+/// How the C·k·k numbers of a patch's neighbourhoods, one a layer, become one vector of width D.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Reduction {
+    /// The official code's: adaptive average pool of each layer to `pretrain_dim`, of the stacked layers to `target_dim`.
+    AdaptivePool {
+        /// Width that each layer's unfolded values are pooled to. The official scripts: 1536.
+        pretrain_dim: usize,
+        /// Width of the result, D. The official scripts: 1536.
+        target_dim: usize,
+    },
+    /// The mean over the neighbourhood of every channel: D is the sum of the layers' channels. The same chain, with each
+    /// layer pooled to as many numbers as it has channels.
+    ChannelMean,
 }
 
 impl Default for PatchAggregatorConfig {
     fn default() -> Self {
-        Self { patch_size: 3, pretrain_dim: 1536, target_dim: 1536 }
+        Self::adaptive_pool(3, 1536, 1536)
     }
 }
 
 impl PatchAggregatorConfig {
+    /// The official reduction to the given widths.
+    pub fn adaptive_pool(patch_size: usize, pretrain_dim: usize, target_dim: usize) -> Self {
+        Self { patch_size, reduction: Reduction::AdaptivePool { pretrain_dim, target_dim } }
+    }
+
+    /// One number a channel.
+    pub fn channel_mean(patch_size: usize) -> Self {
+        Self { patch_size, reduction: Reduction::ChannelMean }
+    }
+
+    /// D for layers of `tap_channels` channels.
+    pub fn dim(&self, tap_channels: &[usize]) -> usize {
+        match self.reduction {
+            Reduction::AdaptivePool { target_dim, .. } => target_dim,
+            Reduction::ChannelMean => tap_channels.iter().sum(),
+        }
+    }
+
     /// Checks every number.
     ///
     /// # Errors
@@ -45,9 +77,11 @@ impl PatchAggregatorConfig {
                 self.patch_size
             ));
         }
-        for (name, dim) in [("pretrain_dim", self.pretrain_dim), ("target_dim", self.target_dim)] {
-            if !(1..=MAX_DIM).contains(&dim) {
-                return invalid(format!("{name} is {dim}, must lie between 1 and {MAX_DIM}"));
+        if let Reduction::AdaptivePool { pretrain_dim, target_dim } = self.reduction {
+            for (name, dim) in [("pretrain_dim", pretrain_dim), ("target_dim", target_dim)] {
+                if !(1..=MAX_DIM).contains(&dim) {
+                    return invalid(format!("{name} is {dim}, must lie between 1 and {MAX_DIM}"));
+                }
             }
         }
         Ok(())
@@ -77,14 +111,23 @@ impl PatchAggregator {
                 ),
             });
         }
-        let PatchAggregatorConfig { patch_size, pretrain_dim, target_dim } = config;
-        let op = PatchAggregate::new(patch_size, pretrain_dim, target_dim, tap_channels);
+        let pretrain_dims = match config.reduction {
+            Reduction::AdaptivePool { pretrain_dim, .. } => vec![pretrain_dim; tap_channels.len()],
+            Reduction::ChannelMean => tap_channels.to_vec(),
+        };
+        let dim = config.dim(tap_channels);
+        let op = PatchAggregate::new(config.patch_size, &pretrain_dims, dim, tap_channels);
         Ok(Self { config, tap_channels: tap_channels.to_vec(), op })
     }
 
     /// What it was made from.
     pub fn config(&self) -> &PatchAggregatorConfig {
         &self.config
+    }
+
+    /// Width of the result, D.
+    pub fn dim(&self) -> usize {
+        self.config.dim(&self.tap_channels)
     }
 
     /// Maps (B, C, h, w) f32, one a layer, each on its own grid -> (B, h, w, D) contiguous f32 on the first one's grid.
@@ -156,8 +199,8 @@ mod tests {
         for (config, channels, word) in [
             (PatchAggregatorConfig { patch_size: 2, ..good }, vec![4], "patch_size is 2"),
             (PatchAggregatorConfig { patch_size: 9, ..good }, vec![4], "patch_size is 9"),
-            (PatchAggregatorConfig { pretrain_dim: 0, ..good }, vec![4], "pretrain_dim is 0"),
-            (PatchAggregatorConfig { target_dim: usize::MAX, ..good }, vec![4], "target_dim"),
+            (PatchAggregatorConfig::adaptive_pool(3, 0, 8), vec![4], "pretrain_dim is 0"),
+            (PatchAggregatorConfig::adaptive_pool(3, 8, usize::MAX), vec![4], "target_dim"),
             (good, vec![], "layers of []"),
             (good, vec![1, 2, 3, 4], "1 to 3 layers"),
             (good, vec![1, 0], "[1, 0]"),
@@ -169,7 +212,7 @@ mod tests {
 
     #[test]
     fn maps_that_do_not_fit_are_named() {
-        let config = PatchAggregatorConfig { patch_size: 3, pretrain_dim: 8, target_dim: 8 };
+        let config = PatchAggregatorConfig::adaptive_pool(3, 8, 8);
         let aggregator = PatchAggregator::new(config, &[4, 6]).unwrap();
         let map = |shape: &[usize], dtype| Tensor::zeros(shape, dtype, &Device::Cpu).unwrap();
         let first = map(&[2, 4, 3, 3], DType::F32);

@@ -1,7 +1,7 @@
 //! SimpleNet put together. In: image batches (B, 3, H, W). Out: patch scores (B, h, w), higher = more anomalous.
 //!
 //! [`FeatureExtractor`] is the frozen half: backbone and aggregation. [`Head`] is the trained half: adaptor and
-//! discriminator. [`SimpleNet`] is both, with the factor between them.
+//! discriminator. [`SimpleNet`] is both, with the feature norm between them.
 
 use std::{collections::HashMap, path::Path};
 
@@ -14,7 +14,9 @@ use crate::{
     discriminator::{self, Discriminator, DiscriminatorConfig},
     error::ModelError,
     feature_adaptor::{self, FeatureAdaptor, FeatureAdaptorConfig},
+    feature_norm::FeatureNorm,
     patch_aggregator::{PatchAggregator, PatchAggregatorConfig},
+    tensor_check::require_f32,
     weights::BackboneWeights,
 };
 
@@ -28,8 +30,6 @@ pub struct SimpleNetConfig {
     pub aggregator: PatchAggregatorConfig,
     /// Adaptor and discriminator.
     pub head: HeadConfig,
-    /// What patch features are multiplied by before the head; 1 in the official code.
-    pub feature_scale: f64,
 }
 
 /// Sizes of the trained half.
@@ -118,20 +118,7 @@ impl Head {
         origin: &Path,
     ) -> Result<Self, ModelError> {
         config.validate()?;
-        for (name, expected) in config.tensor_specs() {
-            let file = origin.to_path_buf();
-            let Some(tensor) = tensors.get(&name) else {
-                return Err(ModelError::MissingTensor { file, name, expected });
-            };
-            if tensor.dims() != expected {
-                let actual = tensor.dims().to_vec();
-                return Err(ModelError::TensorShape { file, name, expected, actual });
-            }
-            if tensor.dtype() != DType::F32 {
-                let actual = tensor.dtype().as_str().to_string();
-                return Err(ModelError::TensorType { file, name, expected: "f32".into(), actual });
-            }
-        }
+        require_f32(&config.tensor_specs(), tensors, origin)?;
         Self::new(config, VarBuilder::from_tensors(tensors.clone(), DType::F32, device))
     }
 
@@ -140,7 +127,7 @@ impl Head {
         HeadConfig { adaptor: *self.adaptor.config(), discriminator: *self.discriminator.config() }
     }
 
-    /// (N, D) f32 features, scaled as in training -> (N) patch scores −D(q), higher = more anomalous; no gradient.
+    /// (N, D) f32 features after the norm -> (N) patch scores −D(q), higher = more anomalous; no gradient.
     ///
     /// # Errors
     /// Another shape or type.
@@ -201,7 +188,7 @@ impl FeatureExtractor {
 
     /// Width of a patch feature, D.
     pub fn feature_dim(&self) -> usize {
-        self.aggregator.config().target_dim
+        self.aggregator.dim()
     }
 
     /// Where it computes.
@@ -229,35 +216,31 @@ impl FeatureExtractor {
 #[derive(Debug, Clone)]
 pub struct SimpleNet {
     extractor: FeatureExtractor,
-    feature_scale: f64,
+    norm: FeatureNorm,
     head: Head,
 }
 
 impl SimpleNet {
-    /// Joins the halves; patch features are multiplied by `feature_scale` in between.
+    /// Joins the halves, with `norm` in between.
     ///
     /// # Errors
-    /// `ModelError::Configuration` when the widths differ or the factor is not a number above 0.
-    pub fn new(extractor: FeatureExtractor, feature_scale: f64, head: Head) -> Result<Self, ModelError> {
-        let (features, expected) = (extractor.feature_dim(), head.config().adaptor.dim);
-        if features != expected {
+    /// `ModelError::Configuration` when the widths differ.
+    pub fn new(extractor: FeatureExtractor, norm: FeatureNorm, head: Head) -> Result<Self, ModelError> {
+        let widths = [extractor.feature_dim(), norm.dim(), head.config().adaptor.dim];
+        if widths.iter().any(|&width| width != widths[0]) {
             return Err(ModelError::Configuration {
                 what: "SimpleNet",
                 reason: format!(
-                    "the aggregator gives features of width {features}, the head takes {expected}"
+                    "the aggregator gives features of width {}, the norm takes {}, the head {}",
+                    widths[0], widths[1], widths[2]
                 ),
             });
         }
-        if !(feature_scale.is_finite() && feature_scale > 0.0) {
-            return Err(ModelError::Configuration {
-                what: "SimpleNet",
-                reason: format!("feature_scale is {feature_scale}, must be a number above 0"),
-            });
-        }
-        Ok(Self { extractor, feature_scale, head })
+        Ok(Self { extractor, norm, head })
     }
 
-    /// Builds a network from its parts' numbers: backbone weights, and the head's tensors under the official names.
+    /// Builds a network from its parts' numbers: backbone weights, the norm's tensors, and the head's under the
+    /// official names.
     ///
     /// # Errors
     /// As [`FeatureExtractor::load`], [`Head::from_tensors`] (with `origin` in its errors) and [`SimpleNet::new`].
@@ -270,18 +253,8 @@ impl SimpleNet {
     ) -> Result<Self, ModelError> {
         let extractor = FeatureExtractor::load(config.backbone, weights, config.aggregator, device)?;
         let head = Head::from_tensors(config.head, tensors, device, origin)?;
-        Self::new(extractor, config.feature_scale, head)
-    }
-
-    /// The trained half alone, from tensors under the official names, on the CPU.
-    ///
-    /// # Errors
-    /// As [`Head::from_tensors`].
-    pub fn head_from_tensors(
-        config: HeadConfig,
-        tensors: &HashMap<String, Tensor>,
-    ) -> Result<Head, ModelError> {
-        Head::from_tensors(config, tensors, &Device::Cpu, Path::new("the head"))
+        let norm = FeatureNorm::from_tensors(extractor.feature_dim(), tensors, device, origin)?;
+        Self::new(extractor, norm, head)
     }
 
     /// What it is made of.
@@ -290,7 +263,6 @@ impl SimpleNet {
             backbone: self.extractor.backbone.id(),
             aggregator: *self.extractor.aggregator.config(),
             head: self.head.config(),
-            feature_scale: self.feature_scale,
         }
     }
 
@@ -299,21 +271,25 @@ impl SimpleNet {
         &self.extractor
     }
 
+    /// Between the halves.
+    pub fn norm(&self) -> &FeatureNorm {
+        &self.norm
+    }
+
     /// The trained half.
     pub fn head(&self) -> &Head {
         &self.head
     }
 
-    /// (B, 3, H, W) f32, normalised -> (B, h, w, D) f32 patch features, scaled.
+    /// (B, 3, H, W) f32, normalised -> (B, h, w, D) f32 patch features, after the norm.
     ///
     /// # Errors
     /// `ModelError::InputShape` for another shape.
     pub fn features(&self, images: &Tensor) -> Result<Tensor, ModelError> {
-        let features = self.extractor.features(images)?;
-        if self.feature_scale == 1.0 { Ok(features) } else { Ok((features * self.feature_scale)?) }
+        self.norm.forward(&self.extractor.features(images)?)
     }
 
-    /// (N, D) f32 scaled features -> (N) patch scores, higher = more anomalous.
+    /// (N, D) f32 features after the norm -> (N) patch scores, higher = more anomalous.
     ///
     /// # Errors
     /// Another shape or type.

@@ -21,6 +21,7 @@ use simplenet_model::{
     },
     discriminator::{self, Discriminator},
     feature_adaptor::{self, FeatureAdaptor},
+    feature_norm::FeatureNorm,
     initializer::Initializer,
     patch_aggregator::PatchAggregatorConfig,
     simplenet::{FeatureExtractor, Head, HeadConfig, SimpleNet},
@@ -59,7 +60,7 @@ fn network() -> (SimpleNet, ModelRecord) {
         })
         .collect();
     let weights = BackboneWeights::new(id, tensors, "ab".repeat(32), Path::new("random")).unwrap();
-    let config = PatchAggregatorConfig { patch_size: 3, pretrain_dim: 24, target_dim: 24 };
+    let config = PatchAggregatorConfig::adaptive_pool(3, 24, 24);
     let extractor = FeatureExtractor::load(id, &weights, config, &CPU).unwrap();
 
     let config = HeadConfig::new(24, 10);
@@ -74,8 +75,9 @@ fn network() -> (SimpleNet, ModelRecord) {
     let mut draw = numbers(4);
     let batch = Tensor::from_vec((0..24 * 8).map(|_| draw()).collect::<Vec<_>>(), (8, 24), &CPU).unwrap();
     head.discriminator.forward_train(&batch).unwrap();
-    // A scale that no short decimal hits: it has to survive the JSON bit for bit.
-    let net = SimpleNet::new(extractor, 1.0 / 3.0, head).unwrap();
+    let mean: Vec<f32> = (0..24).map(|_| draw()).collect();
+    let norm = FeatureNorm::new(&mean, &[1.0 / 3.0; 24], &CPU).unwrap();
+    let net = SimpleNet::new(extractor, norm, head).unwrap();
 
     let goldens = (0..2u8)
         .map(|i| {
@@ -349,6 +351,8 @@ fn missing_and_misshapen_tensors_are_named() {
     let stem_name: &'static str = format!("backbone.{}", stem.name).leak();
     for (name, to, words) in [
         ("discriminator.tail.weight", None, ["[1, 10]", "missing"]),
+        ("feature_norm.mean", None, ["[24]", "missing"]),
+        ("feature_norm.scale", zeros(&[24], DType::F32), ["scale 0 is 0", "above 0"]),
         ("pre_projection.layers.0fc.bias", zeros(&[23], DType::F32), ["[23]", "[24]"]),
         ("pre_projection.layers.0fc.bias", zeros(&[24], DType::F64), ["f64", "f32"]),
         (stem_name, None, ["missing", "backbone."]),
@@ -382,7 +386,6 @@ fn what_cannot_be_saved_leaves_the_old_file() {
         (with(&|r| r.goldens[0].input.rgb.clear()), "golden.0.rgb"),
         (with(&|r| r.std[1] = 0.0), "std"),
         (with(&|r| r.threshold.as_mut().unwrap().value = f32::NAN), "threshold"),
-        (with(&|r| r.feature_scale = 2.0), "another network"),
         (with(&|r| r.discriminator.hidden = 11), "another network"),
         (with(&|r| r.backbone_sha256.clear()), "another network"),
     ] {

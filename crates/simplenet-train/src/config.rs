@@ -67,8 +67,12 @@ pub enum Preset {
 pub enum FeatureScale {
     /// Nothing: the official code.
     None,
-    /// The standard deviation of all numbers of all training features, so that `noise_sigma` means the same for any backbone.
+    /// The standard deviation of all numbers of all training features, so that `noise_sigma` means the same for any
+    /// backbone.
     GlobalDeviation,
+    /// The standard deviation of each dimension over the training features, after its mean was taken off, so that the
+    /// noise is of one size in every dimension.
+    PerDimension,
 }
 
 /// How the learning rates change over the run.
@@ -87,12 +91,13 @@ pub enum Schedule {
 pub enum Batch {
     /// All patches of this many images; an epoch visits every image (the official code: 8).
     Images(usize),
-    /// This many patches drawn over all images; an epoch visits `share` of all patches.
+    /// This many patches drawn over all images; an epoch is a fixed number of steps, so that the length of a training
+    /// does not depend on the number of images.
     Patches {
         /// Patches a step.
         size: usize,
-        /// The share of all patches an epoch visits, in (0, 1].
-        share: f64,
+        /// Steps an epoch.
+        steps: usize,
     },
 }
 
@@ -153,11 +158,7 @@ impl TrainConfig {
             batch: Batch::Images(8),
             adaptor: Optimizer { learning_rate: 1e-4, weight_decay: 1e-2 },
             discriminator: Optimizer { learning_rate: 2e-4, weight_decay: 1e-5 },
-            aggregator: PatchAggregatorConfig {
-                patch_size: PATCH_SIZE,
-                pretrain_dim: 1536,
-                target_dim: 1536,
-            },
+            aggregator: PatchAggregatorConfig::adaptive_pool(PATCH_SIZE, 1536, 1536),
             map_sigma: 4.0,
             calibration: Calibration { held_out_share: 0.0, target_false_reject_rate: 0.01 },
             mask_rule: MaskRule::FullOnly,
@@ -167,19 +168,17 @@ impl TrainConfig {
     }
 
     fn recommended(backbone: BackboneId) -> Self {
-        let dim = match backbone {
-            BackboneId::EfficientNetLite0 => 512,
-            BackboneId::ResNet18 => 768,
-            _ => 1536,
-        };
+        let dim = backbone.tap_channels().iter().sum::<usize>();
         Self {
             epochs: 40,
             noise_sigma: 0.25,
             hidden: dim.min(1024),
-            feature_scale: FeatureScale::GlobalDeviation,
+            feature_scale: FeatureScale::PerDimension,
             schedule: Schedule::Cosine,
-            batch: Batch::Patches { size: 4096, share: 0.25 },
-            aggregator: PatchAggregatorConfig { patch_size: PATCH_SIZE, pretrain_dim: dim, target_dim: dim },
+            batch: Batch::Patches { size: 4096, steps: 12 },
+            adaptor: Optimizer { learning_rate: 1e-3, weight_decay: 1e-2 },
+            discriminator: Optimizer { learning_rate: 2e-3, weight_decay: 1e-5 },
+            aggregator: PatchAggregatorConfig::channel_mean(PATCH_SIZE),
             calibration: Calibration { held_out_share: 0.1, target_false_reject_rate: 0.01 },
             mask_rule: MaskRule::Half,
             preprocess: Preprocess::whole_image(288, 288),
@@ -224,12 +223,11 @@ impl TrainConfig {
         }
         match self.batch {
             Batch::Images(n) => at_least_one("batch.images", n)?,
-            Batch::Patches { size, share: part } => {
+            Batch::Patches { size, steps } => {
                 if size < 2 {
                     return Err(TrainError::setting("batch.patches.size", size, "must be at least 2"));
                 }
-                positive("batch.patches.share", part)?;
-                share("batch.patches.share", part, 1.0)?;
+                at_least_one("batch.patches.steps", steps)?;
             }
         }
         share("calibration.held_out_share", self.calibration.held_out_share, 0.9)?;
@@ -331,7 +329,7 @@ mod tests {
             ("seed = -1", "seed"),
             ("backbone = \"resnet99\"", "resnet99"),
             ("[calibration]\nheld_out_share = 1.5", "held_out_share"),
-            ("batch = { patches = { size = 1, share = 0.5 } }", "size"),
+            ("batch = { patches = { size = 1, steps = 5 } }", "size"),
             ("epochs = ", "x.toml"),
         ] {
             let error = base.overridden_by(text, Path::new("x.toml")).unwrap_err().to_string();

@@ -1,7 +1,7 @@
 //! The training features, computed once: the backbone is frozen, so an image's patches never change.
 //!
-//! In: patch features of one image after another, (h·w, D) each. Out: rows by index, scaled, in f32; and the standard
-//! deviation of all numbers. Rows are kept in f16, half the memory of f32: one part in 2048 of a feature, far below
+//! In: patch features of one image after another, (h·w, D) each. Out: rows by index, normalised, in f32; and mean and
+//! deviation of every dimension. Rows are kept in f16, half the memory of f32: one part in 2048 of a feature, far below
 //! the training noise; `Precision::F32` keeps them as they are, for the official protocol.
 
 use half::{f16, slice::HalfFloatSliceExt};
@@ -22,7 +22,7 @@ pub struct FeatureCache {
     rows: Rows,
     dim: usize,
     patches: usize,
-    sums: Sums,
+    sums: Vec<Sums>,
 }
 
 #[derive(Debug, Clone)]
@@ -31,12 +31,39 @@ enum Rows {
     F32(Vec<f32>),
 }
 
-/// Running sums for the deviation, one image after another: the order of addition is fixed.
+/// Running sums of one dimension, one image after another: the order of addition is fixed.
 #[derive(Debug, Clone, Copy, Default)]
 struct Sums {
-    count: f64,
     sum: f64,
     squares: f64,
+}
+
+/// Mean and standard deviation of every dimension, and the deviation of all numbers together.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FeatureStatistics {
+    /// Mean of each dimension, (D).
+    pub mean: Vec<f64>,
+    /// Standard deviation of each dimension, (D).
+    pub deviation: Vec<f64>,
+    /// Standard deviation of all numbers.
+    pub global_deviation: f64,
+}
+
+/// What is done to a row before the head sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Normalisation {
+    /// Taken off first, (D).
+    pub mean: Vec<f32>,
+    /// Multiplied with then, (D).
+    pub scale: Vec<f32>,
+}
+
+impl Normalisation {
+    fn apply(&self, row: &mut [f32]) {
+        for ((value, mean), scale) in row.iter_mut().zip(&self.mean).zip(&self.scale) {
+            *value = (*value - mean) * scale;
+        }
+    }
 }
 
 /// Largest magnitude that is kept: the largest finite f16. Features of the supported backbones stay below 1000.
@@ -50,17 +77,15 @@ impl FeatureCache {
             Precision::F16 => Rows::F16(Vec::with_capacity(capacity)),
             Precision::F32 => Rows::F32(Vec::with_capacity(capacity)),
         };
-        Self { rows, dim, patches, sums: Sums::default() }
+        Self { rows, dim, patches, sums: vec![Sums::default(); dim] }
     }
 
     /// Adds the next image's features, (patches, dim) row-major; a slice of several images adds all of them.
     pub fn push(&mut self, features: &[f32]) {
-        for image in features.chunks_exact(self.patches * self.dim) {
-            self.sums.count += image.len() as f64;
-            // Summed by row, then over rows: f32 within a row would lose digits, f64 throughout is slower.
-            for row in image.chunks_exact(self.dim) {
-                self.sums.sum += row.iter().map(|&v| f64::from(v)).sum::<f64>();
-                self.sums.squares += row.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>();
+        for row in features.chunks_exact(self.dim) {
+            for (sums, &value) in self.sums.iter_mut().zip(row) {
+                sums.sum += f64::from(value);
+                sums.squares += f64::from(value) * f64::from(value);
             }
         }
         match &mut self.rows {
@@ -97,35 +122,40 @@ impl FeatureCache {
         }
     }
 
-    /// Standard deviation of all numbers; 0 for an empty cache.
-    pub fn deviation(&self) -> f64 {
-        let Sums { count, sum, squares } = self.sums;
-        if count == 0.0 {
-            return 0.0;
+    /// Mean and deviation of what is in the cache; zeros for an empty one.
+    pub fn statistics(&self) -> FeatureStatistics {
+        let count = self.rows().max(1) as f64;
+        let deviation = |sum: f64, squares: f64, count: f64| {
+            let mean = sum / count;
+            (squares / count - mean * mean).max(0.0).sqrt()
+        };
+        let total = |part: fn(&Sums) -> f64| self.sums.iter().map(part).sum::<f64>();
+        FeatureStatistics {
+            mean: self.sums.iter().map(|s| s.sum / count).collect(),
+            deviation: self.sums.iter().map(|s| deviation(s.sum, s.squares, count)).collect(),
+            global_deviation: deviation(
+                total(|s| s.sum),
+                total(|s| s.squares),
+                count * self.dim.max(1) as f64,
+            ),
         }
-        let mean = sum / count;
-        (squares / count - mean * mean).max(0.0).sqrt()
     }
 
-    /// Copies rows, multiplied by `scale`, into `out`, (indices, dim). Indices beyond the last row are left out.
-    pub fn gather(&self, indices: &[u32], scale: f32, out: &mut Vec<f32>) {
+    /// Copies rows into `out`, (indices, dim), each number x as (x − mean) · scale of its dimension. Indices beyond the
+    /// last row give zeros.
+    pub fn gather(&self, indices: &[u32], norm: &Normalisation, out: &mut Vec<f32>) {
         let dim = self.dim;
         out.resize(indices.len() * dim, 0.0);
         out.par_chunks_exact_mut(dim).zip(indices.par_iter()).with_min_len(64).for_each(|(to, &index)| {
             let range = index as usize * dim..(index as usize + 1) * dim;
-            match &self.rows {
-                Rows::F16(rows) => {
-                    if let Some(from) = rows.get(range) {
-                        from.convert_to_f32_slice(to);
-                    }
-                }
-                Rows::F32(rows) => {
-                    if let Some(from) = rows.get(range) {
-                        to.copy_from_slice(from);
-                    }
-                }
+            let found = match &self.rows {
+                Rows::F16(rows) => rows.get(range).map(|from| from.convert_to_f32_slice(to)),
+                Rows::F32(rows) => rows.get(range).map(|from| to.copy_from_slice(from)),
+            };
+            match found {
+                Some(()) => norm.apply(to),
+                None => to.fill(0.0),
             }
-            to.iter_mut().for_each(|v| *v *= scale);
         });
     }
 
@@ -152,21 +182,27 @@ mod tests {
     }
 
     #[test]
-    fn rows_come_back_scaled_in_the_asked_order() {
+    fn rows_come_back_normalised_in_the_asked_order() {
+        let norm = Normalisation { mean: vec![0.0, 0.25, 0.0, 0.75], scale: vec![2.0, 2.0, 4.0, 4.0] };
         for precision in [Precision::F16, Precision::F32] {
             let cache = filled(precision);
             assert_eq!((cache.images(), cache.rows(), cache.dim(), cache.patches()), (2, 6, 4, 3));
             let mut out = vec![];
-            cache.gather(&[5, 0], 2.0, &mut out);
-            assert_eq!(out, [10.0, 10.5, 11.0, 11.5, 0.0, 0.5, 1.0, 1.5]);
+            cache.gather(&[5, 0, 99], &norm, &mut out);
+            assert_eq!(out, [10.0, 10.0, 22.0, 20.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
         }
     }
 
     #[test]
-    fn deviation_is_that_of_all_numbers() {
-        // 0, 1, ... 23 quarters: variance (24² − 1) / 12 / 16
-        let want = (575.0f64 / 12.0 / 16.0).sqrt();
-        assert!((filled(Precision::F16).deviation() - want).abs() < 1e-12);
-        assert_eq!(FeatureCache::new(Precision::F16, 0, 1, 1).deviation(), 0.0);
+    fn statistics_are_those_of_the_numbers() {
+        // 0, 1, ... 23 quarters in rows of four: every dimension has the variance of 0, 1, ... 5, which is 35/12.
+        let statistics = filled(Precision::F16).statistics();
+        let close = |got: f64, want: f64| assert!((got - want).abs() < 1e-12, "{got} for {want}");
+        close(statistics.global_deviation, (575.0f64 / 12.0 / 16.0).sqrt());
+        for d in 0..4 {
+            close(statistics.mean[d], 2.5 + 0.25 * d as f64);
+            close(statistics.deviation[d], (35.0f64 / 12.0).sqrt());
+        }
+        assert_eq!(FeatureCache::new(Precision::F16, 0, 1, 1).statistics().global_deviation, 0.0);
     }
 }

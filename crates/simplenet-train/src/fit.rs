@@ -20,6 +20,7 @@ use simplenet_model::{
     BackboneWeights,
     anomaly_map::AnomalyMapConfig,
     checkpoint::{GoldenInput, ModelRecord, RecordInput},
+    feature_norm::FeatureNorm,
     simplenet::{FeatureExtractor, Head, HeadConfig, SimpleNet},
 };
 
@@ -28,7 +29,7 @@ use crate::{
     config::{Augmentation, Batch, FeatureScale, TrainConfig},
     detector::Detector,
     error::TrainError,
-    feature_cache::{FeatureCache, Precision},
+    feature_cache::{FeatureCache, FeatureStatistics, Normalisation, Precision},
     noise::Generator,
     reporter::Reporter,
     trainer::{self, Epoch, TrainedHead},
@@ -113,8 +114,8 @@ pub fn fit(
 
     let cache = extract(config, &extractor, &train, "computing features", reporter)?;
     let extraction_seconds = start.elapsed().as_secs_f64();
-    let deviation = cache.deviation();
-    let scale = feature_scale(config, deviation)?;
+    let statistics = cache.statistics();
+    let norm = normalisation(config, &statistics)?;
 
     let test = oracle.map(|samples| OracleSet::new(config, &extractor, samples, reporter)).transpose()?;
     let training = Instant::now();
@@ -122,7 +123,7 @@ pub fn fit(
     let mut best: Option<Oracle> = None;
     let mut on_epoch = |epoch: Epoch<'_>| {
         losses.push(epoch.loss);
-        let looks = epoch.number % ORACLE_EVERY == 0 || epoch.number == config.epochs;
+        let looks = epoch.number.is_multiple_of(ORACLE_EVERY) || epoch.number == config.epochs;
         if let Some(test) = test.as_ref().filter(|_| looks) {
             let image_auroc = test.image_auroc(config, epoch.head)?;
             if best.is_none_or(|b| image_auroc > b.image_auroc) {
@@ -131,18 +132,18 @@ pub fn fit(
         }
         Ok(())
     };
-    let head = trainer::train_head(config, &cache, scale, reporter, &mut on_epoch)?;
+    let head = trainer::train_head(config, &cache, norm, reporter, &mut on_epoch)?;
     let training_seconds = training.elapsed().as_secs_f64();
     drop(cache);
 
-    let net = SimpleNet::new(extractor, scale, model_head(config, &head, &device)?)?;
+    let net = SimpleNet::new(extractor, feature_norm(&head, &device)?, model_head(config, &head, &device)?)?;
     let record = record(config, &net, &train)?;
     let mut detector = Detector::new(net, record, device)?;
     calibrate_detector(&mut detector, config, &held_out, &train, reporter)?;
     let report = FitReport {
         trained_images: train.len(),
         held_out_images: held_out.len(),
-        feature_deviation: deviation,
+        feature_deviation: statistics.global_deviation,
         losses,
         extraction_seconds,
         training_seconds,
@@ -156,16 +157,36 @@ fn pick(samples: &[Sample], positions: &[usize]) -> Vec<Sample> {
     positions.iter().filter_map(|&i| samples.get(i).cloned()).collect()
 }
 
-fn feature_scale(config: &TrainConfig, deviation: f64) -> Result<f64, TrainError> {
+/// A deviation below this share of the global one is taken for this much: a dimension that never changes on good parts
+/// must not drown all others when it does.
+const LEAST_DEVIATION: f64 = 1e-3;
+
+fn normalisation(config: &TrainConfig, statistics: &FeatureStatistics) -> Result<Normalisation, TrainError> {
+    let global = statistics.global_deviation;
+    let dim = statistics.mean.len();
     match config.feature_scale {
-        FeatureScale::None => Ok(1.0),
-        FeatureScale::GlobalDeviation if deviation > 0.0 => Ok(1.0 / deviation),
-        FeatureScale::GlobalDeviation => Err(TrainError::Setting {
+        FeatureScale::None => Ok(Normalisation { mean: vec![0.0; dim], scale: vec![1.0; dim] }),
+        _ if global <= 0.0 => Err(TrainError::Setting {
             name: "feature_scale",
-            value: "global-deviation".into(),
+            value: format!("{:?}", config.feature_scale),
             problem: "the features of all training images are one constant: are the images blank?".into(),
         }),
+        FeatureScale::GlobalDeviation => {
+            Ok(Normalisation { mean: vec![0.0; dim], scale: vec![(1.0 / global) as f32; dim] })
+        }
+        FeatureScale::PerDimension => Ok(Normalisation {
+            mean: statistics.mean.iter().map(|&m| m as f32).collect(),
+            scale: statistics
+                .deviation
+                .iter()
+                .map(|d| (1.0 / d.max(LEAST_DEVIATION * global)) as f32)
+                .collect(),
+        }),
     }
+}
+
+fn feature_norm(head: &TrainedHead, device: &Device) -> Result<FeatureNorm, TrainError> {
+    Ok(FeatureNorm::new(&head.norm.mean, &head.norm.scale, device)?)
 }
 
 /// Features of every sample (and its augmented copies), in order.
@@ -257,7 +278,7 @@ impl OracleSet {
         let mut scores = Vec::with_capacity(self.labels.len());
         for image in 0..self.cache.images() as u32 {
             let indices: Vec<u32> = (image * patches..(image + 1) * patches).collect();
-            self.cache.gather(&indices, head.feature_scale as f32, &mut rows);
+            self.cache.gather(&indices, &head.norm, &mut rows);
             let features = Tensor::from_slice(&rows, (indices.len(), self.cache.dim()), &Device::Cpu)?;
             let patch_scores = scorer.score(&features)?.to_vec1::<f32>()?;
             scores.push(patch_scores.into_iter().fold(f32::NEG_INFINITY, f32::max));

@@ -11,7 +11,7 @@ use simplenet_model::discriminator::DiscriminatorConfig;
 use crate::{
     config::{Batch, Optimizer, Schedule, TrainConfig},
     error::TrainError,
-    feature_cache::FeatureCache,
+    feature_cache::{FeatureCache, Normalisation},
     head_step::{HeadStep, HeadTensors, Noise, RunningStatistics, StepConfig},
     noise::{Generator, Purpose},
     optimizer::{AdamConfig, Moments, WeightDecay},
@@ -25,8 +25,8 @@ pub struct TrainedHead {
     pub dim: usize,
     /// Width of the hidden layer, H.
     pub hidden: usize,
-    /// What cached features are multiplied by.
-    pub feature_scale: f64,
+    /// What is done to cached features before the head.
+    pub norm: Normalisation,
     /// The weights.
     pub tensors: HeadTensors,
     /// The batch norm's statistics for inference.
@@ -51,12 +51,12 @@ pub struct Epoch<'a> {
 pub fn train_head(
     config: &TrainConfig,
     cache: &FeatureCache,
-    feature_scale: f64,
+    norm: Normalisation,
     reporter: &dyn Reporter,
     on_epoch: &mut dyn FnMut(Epoch<'_>) -> Result<(), TrainError>,
 ) -> Result<TrainedHead, TrainError> {
     let generator = Generator::new(config.seed);
-    let mut head = initial_head(config, cache.dim(), feature_scale, &generator);
+    let mut head = initial_head(config, cache.dim(), norm, &generator);
     let mut optimizers = Optimizers::new(config, &head.tensors);
     let mut step = HeadStep::new(step_config(config, cache.dim()));
     let per_epoch = batches(config.batch, cache, &generator, 0).len();
@@ -68,7 +68,7 @@ pub fn train_head(
         let mut losses = 0.0;
         for (i, rows) in batches(config.batch, cache, &generator, epoch).iter().enumerate() {
             let number = epoch * per_epoch + i;
-            cache.gather(rows, feature_scale as f32, &mut batch);
+            cache.gather(rows, &head.norm, &mut batch);
             let noise = Noise::Drawn(generator, number as u32, config.noise_sigma as f32);
             let outcome = step.run(&batch, noise, &head.tensors, &mut head.statistics)?;
             if !outcome.loss.is_finite() {
@@ -103,15 +103,24 @@ fn batches(batch: Batch, cache: &FeatureCache, generator: &Generator, epoch: usi
             let rows = |image: &u32| image * patches..(image + 1) * patches;
             order.chunks(count).map(|images| images.iter().flat_map(rows).collect()).collect()
         }
-        Batch::Patches { size, share } => {
-            let mut order = generator.permutation(Purpose::Order, stream, cache.rows());
-            // Whole steps only, at least one: a short last step would have noisy batch statistics.
-            let steps = ((order.len() as f64 * share / size as f64).round() as usize).max(1);
-            order.truncate(steps * size);
-            order.chunks(size.min(order.len()).max(1)).map(<[u32]>::to_vec).collect()
+        Batch::Patches { size, steps } => {
+            // As many whole passes in random order as the epoch needs; a small data set is visited several times.
+            let size = size.min(cache.rows());
+            let rows = (0..).flat_map(|pass| {
+                generator.permutation(
+                    Purpose::Order,
+                    stream.wrapping_mul(MAX_PASSES).wrapping_add(pass),
+                    cache.rows(),
+                )
+            });
+            let rows: Vec<u32> = rows.take(if cache.rows() == 0 { 0 } else { steps * size }).collect();
+            rows.chunks(size.max(1)).map(<[u32]>::to_vec).collect()
         }
     }
 }
+
+/// Passes over a small data set within an epoch that have an order of their own.
+const MAX_PASSES: u32 = 1 << 10;
 
 fn step_config(config: &TrainConfig, dim: usize) -> StepConfig {
     let discriminator = DiscriminatorConfig { dim, hidden: config.hidden, ..DiscriminatorConfig::default() };
@@ -126,7 +135,7 @@ fn step_config(config: &TrainConfig, dim: usize) -> StepConfig {
 }
 
 /// Xavier-normal weights (Glorot and Bengio 2010), as the official code's `init_weight`.
-fn initial_head(config: &TrainConfig, dim: usize, feature_scale: f64, generator: &Generator) -> TrainedHead {
+fn initial_head(config: &TrainConfig, dim: usize, norm: Normalisation, generator: &Generator) -> TrainedHead {
     let hidden = config.hidden;
     let mut stream = generator.stream(Purpose::Initialisation);
     let mut xavier = |outputs: usize, inputs: usize| -> Vec<f32> {
@@ -141,7 +150,7 @@ fn initial_head(config: &TrainConfig, dim: usize, feature_scale: f64, generator:
         tail_weight: xavier(1, hidden),
     };
     let statistics = RunningStatistics { mean: vec![0.0; hidden], variance: vec![1.0; hidden] };
-    TrainedHead { dim, hidden, feature_scale, tensors, statistics }
+    TrainedHead { dim, hidden, norm, tensors, statistics }
 }
 
 /// Adam moments of every tensor.

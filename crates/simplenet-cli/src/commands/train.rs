@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use simplenet_data::dataset::{Category, folder, mvtec};
+use simplenet_data::{
+    dataset::{Category, folder, mvtec},
+    decode::image_size,
+};
 use simplenet_train::{
     Reporter,
     calibrate::expected_false_reject_rate,
@@ -47,6 +50,9 @@ pub fn run(args: &TrainArgs, progress: &TerminalProgress) -> Result<(), CliError
     let out = args.out.clone().unwrap_or_else(|| Path::new(RESULTS).join(&category.name));
     if args.settings.oracle && category.test.is_empty() {
         return Err(CliError::Usage("--oracle needs a test set; --normal has none".into()));
+    }
+    if let Some(first) = category.train.first() {
+        note_inspected_share(&config, image_size(&first.path, &config.preprocess.decode)?, progress);
     }
     let weights = backbone_weights(config.backbone, &weights_source(&args.settings), progress)?;
     let oracle = args.settings.oracle.then_some(category.test.as_slice());

@@ -14,7 +14,7 @@ use safetensors::{SafeTensorError, SafeTensors, View, tensor::TensorView};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::error::ModelError;
+use crate::{error::ModelError, feature_norm::FeatureNorm};
 
 use super::{ModelRecord, TensorEntry};
 
@@ -132,11 +132,11 @@ impl Container<'_> {
         Ok(Some(Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu)?))
     }
 
-    /// The tensors of the head that are in the file.
+    /// The tensors of norm and head that are in the file.
     pub(super) fn head_tensors(&self, record: &ModelRecord) -> Result<Vec<(String, Tensor)>, ModelError> {
         let mut found = Vec::new();
-        let names = record.network().head.tensor_names();
-        for name in names {
+        let norm = FeatureNorm::tensor_specs(record.adaptor.dim).into_iter().map(|(name, _)| name);
+        for name in record.network().head.tensor_names().into_iter().chain(norm) {
             if let Some(tensor) = self.tensor(&name)? {
                 found.push((name, tensor));
             }

@@ -37,8 +37,6 @@ pub struct ModelRecord {
     pub adaptor: FeatureAdaptorConfig,
     /// Sizes of the discriminator.
     pub discriminator: DiscriminatorConfig,
-    /// What patch features are multiplied by before the head.
-    pub feature_scale: f64,
     /// How the anomaly map is smoothed.
     pub anomaly_map: AnomalyMapConfig,
     /// Mean of the input normalisation, RGB on a scale of 0 to 1.
@@ -173,7 +171,7 @@ impl ModelRecord {
     /// # Errors
     /// A golden input that cannot be scored.
     pub fn new(net: &SimpleNet, input: RecordInput) -> Result<Self, ModelError> {
-        let SimpleNetConfig { backbone, aggregator, head, feature_scale } = net.config();
+        let SimpleNetConfig { backbone, aggregator, head } = net.config();
         let RecordInput { created_by, anomaly_map, mean, std, preprocessing, training, goldens } = input;
         let goldens = goldens
             .into_iter()
@@ -192,7 +190,6 @@ impl ModelRecord {
             aggregator,
             adaptor: head.adaptor,
             discriminator: head.discriminator,
-            feature_scale,
             anomaly_map,
             mean,
             std,
@@ -211,7 +208,6 @@ impl ModelRecord {
             backbone: self.backbone,
             aggregator: self.aggregator,
             head: HeadConfig { adaptor: self.adaptor, discriminator: self.discriminator },
-            feature_scale: self.feature_scale,
         }
     }
 

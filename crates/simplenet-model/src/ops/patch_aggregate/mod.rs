@@ -21,14 +21,20 @@ pub const MAX_LAYERS: usize = 3;
 #[derive(Debug, Clone)]
 pub struct PatchAggregate {
     plan: Plan,
-    pretrain_dim: usize,
+    pretrain_dims: Vec<usize>,
 }
 
 impl PatchAggregate {
-    /// Writes the linear map down. `channels` are those of the layers, one to three; all numbers at least 1 and
-    /// `patch_size` odd (the caller checks).
-    pub(crate) fn new(patch_size: usize, pretrain_dim: usize, target_dim: usize, channels: &[usize]) -> Self {
-        Self { plan: Plan::new(patch_size, pretrain_dim, target_dim, channels), pretrain_dim }
+    /// Writes the linear map down. `channels` are those of the layers, one to three, and `pretrain_dims` what each is
+    /// pooled to; all numbers at least 1 and `patch_size` odd (the caller checks).
+    pub(crate) fn new(
+        patch_size: usize,
+        pretrain_dims: &[usize],
+        target_dim: usize,
+        channels: &[usize],
+    ) -> Self {
+        let plan = Plan::new(patch_size, pretrain_dims, target_dim, channels);
+        Self { plan, pretrain_dims: pretrain_dims.to_vec() }
     }
 
     /// (B, C, h, w) f32 maps on the CPU -> (B, h, w, D) f32.
@@ -49,7 +55,7 @@ impl PatchAggregate {
     /// # Errors
     /// As [`PatchAggregate::forward`].
     pub fn reference(&self, maps: &[Tensor]) -> Result<Tensor> {
-        reference::aggregate(maps, self.plan.patch_size, self.pretrain_dim, self.plan.dim)
+        reference::aggregate(maps, self.plan.patch_size, &self.pretrain_dims, self.plan.dim)
     }
 
     fn cpu(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {

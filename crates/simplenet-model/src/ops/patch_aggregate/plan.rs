@@ -1,7 +1,7 @@
 //! The aggregator as one fixed sparse linear map. In: patch size, the two dimensions, each layer's channels. Out: for
 //! every layer, which unfolded values each output number reads and with which weights.
 //!
-//! The official chain is: unfold k×k, adaptive average pool of each layer's C·k·k values to `pretrain_dim`, stack the
+//! The official chain is: unfold k×k, adaptive average pool of each layer's C·k·k values to its `pretrain_dim`, stack the
 //! layers, adaptive average pool of the stack to `target_dim`. Both pools act on channels only, so their product can
 //! be written down once. Every output reads a run of consecutive (channel, ky, kx) values of one layer, or of
 //! neighbouring layers where `target_dim` does not divide the stack evenly.
@@ -62,14 +62,21 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// The product of the two pools. All arguments must be at least 1.
-    pub(crate) fn new(patch_size: usize, pretrain_dim: usize, target_dim: usize, channels: &[usize]) -> Self {
-        let stacked = channels.len() * pretrain_dim;
+    pub(crate) fn new(
+        patch_size: usize,
+        pretrain_dims: &[usize],
+        target_dim: usize,
+        channels: &[usize],
+    ) -> Self {
+        let stacked = pretrain_dims.iter().sum();
+        let mut start = 0;
         let layers = channels
             .iter()
-            .enumerate()
-            .map(|(layer, &channels)| {
-                let own = layer * pretrain_dim..(layer + 1) * pretrain_dim;
-                layer_plan(patch_size, own, pretrain_dim, target_dim, stacked, channels)
+            .zip(pretrain_dims)
+            .map(|(&channels, &pretrain_dim)| {
+                let own = start..start + pretrain_dim;
+                start = own.end;
+                layer_plan(patch_size, own, target_dim, stacked, channels)
             })
             .collect();
         Self { patch_size, dim: target_dim, layers }
@@ -86,7 +93,6 @@ pub(crate) fn pool_window(i: usize, from: usize, to: usize) -> Range<usize> {
 fn layer_plan(
     patch_size: usize,
     own: Range<usize>,
-    pretrain_dim: usize,
     target_dim: usize,
     stacked: usize,
     channels: usize,
@@ -104,7 +110,7 @@ fn layer_plan(
             plan.outputs.start = output;
         }
         plan.outputs.end = output + 1;
-        let window_of = |i: usize| pool_window(i - own.start, unfolded, pretrain_dim);
+        let window_of = |i: usize| pool_window(i - own.start, unfolded, own.len());
         let reach = window_of(pooled.start).start..window_of(pooled.end - 1).end;
         let mut weights = vec![0f64; reach.len()];
         for i in pooled {
@@ -132,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_papers_map_is_means_of_6_and_of_12() {
-        let plan = Plan::new(3, 1536, 1536, &[512, 1024]);
+        let plan = Plan::new(3, &[1536, 1536], 1536, &[512, 1024]);
         for (layer, outputs, taps) in [(0, 0..768, 6), (1, 768..1536, 12)] {
             let layer = &plan.layers[layer];
             assert_eq!(layer.outputs, outputs);
@@ -148,6 +154,21 @@ mod tests {
     }
 
     #[test]
+    fn a_channels_mean_is_its_nine_values() {
+        let plan = Plan::new(3, &[2, 3], 5, &[2, 3]);
+        for (layer, outputs) in [(0, 0..2), (1, 2..5)] {
+            let layer = &plan.layers[layer];
+            assert_eq!(layer.outputs, outputs);
+            for i in 0..outputs.len() {
+                assert_eq!(layer.taps(i).len(), 9);
+                assert!(
+                    layer.taps(i).iter().all(|tap| tap.channel == i && (tap.weight * 9.0 - 1.0).abs() < 1e-6)
+                );
+            }
+        }
+    }
+
+    #[test]
     fn every_output_is_an_average() {
         for (patch_size, pretrain, target, channels) in [
             (3, 512, 512, vec![40, 112]),
@@ -155,7 +176,7 @@ mod tests {
             (5, 11, 13, vec![2, 9, 4]),
             (7, 300, 1, vec![1, 2]),
         ] {
-            let plan = Plan::new(patch_size, pretrain, target, &channels);
+            let plan = Plan::new(patch_size, &vec![pretrain; channels.len()], target, &channels);
             let mut sums = vec![0f64; target];
             for layer in &plan.layers {
                 for (i, output) in layer.outputs.clone().enumerate() {

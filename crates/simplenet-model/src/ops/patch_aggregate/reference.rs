@@ -12,12 +12,12 @@ use super::plan::pool_window;
 pub(crate) fn aggregate(
     maps: &[Tensor],
     patch_size: usize,
-    pretrain_dim: usize,
+    pretrain_dims: &[usize],
     target_dim: usize,
 ) -> Result<Tensor> {
     let (batch, _, h, w) = maps.first().ok_or_else(|| candle_core::Error::msg("no feature map"))?.dims4()?;
     let mut pooled = Vec::with_capacity(maps.len());
-    for map in maps {
+    for (map, &pretrain_dim) in maps.iter().zip(pretrain_dims) {
         let patches = unfold(map, patch_size)?;
         let (_, _, own_h, own_w) = patches.dims4()?;
         let patches = match (own_h, own_w) == (h, w) {

@@ -18,28 +18,32 @@ fn map(seed: u64, shape: &[usize]) -> Tensor {
 
 struct Case {
     patch_size: usize,
-    dims: (usize, usize),
+    /// What each layer is pooled to (its channels when `None`), and the width of the result.
+    dims: (Option<usize>, usize),
     batch: usize,
     /// Channels, height and width of each layer.
     layers: &'static [(usize, usize, usize)],
 }
 
 const CASES: &[Case] = &[
-    Case { patch_size: 3, dims: (1536, 1536), batch: 1, layers: &[(512, 5, 7), (1024, 3, 4)] },
-    Case { patch_size: 3, dims: (512, 512), batch: 2, layers: &[(40, 9, 8), (112, 5, 4)] },
-    Case { patch_size: 1, dims: (5, 7), batch: 3, layers: &[(3, 4, 1), (2, 1, 1)] },
-    Case { patch_size: 5, dims: (33, 20), batch: 1, layers: &[(6, 17, 3), (4, 9, 2), (10, 5, 1)] },
-    Case { patch_size: 7, dims: (10, 64), batch: 2, layers: &[(3, 2, 2)] },
-    Case { patch_size: 3, dims: (64, 31), batch: 1, layers: &[(8, 6, 6), (8, 6, 6), (8, 12, 3)] },
-    Case { patch_size: 3, dims: (1, 1), batch: 1, layers: &[(4, 20, 33), (2, 11, 40)] },
-    Case { patch_size: 3, dims: (300, 200), batch: 1, layers: &[(2, 30, 3), (1, 2, 2)] },
+    Case { patch_size: 3, dims: (None, 152), batch: 2, layers: &[(40, 9, 8), (112, 5, 4)] },
+    Case { patch_size: 5, dims: (None, 9), batch: 1, layers: &[(2, 7, 3), (3, 4, 2), (4, 1, 5)] },
+    Case { patch_size: 3, dims: (Some(1536), 1536), batch: 1, layers: &[(512, 5, 7), (1024, 3, 4)] },
+    Case { patch_size: 3, dims: (Some(512), 512), batch: 2, layers: &[(40, 9, 8), (112, 5, 4)] },
+    Case { patch_size: 1, dims: (Some(5), 7), batch: 3, layers: &[(3, 4, 1), (2, 1, 1)] },
+    Case { patch_size: 5, dims: (Some(33), 20), batch: 1, layers: &[(6, 17, 3), (4, 9, 2), (10, 5, 1)] },
+    Case { patch_size: 7, dims: (Some(10), 64), batch: 2, layers: &[(3, 2, 2)] },
+    Case { patch_size: 3, dims: (Some(64), 31), batch: 1, layers: &[(8, 6, 6), (8, 6, 6), (8, 12, 3)] },
+    Case { patch_size: 3, dims: (Some(1), 1), batch: 1, layers: &[(4, 20, 33), (2, 11, 40)] },
+    Case { patch_size: 3, dims: (Some(300), 200), batch: 1, layers: &[(2, 30, 3), (1, 2, 2)] },
 ];
 
 fn each_case(check: impl Fn(&str, &PatchAggregate, &[Tensor])) {
     for case in CASES {
         let Case { patch_size, dims, batch, layers } = case;
         let channels: Vec<usize> = layers.iter().map(|l| l.0).collect();
-        let op = PatchAggregate::new(*patch_size, dims.0, dims.1, &channels);
+        let pretrain_dims: Vec<usize> = channels.iter().map(|&c| dims.0.unwrap_or(c)).collect();
+        let op = PatchAggregate::new(*patch_size, &pretrain_dims, dims.1, &channels);
         let maps: Vec<Tensor> =
             (1..).zip(*layers).map(|(i, &(c, h, w))| map(i, &[*batch, c, h, w])).collect();
         check(&format!("patch {patch_size}, dims {dims:?}, layers {layers:?}"), &op, &maps);
@@ -81,7 +85,7 @@ fn neither_threads_nor_batch_change_a_bit() {
 
 #[test]
 fn maps_that_do_not_fit_are_refused() {
-    let op = PatchAggregate::new(3, 8, 8, &[4, 6]);
+    let op = PatchAggregate::new(3, &[8, 8], 8, &[4, 6]);
     let good = [map(1, &[2, 4, 3, 3]), map(2, &[2, 6, 2, 2])];
     assert!(op.forward(&good).is_ok());
     for (maps, word) in [
