@@ -1,4 +1,5 @@
-//! Helpers of the tests that cross crates: where the reference vectors are, how to read them.
+//! Helpers of the tests that cross crates: where the reference vectors are and how to read them, small data sets, the
+//! built programs.
 //!
 //! The golden tests are driven by the manifests of a folder of reference vectors, one sub-folder a case.
 //! `SIMPLENET_REFERENCE=DIR` names another such folder; without it `tests/golden/` is read.
@@ -9,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
 
+pub mod demo;
+pub mod program;
 pub mod scheme;
 
 /// The folder of one reference case, for example `metrics`.
@@ -88,7 +91,7 @@ impl Tensors {
         let view = all.tensor(name).unwrap_or_else(|e| panic!("{}: {name}: {e}", self.path.display()));
         let data = view.data();
         let values = match view.dtype() {
-            Dtype::F64 => read(data, |b| f64::from_le_bytes(b)),
+            Dtype::F64 => read(data, f64::from_le_bytes),
             Dtype::F32 => read(data, |b| f32::from_le_bytes(b).into()),
             Dtype::I64 => read(data, |b| i64::from_le_bytes(b) as f64),
             Dtype::I32 => read(data, |b| i32::from_le_bytes(b).into()),

@@ -20,7 +20,7 @@ const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 const F16_TOLERANCE: f64 = 0.05;
 
 #[test]
-fn resnets_with_deterministic_weights() {
+fn reference_resnets_with_deterministic_weights() {
     let mut loaded: HashMap<String, Backbone> = HashMap::new();
     let manifest = read_manifest("backbone");
     let tests = tests(&manifest, "arch");
@@ -44,7 +44,7 @@ fn resnets_with_deterministic_weights() {
 }
 
 #[test]
-fn efficientnet_lite0_with_its_pretrained_weights() {
+fn reference_efficientnet_lite0_with_its_pretrained_weights() {
     let manifest = read_manifest("backbone");
     let tests = tests(&manifest, "input_image");
     assert!(!tests.is_empty(), "no case with an `input_image`");
@@ -73,7 +73,7 @@ fn efficientnet_lite0_with_its_pretrained_weights() {
 }
 
 #[test]
-fn the_embedded_weights_are_the_golden_ones_rounded_to_f16() {
+fn reference_weights_rounded_to_f16_are_the_embedded_ones() {
     let id = BackboneId::EfficientNetLite0;
     let path = golden_dir().join("backbone_weights/efficientnet_lite0.f32.safetensors");
     let golden = BackboneWeights::from_file(id, &path).expect("golden weights");

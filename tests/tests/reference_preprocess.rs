@@ -33,7 +33,7 @@ fn reference_preprocess() {
 /// The manifest allows a grey level of difference; our resize needs none. JPEG files enter as decoded by
 /// Pillow's decoder.
 #[test]
-fn resize_equals_pillow_in_every_pixel() {
+fn reference_resize_equals_pillow_in_every_pixel() {
     let dir = golden_dir().join(CASE);
     let manifest =
         std::fs::read_to_string(dir.join("manifest.json")).expect("the golden copy has a manifest");

@@ -9,7 +9,7 @@ use simplenet_tests::{
 };
 
 #[test]
-fn every_worked_example_has_its_seed_and_its_bits() {
+fn reference_scheme_has_the_seed_and_the_bits_of_every_worked_example() {
     let manifest = read_manifest("scheme");
     let tests = manifest["tests"].as_array().expect("tests");
     assert!(!tests.is_empty());
