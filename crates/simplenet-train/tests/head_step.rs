@@ -1,0 +1,250 @@
+//! The fused training step against the plain layers with automatic differentiation, on sizes that fit no block, and what
+//! else it promises. (The official code's steps: `tests/tests/reference_head.rs`.)
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests
+
+use std::{collections::HashMap, path::Path};
+
+use candle_core::{Device, Tensor};
+use simplenet_model::simplenet::{Head, HeadConfig};
+use simplenet_train::{
+    head_step::{HeadStep, HeadTensors, Noise, RunningStatistics, StepConfig},
+    loss::truncated_l1,
+    noise::{Generator, Purpose},
+};
+
+const CPU: Device = Device::Cpu;
+/// Largest difference of a gradient, relative to the largest gradient of its tensor: f32 sums of up to 258 rows and 129
+/// columns in two orders. Measured: up to 1.9e-6, but for the two sizes whose batch norm cancels all but rounding.
+const TOLERANCE: f32 = 1e-5;
+
+/// Numbers of one step.
+struct Case {
+    rows: usize,
+    config: StepConfig,
+    features: Vec<f32>,
+    noise: Vec<f32>,
+    head: HeadTensors,
+    statistics: RunningStatistics,
+}
+
+impl Case {
+    /// Reproducible numbers for n rows of width D with a hidden layer of width H. `spread` widens the logits: at 1 most
+    /// rows are inside the margin and count, at 100 most are beyond it on one side or the other.
+    fn new((rows, dim, hidden): (usize, usize, usize), margin: f32, spread: f32) -> Self {
+        let mut stream = Generator::new(rows as u64).stream(Purpose::Initialisation);
+        let mut draw = |count: usize, deviation: f32| -> Vec<f32> {
+            (0..count).map(|_| deviation * stream.normal()).collect()
+        };
+        let config =
+            StepConfig { dim, hidden, margin, leaky_slope: 0.2, norm_epsilon: 1e-5, norm_momentum: 0.1 };
+        Self {
+            rows,
+            config,
+            features: draw(rows * dim, 1.0),
+            noise: draw(rows * dim, 0.25),
+            head: HeadTensors {
+                adaptor_weight: draw(dim * dim, 1.0 / (dim as f32).sqrt()),
+                hidden_weight: draw(hidden * dim, 1.0 / (dim as f32).sqrt()),
+                norm_weight: draw(hidden, 0.3).iter().map(|g| 1.0 + g).collect(),
+                norm_bias: draw(hidden, 0.3),
+                tail_weight: draw(hidden, spread / (hidden as f32).sqrt()),
+            },
+            statistics: RunningStatistics {
+                mean: draw(hidden, 0.5),
+                variance: draw(hidden, 0.3).iter().map(|v| 1.0 + v.abs()).collect(),
+            },
+        }
+    }
+
+    /// Loss, gradients and statistics of the fused step.
+    fn fused(&self) -> (f64, HeadTensors, RunningStatistics) {
+        let mut step = HeadStep::new(self.config);
+        let mut statistics = self.statistics.clone();
+        let outcome =
+            step.run(&self.features, Noise::Given(&self.noise), &self.head, &mut statistics).unwrap();
+        (outcome.loss, step.gradients, statistics)
+    }
+
+    /// The plain layers with the same numbers; their two biases are given values, which must not matter.
+    fn layers(&self) -> Head {
+        let StepConfig { dim, hidden, .. } = self.config;
+        let config = HeadConfig::new(dim, hidden);
+        let tensors = config.tensor_specs().into_iter().map(|(name, shape)| {
+            let values = match name.as_str() {
+                "pre_projection.layers.0fc.weight" => self.head.adaptor_weight.clone(),
+                "discriminator.body.block1.0.weight" => self.head.hidden_weight.clone(),
+                "discriminator.body.block1.1.weight" => self.head.norm_weight.clone(),
+                "discriminator.body.block1.1.bias" => self.head.norm_bias.clone(),
+                "discriminator.body.block1.1.running_mean" => self.statistics.mean.clone(),
+                "discriminator.body.block1.1.running_var" => self.statistics.variance.clone(),
+                "discriminator.tail.weight" => self.head.tail_weight.clone(),
+                "pre_projection.layers.0fc.bias" | "discriminator.body.block1.0.bias" => {
+                    (0..shape[0]).map(|i| BIAS * (i % 3) as f32).collect()
+                }
+                other => panic!("unknown tensor {other}"),
+            };
+            (name, Tensor::from_vec(values, shape, &CPU).unwrap())
+        });
+        Head::from_tensors(config, &tensors.collect(), &CPU, Path::new("test")).unwrap()
+    }
+}
+
+/// Size of the plain layers' biases.
+const BIAS: f32 = 0.1;
+
+#[test]
+fn loss_and_gradients_are_those_of_the_plain_layers() {
+    let mut beyond = 0;
+    for size in [(2, 1, 1), (3, 5, 7), (17, 33, 16), (64, 16, 48), (65, 31, 33), (129, 40, 129), (1, 9, 4)] {
+        for (margin, spread) in [(0.5, 1.0), (0.5, 100.0), (0.0, 1.0)] {
+            let case = Case::new(size, margin, spread);
+            let what = format!("(rows, D, H) = {size:?}, margin {margin}, spread {spread}");
+            let (loss, gradients, statistics) = case.fused();
+
+            let layers = case.layers();
+            let matrix =
+                |values: &[f32]| Tensor::from_slice(values, (case.rows, case.config.dim), &CPU).unwrap();
+            let adapted = layers.adaptor.forward(&matrix(&case.features)).unwrap();
+            let anomalous = (&adapted + matrix(&case.noise)).unwrap();
+            let both = Tensor::cat(&[&adapted, &anomalous], 0).unwrap();
+            let logits = layers.discriminator.forward_train(&both).unwrap();
+            let [normal, anomalous] = [0, case.rows].map(|from| logits.narrow(0, from, case.rows).unwrap());
+            let expected = truncated_l1(&normal, &anomalous, margin.into()).unwrap();
+            beyond += flat(&normal).iter().filter(|&&logit| logit > margin).count();
+            let by_tape = expected.backward().unwrap();
+            let expected = f64::from(expected.to_scalar::<f32>().unwrap());
+            assert!((loss - expected).abs() <= 1e-5 * (1.0 + expected), "{what}: loss {loss} for {expected}");
+
+            let named =
+                |vars: Vec<candle_core::Var>| vars.into_iter().map(|var| flat(by_tape.get(&var).unwrap()));
+            let [adaptor_weight, adaptor_bias]: [Vec<f32>; 2] =
+                named(layers.adaptor.trainable_vars()).collect::<Vec<_>>().try_into().unwrap();
+            let [hidden_weight, hidden_bias, norm_weight, norm_bias, tail_weight]: [Vec<f32>; 5] =
+                named(layers.discriminator.trainable_vars()).collect::<Vec<_>>().try_into().unwrap();
+            // A batch norm over two rows, or over one feature, lets next to nothing through: there the measure is what
+            // enters it.
+            let entering = largest(&norm_bias) * largest(&case.head.hidden_weight).max(1.0);
+            for (name, got, want, least) in [
+                ("adaptor_weight", &gradients.adaptor_weight, &adaptor_weight, entering),
+                ("hidden_weight", &gradients.hidden_weight, &hidden_weight, entering),
+                ("norm_weight", &gradients.norm_weight, &norm_weight, 0.0),
+                ("norm_bias", &gradients.norm_bias, &norm_bias, 0.0),
+                ("tail_weight", &gradients.tail_weight, &tail_weight, 0.0),
+            ] {
+                close(
+                    &format!("{what}: gradient of {name}"),
+                    got,
+                    want,
+                    TOLERANCE * largest(want).max(least),
+                );
+            }
+            // Why the fused step does without the two biases.
+            for (name, gradient) in [("adaptor", adaptor_bias), ("hidden", hidden_bias)] {
+                let (size, allowed) = (largest(&gradient), 2e-6 * entering * case.rows as f32);
+                assert!(
+                    size <= allowed.max(1e-6),
+                    "{what}: gradient of the {name} bias is {size:e}, not rounding noise"
+                );
+            }
+
+            // The biases shift the mean; the fused statistics are of a layer without them.
+            let plain: HashMap<String, Tensor> = layers.named_tensors().into_iter().collect();
+            let variance = flat(&plain["discriminator.body.block1.1.running_var"]);
+            close(
+                &format!("{what}: running variance"),
+                &statistics.variance,
+                &variance,
+                1e-5 * largest(&variance),
+            );
+            let bias = plain["pre_projection.layers.0fc.bias"].unsqueeze(0).unwrap();
+            let weight = plain["discriminator.body.block1.0.weight"].t().unwrap();
+            let shift = bias.matmul(&weight).unwrap();
+            let shift = flat(&shift.broadcast_add(&plain["discriminator.body.block1.0.bias"]).unwrap());
+            let mean: Vec<f32> = flat(&plain["discriminator.body.block1.1.running_mean"])
+                .iter()
+                .zip(shift)
+                .map(|(mean, shift)| mean - 0.1 * shift)
+                .collect();
+            close(&format!("{what}: running mean"), &statistics.mean, &mean, 1e-5);
+        }
+    }
+    assert!(
+        beyond > 100,
+        "only {beyond} rows were beyond the margin: their gradient of zero was hardly tested"
+    );
+}
+
+#[test]
+fn the_same_bits_for_any_number_of_threads_and_after_any_step() {
+    for size in [(65, 31, 33), (400, 64, 40)] {
+        let case = Case::new(size, 0.5, 1.0);
+        let run = |threads| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| case.fused())
+        };
+        let one = run(1);
+        for threads in [2, 3, 8] {
+            assert!(run(threads) == one, "{size:?}: {threads} threads");
+        }
+        // Memory that another, larger step has used.
+        let mut step = HeadStep::new(case.config);
+        let larger = Case::new((size.0 + 70, size.1, size.2), 0.5, 100.0);
+        let mut other = larger.statistics.clone();
+        step.run(&larger.features, Noise::Given(&larger.noise), &larger.head, &mut other).unwrap();
+        let mut statistics = case.statistics.clone();
+        let outcome =
+            step.run(&case.features, Noise::Given(&case.noise), &case.head, &mut statistics).unwrap();
+        assert!((outcome.loss, step.gradients, statistics) == one, "{size:?}: after another step");
+    }
+}
+
+#[test]
+fn drawn_noise_is_the_generators() {
+    let case = Case::new((33, 20, 12), 0.5, 1.0);
+    let (generator, number, sigma) = (Generator::new(9), 4, 0.25);
+    let mut noise = vec![0.0; case.features.len()];
+    generator.fill_normal(Purpose::Noise, number, sigma, &mut noise);
+    let given = Case { noise, ..Case::new((33, 20, 12), 0.5, 1.0) }.fused();
+    let mut step = HeadStep::new(case.config);
+    let mut statistics = case.statistics.clone();
+    let drawn = Noise::Drawn(generator, number, sigma);
+    let outcome = step.run(&case.features, drawn, &case.head, &mut statistics).unwrap();
+    // Normal + noise in either order of addition is the same number.
+    assert!((outcome.loss, step.gradients, statistics) == given);
+}
+
+#[test]
+fn slices_of_another_size_are_an_error() {
+    let good = Case::new((8, 6, 4), 0.5, 1.0);
+    let mut cases = [0, 1, 2].map(|_| Case::new((8, 6, 4), 0.5, 1.0));
+    cases[0].features.pop();
+    cases[1].head.adaptor_weight.pop();
+    cases[2].head.hidden_weight.push(0.0);
+    for (i, case) in cases.iter().enumerate() {
+        let mut statistics = good.statistics.clone();
+        let result = HeadStep::new(good.config).run(
+            &case.features,
+            Noise::Given(&good.noise),
+            &case.head,
+            &mut statistics,
+        );
+        assert!(result.is_err(), "case {i}");
+    }
+}
+
+fn flat(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |most, v| most.max(v.abs()))
+}
+
+fn close(what: &str, got: &[f32], want: &[f32], allowed: f32) {
+    assert_eq!(got.len(), want.len(), "{what}: length");
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        let difference = (got - want).abs();
+        assert!(difference <= allowed, "{what}: element {i} is {got}, expected {want}, allowed {allowed:e}");
+    }
+}
