@@ -10,7 +10,7 @@ use image::{ExtendedColorType, ImageEncoder, codecs::png::PngEncoder};
 use simplenet_model::{BackboneId, BackboneWeights, checkpoint};
 use simplenet_tests::{demo, program::run};
 
-/// A change of a good category, and the words of the error that follows.
+/// What is wrong, the change that makes it so (of a category or a file), and words of the error that follows.
 type Case = (&'static str, fn(&Path), &'static [&'static str]);
 
 #[test]
@@ -76,7 +76,7 @@ fn masks_that_do_not_fit() {
 #[test]
 fn images_that_cannot_be_read() {
     let first = |c: &Path| c.join("train/good/004.png");
-    let damage: [(&str, fn(&Path), &[&str]); 5] = [
+    let damage: [Case; 5] = [
         ("truncated", |p| keep_half(p), &["004.png is truncated", "copy the file again"]),
         (
             "0 bytes",
