@@ -157,21 +157,19 @@ fn run_job(
     progress: &TerminalProgress,
 ) -> Result<MetricsFile, CliError> {
     let metrics_path = job.out.join(METRICS_FILE);
+    let category = mvtec::load_category_with(job.category, &job.config.preprocess.decode)?;
+    let origin = train::Origin::of(&category, weights)?;
     if !args.fresh
-        && let Some(metrics) = complete(job, args.settings.oracle)
+        && let Some(metrics) = complete(job, &origin, args.settings.oracle)
     {
         println!("{}: complete, kept (--fresh trains it again)", job.out.display());
         return Ok(metrics);
     }
-    // metrics.json is written last and says that the folder is complete: it must not outlive what it describes.
-    if metrics_path.exists() {
-        std::fs::remove_file(&metrics_path).map_err(CliError::io("remove", &metrics_path))?;
-    }
     reset_peak_memory();
-    let category = mvtec::load_category(job.category)?;
     let oracle = args.settings.oracle.then_some(category.test.as_slice());
     let mut trained = fit(&job.config, &category.train, weights, oracle, progress)?;
-    train::write(&mut trained, &job.config, &category, &job.out)?;
+    train::write(&mut trained, &job.config, &category.name, origin, &job.out)?;
+    // Written last: metrics.json says that the folder is complete.
     let evaluation = evaluate_category(&trained.detector, &category, &job.config, Some(&job.out), progress)?;
     let metrics = summarise(
         &trained.detector,
@@ -185,16 +183,13 @@ fn run_job(
     Ok(metrics)
 }
 
-/// The metrics of a folder that is complete and was made with the same settings on the same data.
-fn complete(job: &Job<'_>, oracle: bool) -> Option<MetricsFile> {
-    let text = std::fs::read_to_string(job.out.join(METRICS_FILE)).ok()?;
-    let metrics: MetricsFile = serde_json::from_str(&text).ok()?;
-    let config = std::fs::read_to_string(job.out.join("config.toml")).ok()?;
-    let same_config = TrainConfig::from_toml(&config, Path::new("config.toml")).ok()? == job.config;
-    let training = std::fs::read_to_string(job.out.join(train::TRAINING_FILE)).ok()?;
-    let training: serde_json::Value = serde_json::from_str(&training).ok()?;
-    let same_data = training.get("data").and_then(|d| d.as_str()) == Some(&*job.category.to_string_lossy());
+/// The metrics of a folder that is complete and was made with the same settings from the same data and weights.
+fn complete(job: &Job<'_>, origin: &train::Origin, oracle: bool) -> Option<MetricsFile> {
+    let read = |name: &str| std::fs::read_to_string(job.out.join(name)).ok();
+    let metrics: MetricsFile = serde_json::from_str(&read(METRICS_FILE)?).ok()?;
+    let config = TrainConfig::from_toml(&read("config.toml")?, Path::new("config.toml")).ok()?;
+    let made_from: train::Origin = serde_json::from_str(&read(train::TRAINING_FILE)?).ok()?;
     let files = [MODEL_FILE, PREDICTIONS_FILE].iter().all(|name| job.out.join(name).is_file());
     let has_oracle = metrics.oracle.is_some() || !oracle;
-    (same_config && same_data && files && has_oracle).then_some(metrics)
+    (config == job.config && made_from == *origin && files && has_oracle).then_some(metrics)
 }

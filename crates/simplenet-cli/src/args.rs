@@ -78,7 +78,8 @@ pub struct SettingArgs {
     /// Size of the network's input, in pixels: 288, or WIDTHxHEIGHT. The whole image is resized to it.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub size: Option<(u32, u32)>,
-    /// Inspect only the centre: resize the shorter side to `--size`'s height times 329/288, then cut `--size` out.
+    /// Inspect only the centre: resize the shorter side to the larger of `--size`'s sides times
+    /// 329/288, then cut `--size` out.
     #[arg(long)]
     pub centre_crop: bool,
     /// Standard deviation of the training noise.

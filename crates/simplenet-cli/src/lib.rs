@@ -3,6 +3,17 @@
 //! Data flows one way: arguments (`args`) -> settings (`settings`) -> command (`commands/`) -> files and sentences
 //! (`output/`). Only this crate prints.
 
+/// As the standard `print!`, but a reader that has gone (`simplenet infer | head -3`) is no reason to stop: the results
+/// are files. Defined before the modules, so that it holds in all of them.
+macro_rules! print {
+    ($($text:tt)*) => { $crate::say(format_args!($($text)*)) };
+}
+
+/// As the standard `println!`, with [`print!`]'s forbearance.
+macro_rules! println {
+    ($($text:tt)*) => { $crate::say(format_args!("{}\n", format_args!($($text)*))) };
+}
+
 pub mod args;
 pub mod commands;
 pub mod error;
@@ -16,6 +27,18 @@ mod reporting;
 pub mod settings;
 
 pub use error::CliError;
+
+/// Writes to standard output; a closed pipe is passed over, another failure is told on standard error.
+pub fn say(text: std::fmt::Arguments<'_>) {
+    use std::io::{ErrorKind, Write};
+    let mut out = std::io::stdout();
+    match out.write_fmt(text).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("error: cannot write to standard output: {error}");
+        }
+        _ => {}
+    }
+}
 
 /// Sets the number of processor threads for everything that follows; all of them without a number.
 ///

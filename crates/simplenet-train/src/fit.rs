@@ -12,9 +12,7 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use simplenet_data::{
     dataset::{Label, Sample},
-    decode,
     loader::{Loader, LoaderOptions, PreparedImage},
-    preprocess::{Preprocess, Resize},
 };
 use simplenet_model::{
     BackboneWeights,
@@ -30,7 +28,7 @@ use crate::{
     detector::Detector,
     error::TrainError,
     feature_cache::{FeatureCache, FeatureStatistics, Normalisation, Precision},
-    noise::Generator,
+    noise::{Generator, Purpose},
     reporter::Reporter,
     trainer::{self, Epoch, TrainedHead},
 };
@@ -40,7 +38,9 @@ const FEWEST_IMAGES: usize = 2;
 /// Images that pass the backbone together.
 const EXTRACTION_BATCH: usize = 4;
 /// Width and height of the small inputs in the model file that `verify` runs again.
-const GOLDEN_SIZE: u32 = 96;
+const GOLDEN_SIZE: usize = 96;
+/// Width of their coloured squares.
+const GOLDEN_SQUARE: usize = 8;
 /// How many there are.
 const GOLDENS: usize = 2;
 /// Epochs between two looks of the oracle at the test set (the official code: 4).
@@ -137,7 +137,7 @@ pub fn fit(
     drop(cache);
 
     let net = SimpleNet::new(extractor, feature_norm(&head, &device)?, model_head(config, &head, &device)?)?;
-    let record = record(config, &net, &train)?;
+    let record = record(config, &net)?;
     let mut detector = Detector::new(net, record, device)?;
     calibrate_detector(&mut detector, config, &held_out, &train, reporter)?;
     let report = FitReport {
@@ -294,7 +294,7 @@ fn model_head(config: &TrainConfig, head: &TrainedHead, device: &Device) -> Resu
 }
 
 /// The record that travels in the model file, without a threshold yet.
-fn record(config: &TrainConfig, net: &SimpleNet, train: &[Sample]) -> Result<ModelRecord, TrainError> {
+fn record(config: &TrainConfig, net: &SimpleNet) -> Result<ModelRecord, TrainError> {
     let json = |value: serde_json::Result<serde_json::Value>| {
         value.map_err(|e| TrainError::config(Path::new("model file"), e))
     };
@@ -305,26 +305,24 @@ fn record(config: &TrainConfig, net: &SimpleNet, train: &[Sample]) -> Result<Mod
         std: config.preprocess.std,
         preprocessing: json(serde_json::to_value(&config.preprocess))?,
         training: json(serde_json::to_value(config))?,
-        goldens: golden_inputs(train, &config.preprocess)?,
+        goldens: golden_inputs(&Generator::new(config.seed))?,
     };
     Ok(ModelRecord::new(net, input)?)
 }
 
-/// The first training images, small: inputs whose scores the model file keeps for `verify`.
-fn golden_inputs(train: &[Sample], preprocess: &Preprocess) -> Result<Vec<GoldenInput>, TrainError> {
-    let small = Preprocess {
-        resize: Resize::Exact { width: GOLDEN_SIZE, height: GOLDEN_SIZE },
-        crop: None,
-        ..preprocess.clone()
+/// Small inputs whose scores the model file keeps for `verify`: coloured squares drawn by the seed. Not photographs: a
+/// model file may travel further than the pictures of the parts it was trained on.
+fn golden_inputs(generator: &Generator) -> Result<Vec<GoldenInput>, TrainError> {
+    let side = GOLDEN_SIZE;
+    let colour = |golden: usize, x: usize, y: usize| {
+        let square = (y / GOLDEN_SQUARE) * side + x / GOLDEN_SQUARE;
+        generator.block(Purpose::Golden, golden as u32, square as u64)[..3].to_vec()
     };
-    let side = GOLDEN_SIZE as usize;
-    train
-        .iter()
-        .take(GOLDENS)
-        .map(|sample| {
-            let photograph = decode::decode_file(&sample.path, &preprocess.decode)?;
-            let pixels = small.resize_crop(&photograph)?;
-            Ok(GoldenInput::from_interleaved(side, side, pixels.as_raw())?)
+    (0..GOLDENS)
+        .map(|golden| {
+            let pixels = (0..side * side).map(|i| colour(golden, i % side, i / side));
+            let rgb: Vec<u8> = pixels.flatten().map(|word| (word >> 24) as u8).collect();
+            Ok(GoldenInput::from_interleaved(side, side, &rgb)?)
         })
         .collect()
 }

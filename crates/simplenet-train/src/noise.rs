@@ -26,6 +26,8 @@ pub enum Purpose {
     Order = 3,
     /// Which images are held out for the threshold.
     HeldOut = 4,
+    /// The inputs that a model file keeps to be verified with.
+    Golden = 5,
 }
 
 /// The seeded generator of one training run.

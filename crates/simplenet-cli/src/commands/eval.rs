@@ -19,7 +19,7 @@ use crate::{
 /// An unreadable model, image or mask; a category without a test set; a file that cannot be written.
 pub fn run(args: &EvalArgs, progress: &TerminalProgress) -> Result<MetricsFile, CliError> {
     let detector = Detector::load(&args.model, &Device::Cpu)?;
-    let category = mvtec::load_category(&args.data)?;
+    let category = mvtec::load_category_with(&args.data, &detector.preprocess().decode)?;
     if category.test.is_empty() {
         return Err(CliError::Usage(format!(
             "{} has no test images: an evaluation needs test/good and at least one test/<defect> folder",

@@ -27,10 +27,12 @@ pub const PREDICTIONS_FILE: &str = "predictions.jsonl";
 /// How a run went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Photographs below the threshold, or all if there is none.
+    /// Photographs below the threshold.
     pub normal: usize,
     /// Photographs at or above the threshold.
     pub anomalous: usize,
+    /// Photographs inspected by a model without a threshold: scored, not judged.
+    pub unjudged: usize,
     /// Files that could not be inspected.
     pub failed: usize,
 }
@@ -47,7 +49,7 @@ pub fn run(args: &InferArgs, progress: &TerminalProgress) -> Result<Outcome, Cli
         detector.override_threshold(threshold);
     }
     println!("model: {}", model.display());
-    let inputs = inputs(args, &model)?;
+    let inputs = inputs(args, &model, &detector)?;
     std::fs::create_dir_all(&args.output).map_err(CliError::io("create", &args.output))?;
     let mut recorder = Recorder::new(&detector, &args.output, args.map_format.format())?;
     let predictions = args.output.join(PREDICTIONS_FILE);
@@ -61,7 +63,8 @@ pub fn run(args: &InferArgs, progress: &TerminalProgress) -> Result<Outcome, Cli
                 progress.line(&sentence(&record));
                 match record.verdict {
                     Some(Verdict::Anomalous) => outcome.anomalous += 1,
-                    _ => outcome.normal += 1,
+                    Some(Verdict::Normal) => outcome.normal += 1,
+                    None => outcome.unjudged += 1,
                 }
                 PredictionLine::Prediction(record)
             }
@@ -79,12 +82,15 @@ pub fn run(args: &InferArgs, progress: &TerminalProgress) -> Result<Outcome, Cli
     }
     writer.finish()?;
     progress.finish();
+    let unjudged = match outcome.unjudged {
+        0 => String::new(),
+        n => format!("{n} scored but not judged (the model has no threshold; see --threshold), "),
+    };
     println!(
-        "{} normal, {} anomalous, {} failed; heat maps and {} are in {}",
+        "{} normal, {} anomalous, {unjudged}{} failed; heat maps and {PREDICTIONS_FILE} are in {}",
         outcome.normal,
         outcome.anomalous,
         outcome.failed,
-        PREDICTIONS_FILE,
         args.output.display()
     );
     Ok(outcome)
@@ -96,10 +102,10 @@ struct Input {
     name: PathBuf,
 }
 
-fn inputs(args: &InferArgs, model: &Path) -> Result<Vec<Input>, CliError> {
+fn inputs(args: &InferArgs, model: &Path, detector: &Detector) -> Result<Vec<Input>, CliError> {
     let mut inputs = vec![];
     if args.input.is_empty() {
-        let (root, images) = test_images(model)?;
+        let (root, images) = test_images(model, detector)?;
         println!("no --input: inspecting the {} test images of {}", images.len(), root.display());
         inputs.extend(images.into_iter().map(|path| named(path, &root)));
     }
@@ -120,7 +126,7 @@ fn named(path: PathBuf, root: &Path) -> Input {
 }
 
 /// The test images of the category that a model was trained on, from the record beside it.
-fn test_images(model: &Path) -> Result<(PathBuf, Vec<PathBuf>), CliError> {
+fn test_images(model: &Path, detector: &Detector) -> Result<(PathBuf, Vec<PathBuf>), CliError> {
     #[derive(serde::Deserialize)]
     struct OnlyData {
         data: PathBuf,
@@ -135,7 +141,7 @@ fn test_images(model: &Path) -> Result<(PathBuf, Vec<PathBuf>), CliError> {
     let OnlyData { data } = serde_json::from_str(&text).map_err(|e| {
         no_input(format!("there is no --input, and {} does not name the data ({e})", record.display()))
     })?;
-    let category = mvtec::load_category(&data).map_err(|e| {
+    let category = mvtec::load_category_with(&data, &detector.preprocess().decode).map_err(|e| {
         no_input(format!("there is no --input, and the model's own data set has no test images ({e})"))
     })?;
     let images: Vec<PathBuf> = category.test.into_iter().map(|sample| sample.path).collect();

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use simplenet_data::{
     dataset::{Category, folder, mvtec},
     decode::image_size,
 };
+use simplenet_model::{BackboneWeights, weights};
 use simplenet_train::{
     Reporter,
     calibrate::expected_false_reject_rate,
@@ -18,6 +19,7 @@ use super::{MODEL_FILE, RESULTS, backbone_weights};
 use crate::{
     args::TrainArgs,
     error::CliError,
+    evaluation::METRICS_FILE,
     output::atomic,
     progress::TerminalProgress,
     settings::{resolve, weights_source},
@@ -29,11 +31,45 @@ pub const TRAINING_FILE: &str = "training.json";
 /// What `training.json` holds.
 #[derive(Debug, Serialize)]
 struct TrainingRecord<'a> {
-    data: &'a Path,
     category: &'a str,
+    #[serde(flatten)]
+    origin: Origin,
     seed: u64,
     #[serde(flatten)]
     report: &'a FitReport,
+}
+
+/// What a model was made from: enough to tell whether it would come out the same again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The category's folder.
+    pub data: PathBuf,
+    /// SHA-256 over the names and sizes of the category's images and masks.
+    pub data_sha256: String,
+    /// SHA-256 of the backbone's weights.
+    pub backbone_sha256: String,
+}
+
+impl Origin {
+    /// Of a category and weights.
+    ///
+    /// # Errors
+    /// A file that has gone since the category was listed.
+    pub fn of(category: &Category, weights: &BackboneWeights) -> Result<Self, CliError> {
+        let mut listing = String::new();
+        for sample in category.train.iter().chain(&category.test) {
+            for path in [Some(&sample.path), sample.mask.as_ref()].into_iter().flatten() {
+                let size = std::fs::metadata(path).map_err(CliError::io("read", path))?.len();
+                listing +=
+                    &format!("{}\t{size}\n", path.strip_prefix(&category.root).unwrap_or(path).display());
+            }
+        }
+        Ok(Self {
+            data: category.root.clone(),
+            data_sha256: weights::sha256_hex(listing.as_bytes()),
+            backbone_sha256: weights.sha256.clone(),
+        })
+    }
 }
 
 /// Runs the verb.
@@ -43,7 +79,7 @@ struct TrainingRecord<'a> {
 pub fn run(args: &TrainArgs, progress: &TerminalProgress) -> Result<(), CliError> {
     let config = resolve(&args.settings, args.seed)?;
     let category = match (&args.data, &args.normal) {
-        (Some(dir), _) => mvtec::load_category(dir)?,
+        (Some(dir), _) => mvtec::load_category_with(dir, &config.preprocess.decode)?,
         (None, Some(dir)) => folder::load_normal(dir)?,
         (None, None) => return Err(CliError::Usage("train needs --data or --normal".into())),
     };
@@ -57,29 +93,31 @@ pub fn run(args: &TrainArgs, progress: &TerminalProgress) -> Result<(), CliError
     let weights = backbone_weights(config.backbone, &weights_source(&args.settings), progress)?;
     let oracle = args.settings.oracle.then_some(category.test.as_slice());
     let mut trained = fit(&config, &category.train, &weights, oracle, progress)?;
-    let model = write(&mut trained, &config, &category, &out)?;
+    let origin = Origin::of(&category, &weights)?;
+    let model = write(&mut trained, &config, &category.name, origin, &out)?;
     summarise(&trained, &config, &model);
     Ok(())
 }
 
-/// Writes config.toml, training.json and, last, the model file into `out`; returns the model file's path.
+/// Writes config.toml, training.json and, last, the model file into `out`; returns the model file's path. Metrics of an
+/// earlier model in that folder are removed: they would be taken for this one's.
 ///
 /// # Errors
 /// A folder that cannot be written.
 pub fn write(
     trained: &mut Fit,
     config: &TrainConfig,
-    category: &Category,
+    category: &str,
+    origin: Origin,
     out: &Path,
 ) -> Result<PathBuf, CliError> {
     std::fs::create_dir_all(out).map_err(CliError::io("create", out))?;
+    let metrics = out.join(METRICS_FILE);
+    if metrics.exists() {
+        std::fs::remove_file(&metrics).map_err(CliError::io("remove", &metrics))?;
+    }
     atomic::write_text(&out.join("config.toml"), &config.to_toml()?)?;
-    let record = TrainingRecord {
-        data: &category.root,
-        category: &category.name,
-        seed: config.seed,
-        report: &trained.report,
-    };
+    let record = TrainingRecord { category, origin, seed: config.seed, report: &trained.report };
     atomic::write_json(&out.join(TRAINING_FILE), &record)?;
     let path = out.join(MODEL_FILE);
     trained.detector.save(&path)?;

@@ -230,6 +230,11 @@ impl ModelRecord {
         {
             return Err(invalid(format!("threshold {t:?}")));
         }
+        if let Some((low, high)) = self.display_range
+            && !(low.is_finite() && high.is_finite() && low < high)
+        {
+            return Err(invalid(format!("display range {low} to {high}")));
+        }
         if self.normal_score_quantiles.iter().any(|(share, score)| !share.is_finite() || !score.is_finite()) {
             return Err(invalid("a quantile of the normal scores is not a number".into()));
         }
