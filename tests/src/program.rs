@@ -3,7 +3,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::SystemTime,
 };
 
@@ -32,15 +32,30 @@ pub struct Finished {
 /// # Panics
 /// When the program is not built, does not start, panics, or draws a progress bar into a pipe.
 pub fn run(folder: &Path, line: &str) -> Finished {
+    finish(folder, line, Stdio::piped())
+}
+
+/// As [`run`], but nobody reads standard output: its pipe is closed from the start, as `| head` leaves it.
+///
+/// # Panics
+/// As [`run`].
+pub fn run_unread(folder: &Path, line: &str) -> Finished {
+    let (reader, writer) = std::io::pipe().expect("pipe");
+    drop(reader);
+    finish(folder, line, writer.into())
+}
+
+fn finish(folder: &Path, line: &str, out: Stdio) -> Finished {
     let mut words = line.split_whitespace();
     let program = built(words.next().expect("a command line has a program"));
     let mut command = Command::new(&program);
-    command.args(words).current_dir(folder);
+    command.args(words).current_dir(folder).stdout(out).stderr(Stdio::piped());
     for name in CLEARED {
         command.env_remove(name);
     }
     command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", folder.join("hub"));
-    let output = command.output().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
+    let child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
+    let output = child.wait_with_output().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
     let text = |bytes| String::from_utf8(bytes).expect("programs print UTF-8");
     let finished = Finished {
         line: line.to_string(),

@@ -10,7 +10,10 @@ use std::{
 use image::{Rgb, RgbImage, imageops};
 use serde_json::Value;
 use simplenet_cli::output::anomaly_map_file::parse_npy;
-use simplenet_tests::{demo, program::run};
+use simplenet_tests::{
+    demo,
+    program::{run, run_unread},
+};
 
 /// The metrics that `metrics.json` always names, in this order.
 const METRICS: [&str; 8] = [
@@ -452,6 +455,17 @@ fn info_and_verify_tell_what_is_in_a_model() {
         "golden.1",
         "out/model.safetensors: verified",
     ]);
+}
+
+#[test]
+fn a_reader_that_stops_reading_does_not_stop_the_work() {
+    let shared = demo::trained();
+    for verb in
+        ["info", "verify", "eval --data demo/oak_plank", "infer --input demo/oak_plank/test --output unread"]
+    {
+        run_unread(shared.path(), &format!("simplenet {verb} --model out/model.safetensors")).ok();
+    }
+    assert_eq!(predictions(&shared.path().join("unread")).len(), 7);
 }
 
 /// A prediction with every field, of a photograph of this size; boxes inside it, files there.
