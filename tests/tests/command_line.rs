@@ -91,12 +91,18 @@ fn what_cannot_be_done_is_exit_code_1_and_one_sentence() {
     let folder = shared.path().join("refused");
     fs::create_dir_all(folder.join("empty")).unwrap();
     fs::write(folder.join("text.safetensors"), "these are not weights").unwrap();
+    fs::create_dir_all(folder.join("half")).unwrap();
+    fs::copy(shared.path().join("demo/oak_plank/test/good/000.png"), folder.join("half/a.png")).unwrap();
+    fs::write(folder.join("half/b.png"), "not a photograph").unwrap();
     fs::write(folder.join("wrong.toml"), "epochs = 2\nepoks = 3\n").unwrap();
     fs::write(folder.join("broken.toml"), "epochs = \n").unwrap();
     let good = "train --normal ../demo/oak_plank/train/good --out never";
     for (line, words) in [
         ("train --data nowhere --out never".to_string(), &["nowhere is not a folder", "train/good"][..]),
         ("train --normal empty --out never".into(), &["empty holds no PNG, JPEG, BMP or TIFF"]),
+        ("train --normal half --out never".into(), &["half/b.png is not a PNG, JPEG, BMP or TIFF image"]),
+        // A folder that cannot be made shows before the work begins: here, before the second image is read.
+        ("train --normal half --out text.safetensors/out".into(), &["cannot create text.safetensors/out"]),
         (format!("{good} --config absent.toml"), &["cannot read absent.toml"]),
         (format!("{good} --oracle"), &["--oracle needs a test set"]),
         (format!("{good} --held-out 2"), &["held_out_share", "= 2"]),

@@ -40,7 +40,7 @@ pub(crate) struct TrainAllArgs {
     /// Seeds; several give mean and standard deviation.
     #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "0")]
     seeds: Vec<u64>,
-    /// The run's folder [default: results/<data set>-<backbone>-<preset>].
+    /// The run's folder [default: results/DATASET-BACKBONE-PRESET].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Train everything again, complete or not.

@@ -45,7 +45,7 @@ pub struct TrainArgs {
     /// A plain folder of photographs of good parts; nothing else is needed.
     #[arg(long, value_name = "DIR")]
     pub normal: Option<PathBuf>,
-    /// Where the model and its record go [default: results/<name of the data folder>].
+    /// Where the model and its record go [default: results/NAME, NAME being that of the data folder].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// The settings.

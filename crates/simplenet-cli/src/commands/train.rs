@@ -92,7 +92,11 @@ pub fn run(args: &TrainArgs, progress: &TerminalProgress) -> Result<(), CliError
     }
     let weights = backbone_weights(config.backbone, &weights_source(&args.settings), progress)?;
     let oracle = args.settings.oracle.then_some(category.test.as_slice());
-    let mut trained = fit(&config, &category.train, &weights, oracle, progress)?;
+    // Now, not after the work: a folder that cannot be made would lose it.
+    std::fs::create_dir_all(&out).map_err(CliError::io("create", &out))?;
+    let mut trained = fit(&config, &category.train, &weights, oracle, progress).inspect_err(|_| {
+        let _kept_unless_empty = std::fs::remove_dir(&out);
+    })?;
     let origin = Origin::of(&category, &weights)?;
     let model = write(&mut trained, &config, &category.name, origin, &out)?;
     summarise(&trained, &config, &model);
