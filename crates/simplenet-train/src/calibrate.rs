@@ -49,6 +49,40 @@ pub fn split(n: usize, calibration: &Calibration, generator: &Generator) -> Spli
     sides
 }
 
+/// The threshold on scores of good images for a target false-reject rate.
+///
+/// With at least 1 / target − 1 images it is their empirical quantile, which promises the target without any assumption.
+/// Fewer images have no such quantile: then it is the one-sided prediction bound of a normal distribution,
+/// mean + t · deviation · √(1 + 1/n), or the largest score if that is higher.
+///
+/// # Errors
+/// Empty or non-finite scores.
+pub fn threshold(good_scores: &[f32], target: f64) -> Result<f32, TrainError> {
+    let empirical = threshold_for_false_reject_rate(good_scores, target)?;
+    let n = good_scores.len() as f64;
+    if n < 3.0 || target <= 0.0 || n + 1.0 >= 1.0 / target {
+        return Ok(empirical);
+    }
+    let mean = good_scores.iter().map(|&s| f64::from(s)).sum::<f64>() / n;
+    let squares: f64 = good_scores.iter().map(|&s| (f64::from(s) - mean).powi(2)).sum();
+    let deviation = (squares / (n - 1.0)).sqrt();
+    let bound = mean + student_quantile(1.0 - target, n - 1.0) * deviation * (1.0 + 1.0 / n).sqrt();
+    Ok(empirical.max(bound as f32))
+}
+
+/// Quantile of Student's t for a probability above one half and at least two degrees of freedom: the normal quantile
+/// (Abramowitz and Stegun 26.2.23, error below 4.5e-4) with the Cornish-Fisher terms of 26.7.5.
+fn student_quantile(probability: f64, freedom: f64) -> f64 {
+    let t = (-2.0 * (1.0 - probability).ln()).sqrt();
+    let z = t
+        - (2.515517 + t * (0.802853 + t * 0.010328)) / (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308)));
+    let z2 = z * z;
+    let g1 = z * (z2 + 1.0) / 4.0;
+    let g2 = z * (5.0 * z2 * z2 + 16.0 * z2 + 3.0) / 96.0;
+    let g3 = z * (3.0 * z2 * z2 * z2 + 19.0 * z2 * z2 + 17.0 * z2 - 15.0) / 384.0;
+    z + g1 / freedom + g2 / freedom.powi(2) + g3 / freedom.powi(3)
+}
+
 /// The false-reject rate that can be promised for `n` held-out images: no threshold taken from them can promise
 /// less than 1 / (n + 1) (the chance that the next good part scores highest of all, if they are exchangeable).
 pub fn expected_false_reject_rate(n: usize, target: f64) -> f64 {
@@ -87,13 +121,15 @@ pub fn calibrate_detector(
     }
     let target = config.calibration.target_false_reject_rate;
     let threshold = Threshold {
-        value: threshold_for_false_reject_rate(&normal.image_scores, target)?,
-        map_value: threshold_for_false_reject_rate(&normal.map_peaks, target)?,
+        value: threshold(&normal.image_scores, target)?,
+        map_value: threshold(&normal.map_peaks, target)?,
         target_false_reject_rate: target,
         held_out: held_out.len(),
     };
-    // As far above the map threshold as the threshold is above a typical good part: the threshold's colour is the middle.
-    detector.set_display_range(range(typical, 2.0 * threshold.map_value - typical));
+    // The loss pushes normal and anomalous two margins apart, and real defects go further: twice that span keeps their
+    // shades apart. A threshold far up the scale widens it, so that its colour is at most the middle one.
+    let span = (2.0 * (threshold.map_value - typical)).max(4.0 * config.margin as f32);
+    detector.set_display_range(range(typical, typical + span));
     let values = quantiles(&normal.image_scores, &NORMAL_QUANTILES)?;
     detector.set_threshold(threshold, NORMAL_QUANTILES.into_iter().zip(values).collect());
     Ok(())
@@ -148,6 +184,34 @@ mod tests {
             all.sort_unstable();
             assert_eq!(all, (0..n).collect::<Vec<_>>());
         }
+    }
+
+    /// Published tables of Student's t: the series is good to a few hundredths from five degrees of freedom on.
+    #[test]
+    fn student_quantiles_agree_with_tables() {
+        for (probability, freedom, want, allowed) in [
+            (0.99, 5.0, 3.365, 0.05),
+            (0.99, 10.0, 2.764, 0.01),
+            (0.99, 30.0, 2.457, 0.002),
+            (0.95, 5.0, 2.015, 0.01),
+            (0.95, 1000.0, 1.646, 0.002),
+        ] {
+            let got = student_quantile(probability, freedom);
+            assert!((got - want).abs() < allowed, "t {probability} {freedom}: {got} for {want}");
+        }
+    }
+
+    #[test]
+    fn few_images_get_the_normal_bound_and_many_their_quantile() {
+        let few: Vec<f32> = vec![-1.0, -0.5, 0.0, 0.5, 1.0];
+        // deviation 0.7906, t(0.99, 4) = 3.747, √1.2: 3.245; the series gives t a little low.
+        assert!((threshold(&few, 0.01).unwrap() - 3.245).abs() < 0.15, "{}", threshold(&few, 0.01).unwrap());
+        let many: Vec<f32> = (0..1000).map(|i| i as f32).collect();
+        let rejected = |t: f32| many.iter().filter(|&&s| s >= t).count();
+        assert!(rejected(threshold(&many, 0.01).unwrap()) <= 10);
+        assert!(rejected(threshold(&many, 0.01).unwrap()) >= 9);
+        assert!(threshold(&[0.5, 0.75], 0.01).unwrap() > 0.75, "above the largest of two");
+        assert!(threshold(&[], 0.01).is_err());
     }
 
     #[test]

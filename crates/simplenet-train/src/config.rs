@@ -179,7 +179,7 @@ impl TrainConfig {
             adaptor: Optimizer { learning_rate: 1e-3, weight_decay: 1e-2 },
             discriminator: Optimizer { learning_rate: 2e-3, weight_decay: 1e-5 },
             aggregator: PatchAggregatorConfig::channel_mean(PATCH_SIZE),
-            calibration: Calibration { held_out_share: 0.1, target_false_reject_rate: 0.01 },
+            calibration: Calibration { held_out_share: 0.15, target_false_reject_rate: 0.01 },
             mask_rule: MaskRule::Half,
             preprocess: Preprocess::whole_image(288, 288),
             ..Self::paper(backbone)
