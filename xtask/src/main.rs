@@ -1,5 +1,10 @@
 //! Project tasks, run as `cargo xtask <task>`: the researcher's table, backbone weights, assets.
 
+/// As the standard `println!`, but a reader that has gone (`cargo xtask train-all | head`) is no reason to stop.
+macro_rules! println {
+    ($($text:tt)*) => { simplenet_cli::say(format_args!("{}\n", format_args!($($text)*))) };
+}
+
 mod import_backbone;
 mod train_all;
 mod weights;
