@@ -139,6 +139,7 @@ fn fused_training(test: &Value) {
     let mut step = HeadStep::new(StepConfig {
         dim: config.dim,
         hidden: config.hidden,
+        discriminators: 1,
         margin: MARGIN as f32,
         leaky_slope: config.leaky_slope as f32,
         norm_epsilon: config.norm_epsilon,

@@ -10,7 +10,9 @@ use crate::output::anomaly_map_file::MapFormat;
 /// Image anomaly detection for industrial inspection: train on photographs of good parts, then inspect new ones.
 #[derive(Debug, Parser)]
 #[command(name = "simplenet", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Exit codes: 0 all went well, 1 something failed (an image, a file), 2 wrong usage.")]
+#[command(
+    after_help = "Exit codes: 0 all went well, 1 something failed (an image, a file, a setting), 2 the command line cannot be read."
+)]
 pub struct Cli {
     /// Processor threads to use; all by default.
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]

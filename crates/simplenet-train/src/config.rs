@@ -25,8 +25,11 @@ pub struct TrainConfig {
     pub noise_sigma: f64,
     /// The margin of the truncated L1 loss (0.5 in the paper, equation 6).
     pub margin: f64,
-    /// Width of the discriminator's hidden layer.
+    /// Width of a discriminator's hidden layer.
     pub hidden: usize,
+    /// Discriminators trained side by side, whose scores are averaged; the paper has one. The model file holds their
+    /// average as one discriminator of the joint width.
+    pub discriminators: usize,
     /// What features are divided by before the adaptor.
     pub feature_scale: FeatureScale,
     /// How the learning rates change over the run.
@@ -153,6 +156,7 @@ impl TrainConfig {
             noise_sigma: 0.015,
             margin: MARGIN,
             hidden: 1024,
+            discriminators: 1,
             feature_scale: FeatureScale::None,
             schedule: Schedule::Constant,
             batch: Batch::Images(8),
@@ -168,11 +172,11 @@ impl TrainConfig {
     }
 
     fn recommended(backbone: BackboneId) -> Self {
-        let dim = backbone.tap_channels().iter().sum::<usize>();
         Self {
-            epochs: 40,
+            epochs: 20,
             noise_sigma: 0.25,
-            hidden: dim.min(1024),
+            hidden: 64,
+            discriminators: 8,
             feature_scale: FeatureScale::PerDimension,
             schedule: Schedule::Cosine,
             batch: Batch::Patches { size: 4096, steps: 12 },
@@ -210,6 +214,7 @@ impl TrainConfig {
         positive("noise_sigma", self.noise_sigma)?;
         positive("margin", self.margin)?;
         at_least_one("hidden", self.hidden)?;
+        at_least_one("discriminators", self.discriminators)?;
         positive("map_sigma", self.map_sigma)?;
         for (name, optimizer) in [("adaptor", self.adaptor), ("discriminator", self.discriminator)] {
             positive(name, optimizer.learning_rate)?;

@@ -289,7 +289,7 @@ impl OracleSet {
 
 /// The trained numbers as the model crate's layers.
 fn model_head(config: &TrainConfig, head: &TrainedHead, device: &Device) -> Result<Head, TrainError> {
-    let shape = HeadConfig::new(head.dim, config.hidden);
+    let shape = HeadConfig::new(head.dim, head.hidden);
     Ok(Head::from_tensors(shape, &head.to_tensors(device)?, device, Path::new("the trained head"))?)
 }
 

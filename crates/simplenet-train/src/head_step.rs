@@ -8,6 +8,8 @@
 //!
 //! Sums over rows are made in blocks of fixed size and added in order: the thread count does not change a bit.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 use simplenet_model::ops::matmul::{Matrix, matmul_into};
 
@@ -24,8 +26,11 @@ const ROWS: usize = 64;
 pub struct StepConfig {
     /// Width of the features, D.
     pub dim: usize,
-    /// Width of the discriminator's hidden layer, H.
+    /// Width of the hidden layer of all discriminators together, H.
     pub hidden: usize,
+    /// Discriminators trained side by side, each on an equal part of the hidden layer, with a loss of its own; the paper
+    /// has one. They share the adaptor, the noise and the batch norm's rows, and differ by their initial weights.
+    pub discriminators: usize,
     /// Margin of the truncated L1 loss.
     pub margin: f32,
     /// Slope of the LeakyReLU below zero.
@@ -50,7 +55,7 @@ pub struct HeadTensors {
     pub norm_weight: Vec<f32>,
     /// Shift of the batch norm, (H).
     pub norm_bias: Vec<f32>,
-    /// Last layer of the discriminator, (H).
+    /// Last layer of the discriminators, one after another, (H).
     pub tail_weight: Vec<f32>,
 }
 
@@ -88,7 +93,7 @@ pub enum Noise<'a> {
 /// What a step tells about itself.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepOutcome {
-    /// The loss before the step.
+    /// The loss before the step, mean over the discriminators.
     pub loss: f64,
 }
 
@@ -98,7 +103,7 @@ pub struct HeadStep {
     adapted: Vec<f32>,  // (2n, D): adapted features, then the same with noise
     hidden: Vec<f32>,   // (2n, H): hidden layer, then normalised, then its gradient
     gradient: Vec<f32>, // (n, D): of the adapted features
-    slopes: Vec<f32>,   // (2n): gradient of the loss by the logits
+    slopes: Vec<f32>,   // (2n, discriminators): gradient of the loss by the logits
     /// Gradients of the last step.
     pub gradients: HeadTensors,
 }
@@ -126,7 +131,7 @@ impl HeadStep {
         self.adapted.resize(2 * n * dim, 0.0);
         self.hidden.resize(2 * n * width, 0.0);
         self.gradient.resize(n * dim, 0.0);
-        self.slopes.resize(2 * n, 0.0);
+        self.slopes.resize(2 * n * self.config.discriminators, 0.0);
 
         let x = Matrix::row_major(features, n, dim)?;
         let adaptor = Matrix::row_major(&head.adaptor_weight, dim, dim)?;
@@ -164,7 +169,8 @@ impl HeadStep {
         mean: &[f64],
         variance: &[f64],
     ) -> StepOutcome {
-        let StepConfig { hidden: width, margin, leaky_slope, norm_epsilon, .. } = self.config;
+        let StepConfig { hidden: width, discriminators, margin, leaky_slope, norm_epsilon, .. } = self.config;
+        let part = width / discriminators;
         let inverse: Vec<f32> = variance.iter().map(|v| (1.0 / (v + norm_epsilon).sqrt()) as f32).collect();
         let mean: Vec<f32> = mean.iter().map(|&m| m as f32).collect();
         let share = 1.0 / n as f32;
@@ -172,20 +178,23 @@ impl HeadStep {
         let partial: Vec<BlockSums> = self
             .hidden
             .par_chunks_mut(ROWS * width)
-            .zip(self.slopes.par_chunks_mut(ROWS))
+            .zip(self.slopes.par_chunks_mut(ROWS * discriminators))
             .enumerate()
             .map(|(block, (rows, slopes))| {
                 let mut sums = BlockSums::new(width);
-                for (i, (row, slope)) in rows.chunks_exact_mut(width).zip(slopes).enumerate() {
+                let slopes = slopes.chunks_exact_mut(discriminators);
+                for (i, (row, slopes)) in rows.chunks_exact_mut(width).zip(slopes).enumerate() {
                     normalise(row, &mean, &inverse);
-                    let logit = logit(row, head, leaky_slope);
                     // mean(max(0, margin - D(q))) over normal rows, mean(max(0, margin + D(q-))) over anomalous ones
                     let sign = if block * ROWS + i < n { -1.0 } else { 1.0 };
-                    let excess = margin + sign * logit;
-                    *slope = if excess > 0.0 { sign * share } else { 0.0 };
-                    if excess > 0.0 {
-                        sums.loss += f64::from(excess);
-                        sums.add(row, *slope, head, leaky_slope);
+                    for (d, slope) in slopes.iter_mut().enumerate() {
+                        let own = d * part..(d + 1) * part;
+                        let excess = margin + sign * logit(row, head, own.clone(), leaky_slope);
+                        *slope = if excess > 0.0 { sign * share } else { 0.0 };
+                        if excess > 0.0 {
+                            sums.loss += f64::from(excess);
+                            sums.add(row, *slope, head, own, leaky_slope);
+                        }
                     }
                 }
                 sums
@@ -203,19 +212,20 @@ impl HeadStep {
         let scale: Vec<f32> = head.norm_weight.iter().zip(&inverse).map(|(g, i)| g * i).collect();
         let mean_du: Vec<f32> = total.norm_bias.iter().map(|s| s * rows_inverse).collect();
         let mean_du_x: Vec<f32> = total.norm_weight.iter().map(|s| s * rows_inverse).collect();
-        self.hidden.par_chunks_mut(ROWS * width).zip(self.slopes.par_chunks(ROWS)).for_each(
-            |(rows, slopes)| {
-                for (row, &slope) in rows.chunks_exact_mut(width).zip(slopes) {
-                    for c in 0..width {
+        let blocks = self.hidden.par_chunks_mut(ROWS * width);
+        blocks.zip(self.slopes.par_chunks(ROWS * discriminators)).for_each(|(rows, slopes)| {
+            for (row, slopes) in rows.chunks_exact_mut(width).zip(slopes.chunks_exact(discriminators)) {
+                for (d, &slope) in slopes.iter().enumerate() {
+                    for c in d * part..(d + 1) * part {
                         let x = row[c];
                         let positive = head.norm_weight[c] * x + head.norm_bias[c] > 0.0;
                         let du = slope * head.tail_weight[c] * if positive { 1.0 } else { leaky_slope };
                         row[c] = scale[c] * (du - mean_du[c] - x * mean_du_x[c]);
                     }
                 }
-            },
-        );
-        StepOutcome { loss: total.loss / n as f64 }
+            }
+        });
+        StepOutcome { loss: total.loss / (n * discriminators) as f64 }
     }
 }
 
@@ -233,13 +243,15 @@ impl BlockSums {
         Self { loss: 0.0, norm_weight: zeros(), norm_bias: zeros(), tail_weight: zeros() }
     }
 
-    /// Adds a normalised row's share of the gradients of tail and batch norm.
-    fn add(&mut self, row: &[f32], slope: f32, head: &HeadTensors, leaky_slope: f32) {
+    /// Adds a normalised row's share of the gradients of one discriminator's part of tail and batch norm.
+    fn add(&mut self, row: &[f32], slope: f32, head: &HeadTensors, own: Range<usize>, leaky_slope: f32) {
+        let row = &row[own.clone()];
         let width = row.len();
-        let (gamma, beta, tail) =
-            (&head.norm_weight[..width], &head.norm_bias[..width], &head.tail_weight[..width]);
-        let (to_gamma, to_beta) = (&mut self.norm_weight[..width], &mut self.norm_bias[..width]);
-        let to_tail = &mut self.tail_weight[..width];
+        let (gamma, beta) = (&head.norm_weight[own.clone()][..width], &head.norm_bias[own.clone()][..width]);
+        let tail = &head.tail_weight[own.clone()][..width];
+        let to_gamma = &mut self.norm_weight[own.clone()][..width];
+        let to_beta = &mut self.norm_bias[own.clone()][..width];
+        let to_tail = &mut self.tail_weight[own][..width];
         for c in 0..width {
             let u = gamma[c] * row[c] + beta[c];
             let factor = if u > 0.0 { 1.0 } else { leaky_slope };
@@ -268,12 +280,13 @@ fn normalise(row: &mut [f32], mean: &[f32], inverse: &[f32]) {
     }
 }
 
-/// tail · LeakyReLU(γ x̂ + β), summed in 16 lanes so that the loop vectorises.
-fn logit(row: &[f32], head: &HeadTensors, leaky_slope: f32) -> f32 {
+/// One discriminator's tail · LeakyReLU(γ x̂ + β), summed in 16 lanes so that the loop vectorises.
+fn logit(row: &[f32], head: &HeadTensors, own: Range<usize>, leaky_slope: f32) -> f32 {
     const LANES: usize = 16;
+    let row = &row[own.clone()];
     let width = row.len();
-    let (gamma, beta, tail) =
-        (&head.norm_weight[..width], &head.norm_bias[..width], &head.tail_weight[..width]);
+    let (gamma, beta) = (&head.norm_weight[own.clone()][..width], &head.norm_bias[own.clone()][..width]);
+    let tail = &head.tail_weight[own][..width];
     let term = |c: usize| {
         let u = gamma[c] * row[c] + beta[c];
         tail[c] * if u > 0.0 { u } else { leaky_slope * u }

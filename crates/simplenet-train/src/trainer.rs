@@ -23,8 +23,10 @@ use crate::{
 pub struct TrainedHead {
     /// Width of the features, D.
     pub dim: usize,
-    /// Width of the hidden layer, H.
+    /// Width of the hidden layer of all discriminators together, H.
     pub hidden: usize,
+    /// Discriminators trained side by side.
+    pub discriminators: usize,
     /// What is done to cached features before the head.
     pub norm: Normalisation,
     /// The weights.
@@ -123,10 +125,12 @@ fn batches(batch: Batch, cache: &FeatureCache, generator: &Generator, epoch: usi
 const MAX_PASSES: u32 = 1 << 10;
 
 fn step_config(config: &TrainConfig, dim: usize) -> StepConfig {
-    let discriminator = DiscriminatorConfig { dim, hidden: config.hidden, ..DiscriminatorConfig::default() };
+    let hidden = config.hidden * config.discriminators;
+    let discriminator = DiscriminatorConfig::new(dim, hidden);
     StepConfig {
         dim,
-        hidden: config.hidden,
+        hidden,
+        discriminators: config.discriminators,
         margin: config.margin as f32,
         leaky_slope: discriminator.leaky_slope as f32,
         norm_epsilon: discriminator.norm_epsilon,
@@ -136,21 +140,23 @@ fn step_config(config: &TrainConfig, dim: usize) -> StepConfig {
 
 /// Xavier-normal weights (Glorot and Bengio 2010), as the official code's `init_weight`.
 fn initial_head(config: &TrainConfig, dim: usize, norm: Normalisation, generator: &Generator) -> TrainedHead {
-    let hidden = config.hidden;
     let mut stream = generator.stream(Purpose::Initialisation);
-    let mut xavier = |outputs: usize, inputs: usize| -> Vec<f32> {
+    // `copies` weights of one shape, one after another: the deviation is that of a single one.
+    let mut xavier = |copies: usize, outputs: usize, inputs: usize| -> Vec<f32> {
         let deviation = (2.0 / (inputs + outputs) as f64).sqrt() as f32;
-        (0..outputs * inputs).map(|_| stream.normal() * deviation).collect()
+        (0..copies * outputs * inputs).map(|_| stream.normal() * deviation).collect()
     };
+    let (discriminators, part) = (config.discriminators, config.hidden);
+    let hidden = discriminators * part;
     let tensors = HeadTensors {
-        adaptor_weight: xavier(dim, dim),
-        hidden_weight: xavier(hidden, dim),
+        adaptor_weight: xavier(1, dim, dim),
+        hidden_weight: xavier(discriminators, part, dim),
         norm_weight: vec![1.0; hidden],
         norm_bias: vec![0.0; hidden],
-        tail_weight: xavier(1, hidden),
+        tail_weight: xavier(discriminators, 1, part),
     };
     let statistics = RunningStatistics { mean: vec![0.0; hidden], variance: vec![1.0; hidden] };
-    TrainedHead { dim, hidden, norm, tensors, statistics }
+    TrainedHead { dim, hidden, discriminators, norm, tensors, statistics }
 }
 
 /// Adam moments of every tensor.
@@ -208,7 +214,8 @@ fn parameters(tensors: &HeadTensors) -> [&Vec<f32>; 5] {
 
 impl TrainedHead {
     /// The head as tensors with the official names (`pre_projection.…`, `discriminator.…`). The biases before the
-    /// batch norm are zero: the norm cancels them.
+    /// batch norm are zero: the norm cancels them. Several discriminators become one of their joint width: the mean of
+    /// their logits is a single tail whose weights are divided by their number.
     ///
     /// # Errors
     /// Out of memory.
@@ -216,6 +223,7 @@ impl TrainedHead {
         let Self { dim, hidden, tensors, statistics, .. } = self;
         let (dim, hidden) = (*dim, *hidden);
         let zeros = vec![0.0f32; dim.max(hidden)];
+        let tail: Vec<f32> = tensors.tail_weight.iter().map(|w| w / self.discriminators as f32).collect();
         let entries: [(&str, &[f32], Vec<usize>); 9] = [
             ("pre_projection.layers.0fc.weight", &tensors.adaptor_weight, vec![dim, dim]),
             ("pre_projection.layers.0fc.bias", &zeros[..dim], vec![dim]),
@@ -225,7 +233,7 @@ impl TrainedHead {
             ("discriminator.body.block1.1.bias", &tensors.norm_bias, vec![hidden]),
             ("discriminator.body.block1.1.running_mean", &statistics.mean, vec![hidden]),
             ("discriminator.body.block1.1.running_var", &statistics.variance, vec![hidden]),
-            ("discriminator.tail.weight", &tensors.tail_weight, vec![1, hidden]),
+            ("discriminator.tail.weight", &tail, vec![1, hidden]),
         ];
         entries
             .into_iter()
