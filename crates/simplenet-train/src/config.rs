@@ -174,7 +174,7 @@ impl TrainConfig {
     fn recommended(backbone: BackboneId) -> Self {
         Self {
             epochs: 20,
-            noise_sigma: 0.25,
+            noise_sigma: 0.4,
             hidden: 64,
             discriminators: 8,
             feature_scale: FeatureScale::PerDimension,

@@ -125,7 +125,7 @@ pub fn fit(
         losses.push(epoch.loss);
         let looks = epoch.number.is_multiple_of(ORACLE_EVERY) || epoch.number == config.epochs;
         if let Some(test) = test.as_ref().filter(|_| looks) {
-            let image_auroc = test.image_auroc(config, epoch.head)?;
+            let image_auroc = test.image_auroc(epoch.head)?;
             if best.is_none_or(|b| image_auroc > b.image_auroc) {
                 best = Some(Oracle { epoch: epoch.number, image_auroc });
             }
@@ -136,7 +136,7 @@ pub fn fit(
     let training_seconds = training.elapsed().as_secs_f64();
     drop(cache);
 
-    let net = SimpleNet::new(extractor, feature_norm(&head, &device)?, model_head(config, &head, &device)?)?;
+    let net = SimpleNet::new(extractor, feature_norm(&head, &device)?, model_head(&head, &device)?)?;
     let record = record(config, &net)?;
     let mut detector = Detector::new(net, record, device)?;
     calibrate_detector(&mut detector, config, &held_out, &train, reporter)?;
@@ -271,8 +271,8 @@ impl OracleSet {
         Ok(Self { cache, labels: samples.iter().map(|s| s.label == Label::Anomalous).collect() })
     }
 
-    fn image_auroc(&self, config: &TrainConfig, head: &TrainedHead) -> Result<f64, TrainError> {
-        let scorer = model_head(config, head, &Device::Cpu)?;
+    fn image_auroc(&self, head: &TrainedHead) -> Result<f64, TrainError> {
+        let scorer = model_head(head, &Device::Cpu)?;
         let patches = self.cache.patches() as u32;
         let mut rows = vec![];
         let mut scores = Vec::with_capacity(self.labels.len());
@@ -288,7 +288,7 @@ impl OracleSet {
 }
 
 /// The trained numbers as the model crate's layers.
-fn model_head(config: &TrainConfig, head: &TrainedHead, device: &Device) -> Result<Head, TrainError> {
+fn model_head(head: &TrainedHead, device: &Device) -> Result<Head, TrainError> {
     let shape = HeadConfig::new(head.dim, head.hidden);
     Ok(Head::from_tensors(shape, &head.to_tensors(device)?, device, Path::new("the trained head"))?)
 }

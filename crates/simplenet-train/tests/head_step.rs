@@ -18,6 +18,9 @@ const CPU: Device = Device::Cpu;
 /// columns in two orders. Measured: up to 1.9e-6, but for the two sizes whose batch norm cancels all but rounding.
 const TOLERANCE: f32 = 1e-5;
 
+/// Loss, gradients and running statistics of a step.
+type Fused = (f64, HeadTensors, RunningStatistics);
+
 /// Numbers of one step.
 struct Case {
     rows: usize,
@@ -36,8 +39,15 @@ impl Case {
         let mut draw = |count: usize, deviation: f32| -> Vec<f32> {
             (0..count).map(|_| deviation * stream.normal()).collect()
         };
-        let config =
-            StepConfig { dim, hidden, margin, leaky_slope: 0.2, norm_epsilon: 1e-5, norm_momentum: 0.1 };
+        let config = StepConfig {
+            dim,
+            hidden,
+            discriminators: 1,
+            margin,
+            leaky_slope: 0.2,
+            norm_epsilon: 1e-5,
+            norm_momentum: 0.1,
+        };
         Self {
             rows,
             config,
@@ -58,7 +68,7 @@ impl Case {
     }
 
     /// Loss, gradients and statistics of the fused step.
-    fn fused(&self) -> (f64, HeadTensors, RunningStatistics) {
+    fn fused(&self) -> Fused {
         let mut step = HeadStep::new(self.config);
         let mut statistics = self.statistics.clone();
         let outcome =
@@ -87,6 +97,69 @@ impl Case {
             (name, Tensor::from_vec(values, shape, &CPU).unwrap())
         });
         Head::from_tensors(config, &tensors.collect(), &CPU, Path::new("test")).unwrap()
+    }
+}
+
+impl Case {
+    /// The discriminator `index` of `count` alone, over the same features and noise.
+    fn single(&self, index: usize, count: usize) -> Self {
+        let StepConfig { dim, hidden, .. } = self.config;
+        let part = hidden / count;
+        let own =
+            |values: &[f32], width: usize| values[index * part * width..(index + 1) * part * width].to_vec();
+        Self {
+            rows: self.rows,
+            config: StepConfig { hidden: part, ..self.config },
+            features: self.features.clone(),
+            noise: self.noise.clone(),
+            head: HeadTensors {
+                adaptor_weight: self.head.adaptor_weight.clone(),
+                hidden_weight: own(&self.head.hidden_weight, dim),
+                norm_weight: own(&self.head.norm_weight, 1),
+                norm_bias: own(&self.head.norm_bias, 1),
+                tail_weight: own(&self.head.tail_weight, 1),
+            },
+            statistics: RunningStatistics {
+                mean: own(&self.statistics.mean, 1),
+                variance: own(&self.statistics.variance, 1),
+            },
+        }
+    }
+}
+
+#[test]
+fn several_discriminators_are_as_many_single_ones_over_one_adaptor() {
+    for (size, count) in [((65, 12, 24), 3), ((130, 9, 64), 8), ((7, 5, 6), 6)] {
+        let mut joint = Case::new(size, 0.5, 3.0);
+        let singles: Vec<_> = (0..count).map(|i| joint.single(i, count).fused()).collect();
+        joint.config.discriminators = count;
+        let (loss, gradients, statistics) = joint.fused();
+        let what = format!("{count} discriminators, (rows, D, H) = {size:?}");
+
+        let mean = singles.iter().map(|single| single.0).sum::<f64>() / count as f64;
+        assert!((loss - mean).abs() <= 1e-6 * mean, "{what}: loss {loss} for {mean}");
+        let joined =
+            |pick: &dyn Fn(&Fused) -> Vec<f32>| -> Vec<f32> { singles.iter().flat_map(pick).collect() };
+        for (name, got, want) in [
+            ("hidden_weight", &gradients.hidden_weight, joined(&|s| s.1.hidden_weight.clone())),
+            ("norm_weight", &gradients.norm_weight, joined(&|s| s.1.norm_weight.clone())),
+            ("norm_bias", &gradients.norm_bias, joined(&|s| s.1.norm_bias.clone())),
+            ("tail_weight", &gradients.tail_weight, joined(&|s| s.1.tail_weight.clone())),
+            ("running mean", &statistics.mean, joined(&|s| s.2.mean.clone())),
+            ("running variance", &statistics.variance, joined(&|s| s.2.variance.clone())),
+        ] {
+            close(&format!("{what}: {name}"), got, &want, 1e-6 * largest(&want).max(1e-3));
+        }
+        let mut adaptor = vec![0.0; gradients.adaptor_weight.len()];
+        for (_, single, _) in &singles {
+            adaptor.iter_mut().zip(&single.adaptor_weight).for_each(|(sum, g)| *sum += g);
+        }
+        close(
+            &format!("{what}: adaptor"),
+            &gradients.adaptor_weight,
+            &adaptor,
+            TOLERANCE * largest(&adaptor),
+        );
     }
 }
 
