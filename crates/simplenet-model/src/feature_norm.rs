@@ -68,7 +68,10 @@ impl FeatureNorm {
         let values = |name: &str| -> Result<Vec<f32>, ModelError> {
             tensors.get(name).map_or(Ok(vec![]), |tensor| Ok(tensor.to_vec1::<f32>()?))
         };
-        Self::new(&values(MEAN)?, &values(SCALE)?, device)
+        Self::new(&values(MEAN)?, &values(SCALE)?, device).map_err(|error| ModelError::InvalidFile {
+            file: origin.to_path_buf(),
+            reason: format!("its `{MEAN}` and `{SCALE}` are unusable: {error}"),
+        })
     }
 
     /// Names and shapes of its tensors in a file.

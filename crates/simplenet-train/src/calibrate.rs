@@ -126,9 +126,9 @@ pub fn calibrate_detector(
         target_false_reject_rate: target,
         held_out: held_out.len(),
     };
-    // The loss pushes normal and anomalous two margins apart, and real defects go further: twice that span keeps their
-    // shades apart. A threshold far up the scale widens it, so that its colour is at most the middle one.
-    let span = (2.0 * (threshold.map_value - typical)).max(4.0 * config.margin as f32);
+    // The loss pushes normal and anomalous two margins apart: a span of that much keeps the shades of defects apart also
+    // where the threshold is close to normal. A threshold further up widens it, so that its colour is the middle one.
+    let span = (2.0 * (threshold.map_value - typical)).max(2.0 * config.margin as f32);
     detector.set_display_range(range(typical, typical + span));
     let values = quantiles(&normal.image_scores, &NORMAL_QUANTILES)?;
     detector.set_threshold(threshold, NORMAL_QUANTILES.into_iter().zip(values).collect());

@@ -7,7 +7,7 @@ use simplenet_data::{
     dataset::{folder, mvtec},
     decode,
 };
-use simplenet_train::{Detector, detector::timed};
+use simplenet_train::{Detector, TrainError, detector::timed};
 
 use super::{model_path, train::TRAINING_FILE};
 use crate::{
@@ -68,7 +68,7 @@ pub fn run(args: &InferArgs, progress: &TerminalProgress) -> Result<Outcome, Cli
                 }
                 PredictionLine::Prediction(record)
             }
-            Err(error @ CliError::Data(_)) => {
+            Err(error @ (CliError::Data(_) | CliError::Train(_))) => {
                 let error = error.to_string();
                 progress.line(&format!("error      {error}"));
                 outcome.failed += 1;
@@ -160,6 +160,10 @@ fn inspect(
     let (photograph, decoding) = timed(|| decode::decode_file(path, &detector.preprocess().decode));
     let photograph = photograph?;
     let inspection = detector.inspect(&photograph)?;
+    if !inspection.score.is_finite() {
+        let error = TrainError::NonFiniteScore { path: path.to_path_buf(), score: inspection.score };
+        return Err(error.into());
+    }
     recorder.record(path, name, &photograph, &inspection, decoding)
 }
 
