@@ -27,3 +27,8 @@ pub use loader::{KeepPixels, Loader, LoaderOptions, PreparedImage};
 pub use preprocess::{
     CropSize, IMAGENET_MEAN, IMAGENET_STD, MaskRule, PixelBox, Placement, Preprocess, Resize,
 };
+
+/// The README's example, compiled by the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -47,3 +47,8 @@ pub use pro::{AUPRO_LIMIT, AUPRO_STRICT_LIMIT, ProPoint, aupro, pro_curve};
 pub use roc::{RocPoint, auroc, roc_curve};
 pub use simplenet_pro::simplenet_compute_pro;
 pub use threshold::{quantiles, threshold_for_false_reject_rate};
+
+/// The README's example, compiled by the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -23,3 +23,8 @@ pub mod weights;
 pub use backbone::{Backbone, BackboneId};
 pub use error::ModelError;
 pub use weights::{BackboneWeights, WeightsSource};
+
+/// The README's example, compiled by the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

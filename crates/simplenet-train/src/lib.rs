@@ -23,3 +23,8 @@ pub use config::{Preset, TrainConfig};
 pub use detector::Detector;
 pub use error::TrainError;
 pub use reporter::{Reporter, Silent};
+
+/// The README's example, compiled by the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
