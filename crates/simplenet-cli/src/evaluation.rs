@@ -15,7 +15,7 @@ use simplenet_train::{
 
 use crate::{
     error::CliError,
-    inspect::Recorder,
+    inspect::{PREDICTIONS_FILE, Recorder},
     output::{
         anomaly_map_file::MapFormat,
         atomic,
@@ -28,8 +28,6 @@ use crate::{
 
 /// The metrics' file name.
 pub const METRICS_FILE: &str = "metrics.json";
-/// The predictions' file name.
-pub const PREDICTIONS_FILE: &str = crate::commands::infer::PREDICTIONS_FILE;
 
 /// What `metrics.json` holds: the metrics under the field's names, and what they were measured on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

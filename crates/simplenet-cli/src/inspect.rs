@@ -21,6 +21,8 @@ use crate::{
     },
 };
 
+/// The file with one line a photograph, in the output folder.
+pub const PREDICTIONS_FILE: &str = "predictions.jsonl";
 /// Folder of the overlays, in the output folder.
 pub const HEATMAPS: &str = "heatmaps";
 /// Folder of the raw maps, in the output folder.

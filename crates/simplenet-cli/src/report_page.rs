@@ -10,7 +10,8 @@ use simplenet_train::config::TrainConfig;
 
 use crate::{
     error::CliError,
-    evaluation::{MetricsFile, PREDICTIONS_FILE},
+    evaluation::MetricsFile,
+    inspect::PREDICTIONS_FILE,
     machine,
     output::{
         atomic,

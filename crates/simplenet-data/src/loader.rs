@@ -60,18 +60,6 @@ pub struct PreparedImage {
     pub preprocess: Duration,
 }
 
-/// Reads and prepares one image on the calling thread, unchanged by augmentation; `index` is 0.
-///
-/// # Errors
-/// The image cannot be decoded, or the configuration is invalid.
-pub fn prepare_file(
-    path: &Path,
-    preprocess: &Preprocess,
-    keep: KeepPixels,
-) -> Result<PreparedImage, DataError> {
-    prepare(path, 0, preprocess, &LoaderOptions { keep, ..LoaderOptions::default() })
-}
-
 /// An iterator over prepared images; see [`Loader::new`].
 #[derive(Debug)]
 pub struct Loader {

@@ -46,11 +46,6 @@ impl SplitMix64 {
         low + (high - low) * self.uniform_f64()
     }
 
-    /// As [`range`](Self::range), in single precision.
-    pub fn range_f32(&mut self, low: f32, high: f32) -> f32 {
-        low + (high - low) * self.uniform_f32()
-    }
-
     /// Uniform among 0, 1, …, `count - 1`; 0 when `count` is 0 or 1.
     pub fn below(&mut self, count: usize) -> usize {
         // The high half of a 128-bit product; its bias, below count / 2^64, is of no interest here.

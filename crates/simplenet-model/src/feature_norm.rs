@@ -18,6 +18,8 @@ const SCALE: &str = "feature_norm.scale";
 pub struct FeatureNorm {
     mean: Tensor,
     scale: Tensor,
+    /// The same numbers for code that works on rows of its own.
+    pairs: Vec<(f32, f32)>,
 }
 
 impl FeatureNorm {
@@ -43,6 +45,7 @@ impl FeatureNorm {
         Ok(Self {
             mean: Tensor::from_slice(mean, mean.len(), device)?,
             scale: Tensor::from_slice(scale, scale.len(), device)?,
+            pairs: mean.iter().copied().zip(scale.iter().copied()).collect(),
         })
     }
 
@@ -86,7 +89,14 @@ impl FeatureNorm {
 
     /// D.
     pub fn dim(&self) -> usize {
-        self.mean.elem_count()
+        self.pairs.len()
+    }
+
+    /// [`FeatureNorm::forward`] on one row (D) in place, bit for bit; numbers beyond D stay as they are.
+    pub fn apply_to_row(&self, row: &mut [f32]) {
+        for (value, (mean, scale)) in row.iter_mut().zip(&self.pairs) {
+            *value = (*value - mean) * scale;
+        }
     }
 
     /// (…, D) f32 -> (…, D) f32.
@@ -108,6 +118,10 @@ mod tests {
         let norm = FeatureNorm::new(&[1.0, 0.5, -1.0], &[2.0, 4.0, 0.5], &Device::Cpu).unwrap();
         let got = norm.forward(&x).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(got, [[0.0, -12.0, 0.5], [-1.8, 26.0, -1.0]]);
+        for (mut row, want) in x.to_vec2::<f32>().unwrap().into_iter().zip(&got) {
+            norm.apply_to_row(&mut row);
+            assert_eq!(&row, want);
+        }
         let same = FeatureNorm::identity(3, &Device::Cpu).unwrap().forward(&x).unwrap();
         assert_eq!(same.to_vec2::<f32>().unwrap(), x.to_vec2::<f32>().unwrap());
     }

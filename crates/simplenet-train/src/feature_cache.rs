@@ -6,6 +6,7 @@
 
 use half::{f16, slice::HalfFloatSliceExt};
 use rayon::prelude::*;
+use simplenet_model::feature_norm::FeatureNorm;
 
 /// How rows are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,23 +48,6 @@ pub struct FeatureStatistics {
     pub deviation: Vec<f64>,
     /// Standard deviation of all numbers.
     pub global_deviation: f64,
-}
-
-/// What is done to a row before the head sees it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Normalisation {
-    /// Taken off first, (D).
-    pub mean: Vec<f32>,
-    /// Multiplied with then, (D).
-    pub scale: Vec<f32>,
-}
-
-impl Normalisation {
-    fn apply(&self, row: &mut [f32]) {
-        for ((value, mean), scale) in row.iter_mut().zip(&self.mean).zip(&self.scale) {
-            *value = (*value - mean) * scale;
-        }
-    }
 }
 
 /// Largest magnitude that is kept: the largest finite f16. Features of the supported backbones stay below 1000.
@@ -141,9 +125,9 @@ impl FeatureCache {
         }
     }
 
-    /// Copies rows into `out`, (indices, dim), each number x as (x − mean) · scale of its dimension. Indices beyond the
+    /// Copies rows into `out`, (indices, dim), after the norm. Indices beyond the
     /// last row give zeros.
-    pub fn gather(&self, indices: &[u32], norm: &Normalisation, out: &mut Vec<f32>) {
+    pub fn gather(&self, indices: &[u32], norm: &FeatureNorm, out: &mut Vec<f32>) {
         let dim = self.dim;
         out.resize(indices.len() * dim, 0.0);
         out.par_chunks_exact_mut(dim).zip(indices.par_iter()).with_min_len(64).for_each(|(to, &index)| {
@@ -153,7 +137,7 @@ impl FeatureCache {
                 Rows::F32(rows) => rows.get(range).map(|from| to.copy_from_slice(from)),
             };
             match found {
-                Some(()) => norm.apply(to),
+                Some(()) => norm.apply_to_row(to),
                 None => to.fill(0.0),
             }
         });
@@ -183,7 +167,8 @@ mod tests {
 
     #[test]
     fn rows_come_back_normalised_in_the_asked_order() {
-        let norm = Normalisation { mean: vec![0.0, 0.25, 0.0, 0.75], scale: vec![2.0, 2.0, 4.0, 4.0] };
+        let device = candle_core::Device::Cpu;
+        let norm = FeatureNorm::new(&[0.0, 0.25, 0.0, 0.75], &[2.0, 2.0, 4.0, 4.0], &device).unwrap();
         for precision in [Precision::F16, Precision::F32] {
             let cache = filled(precision);
             assert_eq!((cache.images(), cache.rows(), cache.dim(), cache.patches()), (2, 6, 4, 3));

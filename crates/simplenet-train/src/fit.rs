@@ -25,9 +25,9 @@ use simplenet_model::{
 use crate::{
     calibrate::{self, calibrate_detector},
     config::{Augmentation, Batch, FeatureScale, TrainConfig},
-    detector::Detector,
+    detector::{Detector, timed},
     error::TrainError,
-    feature_cache::{FeatureCache, FeatureStatistics, Normalisation, Precision},
+    feature_cache::{FeatureCache, FeatureStatistics, Precision},
     noise::{Generator, Purpose},
     reporter::Reporter,
     trainer::{self, Epoch, TrainedHead},
@@ -69,7 +69,7 @@ pub struct FitReport {
     pub extraction_seconds: f64,
     /// Seconds for training adaptor and discriminator.
     pub training_seconds: f64,
-    /// Seconds from start to calibrated detector.
+    /// Seconds from start to calibrated detector, without the oracle's.
     pub fit_seconds: f64,
     /// The best epoch on the test set, when it was asked for.
     pub oracle: Option<Oracle>,
@@ -115,9 +115,12 @@ pub fn fit(
     let cache = extract(config, &extractor, &train, "computing features", reporter)?;
     let extraction_seconds = start.elapsed().as_secs_f64();
     let statistics = cache.statistics();
-    let norm = normalisation(config, &statistics)?;
+    let norm = feature_norm(config, &statistics, &device)?;
 
-    let test = oracle.map(|samples| OracleSet::new(config, &extractor, samples, reporter)).transpose()?;
+    let (test, mut oracle_time) =
+        timed(|| oracle.map(|samples| OracleSet::new(config, &extractor, samples, reporter)).transpose());
+    let test = test?;
+    let extraction_of_test = oracle_time;
     let training = Instant::now();
     let mut losses = vec![];
     let mut best: Option<Oracle> = None;
@@ -125,7 +128,9 @@ pub fn fit(
         losses.push(epoch.loss);
         let looks = epoch.number.is_multiple_of(ORACLE_EVERY) || epoch.number == config.epochs;
         if let Some(test) = test.as_ref().filter(|_| looks) {
-            let image_auroc = test.image_auroc(epoch.head)?;
+            let (image_auroc, looking) = timed(|| test.image_auroc(epoch.head));
+            oracle_time += looking;
+            let image_auroc = image_auroc?;
             if best.is_none_or(|b| image_auroc > b.image_auroc) {
                 best = Some(Oracle { epoch: epoch.number, image_auroc });
             }
@@ -133,10 +138,11 @@ pub fn fit(
         Ok(())
     };
     let head = trainer::train_head(config, &cache, norm, reporter, &mut on_epoch)?;
-    let training_seconds = training.elapsed().as_secs_f64();
+    let looking = oracle_time - extraction_of_test;
+    let training_seconds = (training.elapsed() - looking).as_secs_f64();
     drop(cache);
 
-    let net = SimpleNet::new(extractor, feature_norm(&head, &device)?, model_head(&head, &device)?)?;
+    let net = SimpleNet::new(extractor, head.norm.clone(), model_head(&head, &device)?)?;
     let record = record(config, &net)?;
     let mut detector = Detector::new(net, record, device)?;
     calibrate_detector(&mut detector, config, &held_out, &train, reporter)?;
@@ -147,7 +153,7 @@ pub fn fit(
         losses,
         extraction_seconds,
         training_seconds,
-        fit_seconds: start.elapsed().as_secs_f64(),
+        fit_seconds: (start.elapsed() - oracle_time).as_secs_f64(),
         oracle: best,
     };
     Ok(Fit { detector, report })
@@ -161,32 +167,33 @@ fn pick(samples: &[Sample], positions: &[usize]) -> Vec<Sample> {
 /// must not drown all others when it does.
 const LEAST_DEVIATION: f64 = 1e-3;
 
-fn normalisation(config: &TrainConfig, statistics: &FeatureStatistics) -> Result<Normalisation, TrainError> {
+fn feature_norm(
+    config: &TrainConfig,
+    statistics: &FeatureStatistics,
+    device: &Device,
+) -> Result<FeatureNorm, TrainError> {
     let global = statistics.global_deviation;
     let dim = statistics.mean.len();
-    match config.feature_scale {
-        FeatureScale::None => Ok(Normalisation { mean: vec![0.0; dim], scale: vec![1.0; dim] }),
-        _ if global <= 0.0 => Err(TrainError::Setting {
-            name: "feature_scale",
-            value: format!("{:?}", config.feature_scale),
-            problem: "the features of all training images are one constant: are the images blank?".into(),
-        }),
-        FeatureScale::GlobalDeviation => {
-            Ok(Normalisation { mean: vec![0.0; dim], scale: vec![(1.0 / global) as f32; dim] })
+    let norm = match config.feature_scale {
+        FeatureScale::None => FeatureNorm::identity(dim, device),
+        _ if global <= 0.0 => {
+            return Err(TrainError::Setting {
+                name: "feature_scale",
+                value: format!("{:?}", config.feature_scale),
+                problem: "the features of all training images are one constant: are the images blank?".into(),
+            });
         }
-        FeatureScale::PerDimension => Ok(Normalisation {
-            mean: statistics.mean.iter().map(|&m| m as f32).collect(),
-            scale: statistics
-                .deviation
-                .iter()
-                .map(|d| (1.0 / d.max(LEAST_DEVIATION * global)) as f32)
-                .collect(),
-        }),
-    }
-}
-
-fn feature_norm(head: &TrainedHead, device: &Device) -> Result<FeatureNorm, TrainError> {
-    Ok(FeatureNorm::new(&head.norm.mean, &head.norm.scale, device)?)
+        FeatureScale::GlobalDeviation => {
+            FeatureNorm::new(&vec![0.0; dim], &vec![(1.0 / global) as f32; dim], device)
+        }
+        FeatureScale::PerDimension => {
+            let mean: Vec<f32> = statistics.mean.iter().map(|&m| m as f32).collect();
+            let inverse = |d: &f64| (1.0 / d.max(LEAST_DEVIATION * global)) as f32;
+            let scale: Vec<f32> = statistics.deviation.iter().map(inverse).collect();
+            FeatureNorm::new(&mean, &scale, device)
+        }
+    };
+    Ok(norm?)
 }
 
 /// Features of every sample (and its augmented copies), in order.

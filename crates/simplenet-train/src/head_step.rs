@@ -128,6 +128,9 @@ impl HeadStep {
     ) -> Result<StepOutcome, TrainError> {
         let StepConfig { dim, hidden: width, .. } = self.config;
         let n = features.len() / dim;
+        if let Noise::Given(given) = noise {
+            Matrix::row_major(given, n, dim)?;
+        }
         self.adapted.resize(2 * n * dim, 0.0);
         self.hidden.resize(2 * n * width, 0.0);
         self.gradient.resize(n * dim, 0.0);

@@ -6,12 +6,12 @@
 use std::collections::HashMap;
 
 use candle_core::{Device, Tensor};
-use simplenet_model::discriminator::DiscriminatorConfig;
+use simplenet_model::{discriminator::DiscriminatorConfig, feature_norm::FeatureNorm};
 
 use crate::{
     config::{Batch, Optimizer, Schedule, TrainConfig},
     error::TrainError,
-    feature_cache::{FeatureCache, Normalisation},
+    feature_cache::FeatureCache,
     head_step::{HeadStep, HeadTensors, Noise, RunningStatistics, StepConfig},
     noise::{Generator, Purpose},
     optimizer::{AdamConfig, Moments, WeightDecay},
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Adaptor and discriminator after training (or in the middle of it).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct TrainedHead {
     /// Width of the features, D.
     pub dim: usize,
@@ -28,7 +28,7 @@ pub struct TrainedHead {
     /// Discriminators trained side by side.
     pub discriminators: usize,
     /// What is done to cached features before the head.
-    pub norm: Normalisation,
+    pub norm: FeatureNorm,
     /// The weights.
     pub tensors: HeadTensors,
     /// The batch norm's statistics for inference.
@@ -49,11 +49,11 @@ pub struct Epoch<'a> {
 /// Trains on the cache's rows; `on_epoch` sees the head after every epoch (to log, or for the oracle column).
 ///
 /// # Errors
-/// No rows; a loss that is not a number (`TrainError::Diverged`); what `on_epoch` returns.
+/// A loss that is not a number (`TrainError::Diverged`); what `on_epoch` returns.
 pub fn train_head(
     config: &TrainConfig,
     cache: &FeatureCache,
-    norm: Normalisation,
+    norm: FeatureNorm,
     reporter: &dyn Reporter,
     on_epoch: &mut dyn FnMut(Epoch<'_>) -> Result<(), TrainError>,
 ) -> Result<TrainedHead, TrainError> {
@@ -61,7 +61,7 @@ pub fn train_head(
     let mut head = initial_head(config, cache.dim(), norm, &generator);
     let mut optimizers = Optimizers::new(config, &head.tensors);
     let mut step = HeadStep::new(step_config(config, cache.dim()));
-    let per_epoch = batches(config.batch, cache, &generator, 0).len();
+    let per_epoch = steps_per_epoch(config.batch, cache);
     let total = per_epoch * config.epochs;
     let mut batch = vec![];
 
@@ -92,6 +92,13 @@ fn rate_factor(schedule: Schedule, number: usize, total: usize) -> f64 {
     match schedule {
         Schedule::Constant => 1.0,
         Schedule::Cosine => 0.5 * (1.0 + (std::f64::consts::PI * number as f64 / total.max(1) as f64).cos()),
+    }
+}
+
+fn steps_per_epoch(batch: Batch, cache: &FeatureCache) -> usize {
+    match batch {
+        Batch::Images(count) => cache.images().div_ceil(count),
+        Batch::Patches { steps, .. } => steps,
     }
 }
 
@@ -139,7 +146,7 @@ fn step_config(config: &TrainConfig, dim: usize) -> StepConfig {
 }
 
 /// Xavier-normal weights (Glorot and Bengio 2010), as the official code's `init_weight`.
-fn initial_head(config: &TrainConfig, dim: usize, norm: Normalisation, generator: &Generator) -> TrainedHead {
+fn initial_head(config: &TrainConfig, dim: usize, norm: FeatureNorm, generator: &Generator) -> TrainedHead {
     let mut stream = generator.stream(Purpose::Initialisation);
     // `copies` weights of one shape, one after another: the deviation is that of a single one.
     let mut xavier = |copies: usize, outputs: usize, inputs: usize| -> Vec<f32> {

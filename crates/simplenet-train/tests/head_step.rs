@@ -290,15 +290,16 @@ fn drawn_noise_is_the_generators() {
 #[test]
 fn slices_of_another_size_are_an_error() {
     let good = Case::new((8, 6, 4), 0.5, 1.0);
-    let mut cases = [0, 1, 2].map(|_| Case::new((8, 6, 4), 0.5, 1.0));
+    let mut cases = [0, 1, 2, 3].map(|_| Case::new((8, 6, 4), 0.5, 1.0));
     cases[0].features.pop();
     cases[1].head.adaptor_weight.pop();
     cases[2].head.hidden_weight.push(0.0);
+    cases[3].noise.pop();
     for (i, case) in cases.iter().enumerate() {
         let mut statistics = good.statistics.clone();
         let result = HeadStep::new(good.config).run(
             &case.features,
-            Noise::Given(&good.noise),
+            Noise::Given(&case.noise),
             &case.head,
             &mut statistics,
         );

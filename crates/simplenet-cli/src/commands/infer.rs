@@ -13,16 +13,13 @@ use super::{model_path, train::TRAINING_FILE};
 use crate::{
     args::InferArgs,
     error::CliError,
-    inspect::Recorder,
+    inspect::{PREDICTIONS_FILE, Recorder},
     output::{
         prediction::{JsonPath, PredictionError, PredictionLine, PredictionRecord, Verdict},
         prediction_file::PredictionWriter,
     },
     progress::TerminalProgress,
 };
-
-/// The file with one line an image.
-pub const PREDICTIONS_FILE: &str = "predictions.jsonl";
 
 /// How a run went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
