@@ -5,6 +5,7 @@
 //! and memory for the runs only.
 
 use crate::MetricError;
+use crate::anomaly_map::pixels;
 
 /// Which pixels are neighbours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,8 +63,7 @@ pub fn connected_components(
     height: usize,
     connectivity: Connectivity,
 ) -> Result<Components, MetricError> {
-    let expected = width.checked_mul(height).filter(|&pixels| pixels <= u32::MAX as usize);
-    let expected = expected.ok_or(MetricError::ImageTooLarge { width, height })?;
+    let expected = pixels(width, height)?;
     if mask.len() != expected {
         return Err(MetricError::MaskShape { width, height, expected, actual: mask.len() });
     }

@@ -29,9 +29,7 @@ pub fn confusion(scores: &[f32], labels: &[bool], threshold: f32) -> Result<Conf
         return Err(MetricError::LengthMismatch { scores: scores.len(), labels: labels.len() });
     }
     check(scores)?;
-    if threshold.is_nan() {
-        return Err(MetricError::InvalidThreshold);
-    }
+    check_threshold(threshold)?;
     let mut counts = Confusion::default();
     for (&score, &label) in scores.iter().zip(labels) {
         match (score >= threshold, label) {
@@ -42,6 +40,14 @@ pub fn confusion(scores: &[f32], labels: &[bool], threshold: f32) -> Result<Conf
         }
     }
     Ok(counts)
+}
+
+/// Refuses NaN.
+pub(crate) fn check_threshold(threshold: f32) -> Result<(), MetricError> {
+    match threshold.is_nan() {
+        true => Err(MetricError::InvalidThreshold),
+        false => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -61,6 +61,36 @@ pub enum MetricError {
         mask: usize,
     },
 
+    /// Width x height of a map is not the number of its scores.
+    #[error("image {image}: {width}x{height} needs {expected} scores, but the map has {actual}")]
+    MapShape {
+        /// Index of the image in the set.
+        image: usize,
+        /// Stated width.
+        width: usize,
+        /// Stated height.
+        height: usize,
+        /// width x height.
+        expected: usize,
+        /// Number of scores.
+        actual: usize,
+    },
+
+    /// A mask with a bit a pixel has another length than its image needs.
+    #[error("image {image}: a mask of {width}x{height} bits takes {expected} bytes, but it has {actual}")]
+    PackedMaskLength {
+        /// Index of the image in the set.
+        image: usize,
+        /// Stated width.
+        width: usize,
+        /// Stated height.
+        height: usize,
+        /// ceil(width x height / 8).
+        expected: usize,
+        /// Number of bytes.
+        actual: usize,
+    },
+
     /// A mask is not width x height.
     #[error("the mask has {actual} pixels, but {width}x{height} needs {expected}")]
     MaskShape {

@@ -23,25 +23,27 @@
 //! - Pixels are counted in integers: neither the number of threads nor the order of the images changes a
 //!   bit of a result.
 
+mod anomaly_map;
 mod components;
 mod confusion;
 mod error;
-mod ladder;
 mod pixel;
 mod precision_recall;
 mod pro;
-mod radix;
+mod ranking;
 mod roc;
 mod score_key;
 mod simplenet_pro;
 mod steps;
 mod sum;
+mod tally;
 mod threshold;
 
+pub use anomaly_map::AnomalyMap;
 pub use components::{Components, Connectivity, Region, connected_components};
 pub use confusion::{Confusion, confusion};
 pub use error::MetricError;
-pub use pixel::{AnomalyMap, PixelMetrics, pixel_metrics};
+pub use pixel::{PixelAccumulator, PixelMetrics, PixelRanking, pixel_metrics};
 pub use precision_recall::{F1Max, PrecisionRecallPoint, average_precision, f1_max, precision_recall_curve};
 pub use pro::{AUPRO_LIMIT, AUPRO_STRICT_LIMIT, ProPoint, aupro, pro_curve};
 pub use roc::{RocPoint, auroc, roc_curve};

@@ -1,37 +1,21 @@
-//! Pixel metrics of a test set: AUROC, average precision, F1-max and AUPRO from one sort.
+//! Pixel metrics of a test set: AUROC, average precision, F1-max and AUPRO, from one pass over the images.
 //!
-//! Comes in: one [`AnomalyMap`] an image, sizes may differ. Goes out: [`PixelMetrics`].
-//!
-//! Only the anomalous pixels are kept and sorted; normal ones are counted between them ([`crate::ladder`]).
-//! Memory beside the maps: at most 16 bytes an anomalous pixel, and for each thread 16 bytes a distinct score
-//! among them plus two batches of at most 16 MB.
+//! Comes in: one [`AnomalyMap`] an image, all together or one at a time; sizes may differ. Goes out:
+//! [`PixelMetrics`], or single metrics from a [`PixelRanking`].
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
-use rayon::slice::ParallelSliceMut;
+use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use crate::components::{Connectivity, label_runs};
-use crate::ladder::{Counter, Counts, Ladder};
-use crate::precision_recall::{average_precision_of, f1_max_of};
-use crate::pro::aupro_of;
-use crate::roc::auroc_of;
-use crate::score_key::{first_non_finite, key};
-use crate::steps::{Step, Totals, pack};
-use crate::{F1Max, MetricError};
-
-/// The scores of one image's pixels and the truth about them.
-#[derive(Debug, Clone, Copy)]
-pub struct AnomalyMap<'a> {
-    /// `height` x `width` scores, row by row; higher = more anomalous.
-    pub scores: &'a [f32],
-    /// `height` x `width` values, row by row; 0 = normal, anything else = anomalous.
-    pub mask: &'a [u8],
-    /// Columns.
-    pub width: usize,
-    /// Rows.
-    pub height: usize,
-}
+use crate::anomaly_map::{AnomalyMap, check_finite, pixels};
+use crate::confusion::check_threshold;
+use crate::precision_recall::{BestF1, PrecisionSum};
+use crate::pro::OverlapArea;
+use crate::ranking::{Pixels, Ranking};
+use crate::roc::OrderedPairs;
+use crate::score_key::key;
+use crate::steps::{Fold, Step, fold, pack, packed_key};
+use crate::{Confusion, F1Max, MetricError};
 
 /// All pixel metrics of a set. A metric that is undefined holds the reason.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,162 +36,263 @@ pub struct PixelMetrics {
     pub regions: u64,
 }
 
-/// AUROC, average precision, F1-max, and AUPRO at each of `limits`, from one sort.
+/// AUROC, average precision, F1-max, and AUPRO at each of `limits`, from one pass over the maps.
+///
+/// Memory beside the maps: as for [`PixelAccumulator`].
 ///
 /// Input that cannot be used at all (empty, sizes that do not fit, a score that is not finite) puts its
 /// error into every field, with counts of 0.
 pub fn pixel_metrics(maps: &[AnomalyMap<'_>], limits: &[f64]) -> PixelMetrics {
-    let set = match PixelSet::new(maps) {
-        Ok(set) => set,
-        Err(error) => {
-            return PixelMetrics {
-                auroc: Err(error.clone()),
-                average_precision: Err(error.clone()),
-                f1_max: Err(error.clone()),
-                aupro: vec![Err(error); limits.len()],
-                normal_pixels: 0,
-                anomalous_pixels: 0,
-                regions: 0,
-            };
-        }
-    };
-    let totals = set.totals();
-    PixelMetrics {
-        auroc: auroc_of(set.steps(), totals),
-        average_precision: average_precision_of(set.steps(), totals),
-        f1_max: f1_max_of(set.steps(), totals),
-        aupro: limits.iter().map(|&limit| aupro_of(set.steps(), totals, set.regions, limit)).collect(),
-        normal_pixels: totals.negatives,
-        anomalous_pixels: totals.positives,
-        regions: set.regions,
+    match PixelRanking::of(maps) {
+        Ok(ranking) => ranking.metrics(limits),
+        Err(error) => PixelMetrics {
+            auroc: Err(error.clone()),
+            average_precision: Err(error.clone()),
+            f1_max: Err(error.clone()),
+            aupro: vec![Err(error); limits.len()],
+            normal_pixels: 0,
+            anomalous_pixels: 0,
+            regions: 0,
+        },
     }
 }
 
-impl AnomalyMap<'_> {
-    /// Scores of the normal pixels, row by row.
-    pub(crate) fn normal_scores(&self) -> impl Iterator<Item = f32> + '_ {
-        self.scores.iter().zip(self.mask).filter(|&(_, &mask)| mask == 0).map(|(&score, _)| score)
-    }
-
-    /// The map's size fits its slices, and its scores are finite. `image`: its index, for the message.
-    fn check(&self, image: usize) -> Result<(), MetricError> {
-        let Self { scores, mask, width, height } = *self;
-        let expected = width.checked_mul(height).filter(|&pixels| pixels <= u32::MAX as usize);
-        let expected = expected.ok_or(MetricError::ImageTooLarge { width, height })?;
-        if scores.len() != expected || mask.len() != expected {
-            let (scores, mask) = (scores.len(), mask.len());
-            return Err(MetricError::ShapeMismatch { image, width, height, expected, scores, mask });
-        }
-        match first_non_finite(scores) {
-            Some(index) => Err(MetricError::NonFinitePixel {
-                image,
-                x: index % width,
-                y: index / width,
-                value: scores[index],
-            }),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Checks every map: there are pixels, sizes fit, scores are finite. The first fault in order is reported.
-pub(crate) fn checked(maps: &[AnomalyMap<'_>]) -> Result<(), MetricError> {
-    let faults: Vec<Result<(), MetricError>> =
-        (0..maps.len()).into_par_iter().map(|image| maps[image].check(image)).collect();
-    faults.into_iter().collect::<Result<(), _>>()?;
-    match maps.iter().all(|map| map.scores.is_empty()) {
-        true => Err(MetricError::Empty),
-        false => Ok(()),
-    }
-}
-
-/// The anomalous pixels of all maps as packed keys with the area of their region, and the number of regions.
-pub(crate) fn anomalous_pixels(maps: &[AnomalyMap<'_>]) -> (Vec<u64>, u64) {
-    let found: Vec<(Vec<u64>, u64)> = maps
-        .par_iter()
-        .map(|map| {
-            let (runs, regions) = label_runs(map.mask, map.width, Connectivity::Eight);
-            let mut areas = vec![0u32; regions];
-            for run in &runs {
-                areas[run.region] += (run.end - run.start) as u32;
-            }
-            let mut pixels = Vec::with_capacity(areas.iter().map(|&area| area as usize).sum());
-            for run in &runs {
-                let row = &map.scores[run.y * map.width..][run.start..run.end];
-                pixels.extend(row.iter().map(|&score| pack(key(score), areas[run.region])));
-            }
-            (pixels, regions as u64)
-        })
-        .collect();
-    let regions = found.iter().map(|(_, regions)| regions).sum();
-    let mut pixels = Vec::with_capacity(found.iter().map(|(pixels, _)| pixels.len()).sum());
-    for (part, _) in found {
-        pixels.extend(part);
-    }
-    (pixels, regions)
-}
-
-/// The pixels of a set, reduced to what the metrics need.
+/// Takes images in one at a time, from any thread, and forgets them: for test sets whose maps do not fit in memory.
+///
+/// The result is exact, and the same whatever the order of the images and the number of threads.
+///
+/// Memory: 8 bytes an anomalous pixel; for the normal ones at most 2 bytes a pixel (3 while it grows), and never
+/// more than 16 MiB for each power of two that their scores reach into, on either side of 0; 2.3 MB for each
+/// thread that adds. Scores from 0.001 to 10 lie in 14 powers of two: 224 MiB, for ten images or ten million.
+///
+/// ```
+/// use simplenet_metrics::{AnomalyMap, PixelAccumulator};
+///
+/// let set = PixelAccumulator::new();
+/// for scores in [[0.1, 0.2, 0.9, 0.3], [0.2, 0.8, 0.7, 0.1]] {
+///     set.add(&AnomalyMap { scores: &scores, mask: &[0, 0, 1, 0], width: 2, height: 2 })?;
+/// }
+/// set.add_normal(&[0.3, 0.1, 0.2, 0.2], 2, 2)?; // a good part: nothing is marked
+/// let ranking = set.finish()?;
+/// println!("{} {:?}", ranking.auroc()?, ranking.metrics(&[0.30, 0.05]));
+/// # Ok::<(), simplenet_metrics::MetricError>(())
+/// ```
 #[derive(Debug)]
-pub(crate) struct PixelSet {
-    /// Packed anomalous pixels, ascending.
-    positives: Vec<u64>,
-    ladder: Ladder,
-    counts: Counts,
-    totals: Totals,
-    regions: u64,
+pub struct PixelAccumulator {
+    pixels: Pixels,
+    /// Images taken in.
+    images: AtomicUsize,
 }
 
-impl PixelSet {
-    /// Checks the maps, sorts the anomalous pixels, and counts the normal ones.
-    pub(crate) fn new(maps: &[AnomalyMap<'_>]) -> Result<Self, MetricError> {
-        checked(maps)?;
-        let (mut positives, regions) = anomalous_pixels(maps);
-        positives.par_sort_unstable();
-        let ladder = Ladder::new(&positives);
-        let counts = count_normal_pixels(maps, &ladder);
-        let totals = Totals { positives: positives.len() as u64, negatives: counts.iter().sum() };
-        Ok(Self { positives, ladder, counts, totals, regions })
-    }
-
-    /// One step for each distinct score of an anomalous pixel, descending.
-    pub(crate) fn steps(&self) -> impl Iterator<Item = Step> + '_ {
-        self.ladder.steps(&self.positives, &self.counts)
-    }
-
-    /// Size of both classes.
-    pub(crate) fn totals(&self) -> Totals {
-        self.totals
-    }
-
-    /// Number of regions.
-    pub(crate) fn regions(&self) -> u64 {
-        self.regions
+impl Default for PixelAccumulator {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
-/// Counts the normal pixels of all maps on the ladder, in parallel.
-fn count_normal_pixels(maps: &[AnomalyMap<'_>], ladder: &Ladder) -> Counts {
-    const PIECE: usize = 1 << 16;
-    let pieces: Vec<(&[f32], &[u8])> =
-        maps.iter().flat_map(|map| map.scores.chunks(PIECE).zip(map.mask.chunks(PIECE))).collect();
-    // One array of counts a worker, and no more workers than the arrays are worth: their memory stays
-    // below two counts a pixel.
-    let pixels: usize = maps.iter().map(|map| map.scores.len()).sum();
-    let workers = rayon::current_num_threads().min(1 + pixels / ladder.places());
-    let next = AtomicUsize::new(0);
-    let count = |_| {
-        let mut counter = Counter::new(ladder);
-        while let Some((scores, mask)) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
-            counter.add(scores, mask);
+impl PixelAccumulator {
+    /// An empty set.
+    pub fn new() -> Self {
+        Self { pixels: Pixels::new(), images: AtomicUsize::new(0) }
+    }
+
+    /// Takes an image in.
+    ///
+    /// # Errors
+    /// A size that does not fit, a score that is not finite; the image number in the error is the number of images
+    /// taken in before. The set stays as it was.
+    pub fn add(&self, map: &AnomalyMap<'_>) -> Result<(), MetricError> {
+        self.add_numbered(self.images.load(Ordering::Relaxed), map)
+    }
+
+    /// Takes an image without a defect in; there is no need for a mask.
+    ///
+    /// # Errors
+    /// As [`Self::add`].
+    pub fn add_normal(&self, scores: &[f32], width: usize, height: usize) -> Result<(), MetricError> {
+        let image = self.images.load(Ordering::Relaxed);
+        let expected = pixels(width, height)?;
+        if scores.len() != expected {
+            return Err(MetricError::MapShape { image, width, height, expected, actual: scores.len() });
         }
-        counter.finish()
-    };
-    let add = |mut total: Counts, part: Counts| {
-        total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
-        total
-    };
-    (0..workers).into_par_iter().map(count).reduce_with(add).unwrap_or_default()
+        check_finite(image, scores, width)?;
+        self.pixels.add(std::iter::once(scores), Vec::new(), 0);
+        self.images.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Takes an image in whose mask has a bit a pixel: row by row without gaps, the first pixel in the highest bit
+    /// (what numpy's `packbits` makes of a whole mask). What is left of the last byte does not matter.
+    ///
+    /// # Errors
+    /// As [`Self::add`], and a mask that is not ceil(width x height / 8) bytes long.
+    pub fn add_packed(
+        &self,
+        scores: &[f32],
+        mask_bits: &[u8],
+        width: usize,
+        height: usize,
+    ) -> Result<(), MetricError> {
+        let pixels = pixels(width, height)?;
+        let expected = pixels.div_ceil(8);
+        if mask_bits.len() != expected {
+            let image = self.images.load(Ordering::Relaxed);
+            return Err(MetricError::PackedMaskLength {
+                image,
+                width,
+                height,
+                expected,
+                actual: mask_bits.len(),
+            });
+        }
+        let bits = mask_bits.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1));
+        let mask: Vec<u8> = bits.take(pixels).collect();
+        self.add(&AnomalyMap { scores, mask: &mask, width, height })
+    }
+
+    /// The number of images taken in.
+    pub fn images(&self) -> usize {
+        self.images.load(Ordering::Relaxed)
+    }
+
+    /// Sorts what was taken in; every pixel metric can be read from the result.
+    ///
+    /// # Errors
+    /// No pixel at all.
+    pub fn finish(self) -> Result<PixelRanking, MetricError> {
+        Ok(PixelRanking(self.pixels.rank()?))
+    }
+
+    /// `image`: its number, for the message.
+    fn add_numbered(&self, image: usize, map: &AnomalyMap<'_>) -> Result<(), MetricError> {
+        map.check(image)?;
+        let (runs, areas) = map.regions();
+        let mut anomalous = Vec::with_capacity(areas.iter().map(|&area| area as usize).sum());
+        for run in &runs {
+            anomalous.extend(map.under(run).iter().map(|&score| pack(key(score), areas[run.region])));
+        }
+        self.pixels.add(map.between(&runs), anomalous, areas.len());
+        self.images.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// All pixels of a test set in the order of their scores: what [`PixelAccumulator::finish`] gives.
+#[derive(Debug)]
+pub struct PixelRanking(Ranking);
+
+impl PixelRanking {
+    /// Takes all maps in, in parallel.
+    ///
+    /// # Errors
+    /// No pixel at all, a map whose size does not fit, a score that is not finite (the first of these by image).
+    pub fn of(maps: &[AnomalyMap<'_>]) -> Result<Self, MetricError> {
+        let set = PixelAccumulator::new();
+        let added: Vec<Result<(), MetricError>> =
+            (0..maps.len()).into_par_iter().map(|image| set.add_numbered(image, &maps[image])).collect();
+        added.into_iter().collect::<Result<(), _>>()?;
+        set.finish()
+    }
+
+    /// Defect-free pixels.
+    pub fn normal_pixels(&self) -> u64 {
+        self.0.totals.negatives
+    }
+
+    /// Pixels that the masks mark.
+    pub fn anomalous_pixels(&self) -> u64 {
+        self.0.totals.positives
+    }
+
+    /// 8-connected regions in the masks.
+    pub fn regions(&self) -> u64 {
+        self.0.regions
+    }
+
+    /// As [`crate::auroc`], over all pixels.
+    ///
+    /// # Errors
+    /// One class only.
+    pub fn auroc(&self) -> Result<f64, MetricError> {
+        Ok(fold(self.0.steps(), OrderedPairs::new(self.0.totals)?))
+    }
+
+    /// As [`crate::average_precision`], over all pixels.
+    ///
+    /// # Errors
+    /// No anomalous pixel.
+    pub fn average_precision(&self) -> Result<f64, MetricError> {
+        Ok(fold(self.0.steps(), PrecisionSum::new(self.0.totals)?))
+    }
+
+    /// As [`crate::f1_max`], over all pixels.
+    ///
+    /// # Errors
+    /// No anomalous pixel.
+    pub fn f1_max(&self) -> Result<F1Max, MetricError> {
+        Ok(fold(self.0.steps(), BestF1::new(self.0.totals)?))
+    }
+
+    /// As [`crate::aupro`].
+    ///
+    /// # Errors
+    /// An invalid limit, no region, no defect-free pixel.
+    pub fn aupro(&self, limit: f64) -> Result<f64, MetricError> {
+        Ok(fold(self.0.steps(), OverlapArea::new(&self.0, limit)?))
+    }
+
+    /// As [`crate::confusion`], over all pixels.
+    ///
+    /// # Errors
+    /// A threshold that is NaN.
+    pub fn confusion(&self, threshold: f32) -> Result<Confusion, MetricError> {
+        check_threshold(threshold)?;
+        let lowest = key(threshold);
+        let missed = self.0.positives.partition_point(|&packed| packed_key(packed) < lowest) as u64;
+        let standing = self.0.normal.descend().standing(lowest);
+        let false_positives = standing.above + standing.equal;
+        Ok(Confusion {
+            true_positives: self.anomalous_pixels() - missed,
+            false_positives,
+            true_negatives: self.normal_pixels() - false_positives,
+            false_negatives: missed,
+        })
+    }
+
+    /// AUROC, average precision, F1-max, and AUPRO at each of `limits`, from one walk down the scores.
+    pub fn metrics(&self, limits: &[f64]) -> PixelMetrics {
+        let Ranking { totals, regions, .. } = self.0;
+        let mut auroc = OrderedPairs::new(totals);
+        let mut average_precision = PrecisionSum::new(totals);
+        let mut f1_max = BestF1::new(totals);
+        let mut aupro: Vec<_> = limits.iter().map(|&limit| OverlapArea::new(&self.0, limit)).collect();
+        for step in self.0.steps() {
+            feed(&mut auroc, &step);
+            feed(&mut average_precision, &step);
+            feed(&mut f1_max, &step);
+            aupro.iter_mut().for_each(|aupro| feed(aupro, &step));
+        }
+        PixelMetrics {
+            auroc: auroc.map(|fold| fold.value()),
+            average_precision: average_precision.map(|fold| fold.value()),
+            f1_max: f1_max.map(|fold| fold.value()),
+            aupro: aupro.into_iter().map(|aupro| aupro.map(|fold| fold.value())).collect(),
+            normal_pixels: totals.negatives,
+            anomalous_pixels: totals.positives,
+            regions,
+        }
+    }
+
+    pub(crate) fn ranking(&self) -> &Ranking {
+        &self.0
+    }
+}
+
+/// Takes a step in where the metric is defined.
+fn feed<F: Fold>(fold: &mut Result<F, MetricError>, step: &Step) {
+    if let Ok(fold) = fold {
+        fold.add(step);
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! recall, not a trapezoid; F1-max is the highest F1 over all distinct scores as thresholds.
 
 use crate::MetricError;
-use crate::steps::{SortedScores, Step, Totals};
+use crate::steps::{Fold, SortedScores, Step, Totals, fold};
 use crate::sum::Sum;
 
 /// The best F1 and the threshold that reaches it.
@@ -35,7 +35,7 @@ pub struct PrecisionRecallPoint {
 /// Empty input, lengths that differ, a score that is not finite, nothing anomalous.
 pub fn average_precision(scores: &[f32], labels: &[bool]) -> Result<f64, MetricError> {
     let sorted = SortedScores::new(scores, labels)?;
-    average_precision_of(sorted.steps(), sorted.totals())
+    Ok(fold(sorted.steps(), PrecisionSum::new(sorted.totals())?))
 }
 
 /// The highest F1 over all thresholds; of equal ones the lowest threshold is reported.
@@ -44,7 +44,7 @@ pub fn average_precision(scores: &[f32], labels: &[bool]) -> Result<f64, MetricE
 /// As [`average_precision`].
 pub fn f1_max(scores: &[f32], labels: &[bool]) -> Result<F1Max, MetricError> {
     let sorted = SortedScores::new(scores, labels)?;
-    f1_max_of(sorted.steps(), sorted.totals())
+    Ok(fold(sorted.steps(), BestF1::new(sorted.totals())?))
 }
 
 /// The precision-recall curve: recall 0 and precision 1 at threshold +infinity (nothing is predicted; the
@@ -71,36 +71,78 @@ pub fn precision_recall_curve(
     Ok(curve)
 }
 
-/// Average precision from steps.
-pub(crate) fn average_precision_of(
-    steps: impl Iterator<Item = Step>,
-    totals: Totals,
-) -> Result<f64, MetricError> {
-    let positives = totals.need_positives()?.positives;
-    let mut sum = Sum::default();
-    let mut found = 0;
-    for step in steps.filter(|step| step.positives > 0) {
-        found += step.positives;
-        sum.add(step.positives as f64 * (found as f64 / predicted(&step, found) as f64));
-    }
-    Ok(sum.value() / positives as f64)
+/// Average precision: precision summed over the anomalous samples.
+#[derive(Debug)]
+pub(crate) struct PrecisionSum {
+    positives: u64,
+    found: u64,
+    sum: Sum,
 }
 
-/// F1-max from steps.
-pub(crate) fn f1_max_of(steps: impl Iterator<Item = Step>, totals: Totals) -> Result<F1Max, MetricError> {
-    let positives = totals.need_positives()?.positives;
-    // F1 = 2 found / (predicted + positives). Fractions are compared as integers, so that equal values are
-    // recognised as equal; steps descend, so that `>=` keeps the lowest threshold.
-    let mut best = (0u64, 1u64, f32::INFINITY);
-    let mut found = 0;
-    for step in steps.filter(|step| step.positives > 0) {
-        found += step.positives;
-        let size = predicted(&step, found) + positives;
-        if u128::from(found) * u128::from(best.1) >= u128::from(best.0) * u128::from(size) {
-            best = (found, size, step.score);
+impl PrecisionSum {
+    /// # Errors
+    /// Nothing anomalous.
+    pub(crate) fn new(totals: Totals) -> Result<Self, MetricError> {
+        Ok(Self { positives: totals.need_positives()?.positives, found: 0, sum: Sum::default() })
+    }
+}
+
+impl Fold for PrecisionSum {
+    type Value = f64;
+
+    fn add(&mut self, step: &Step) {
+        if step.positives > 0 {
+            self.found += step.positives;
+            self.sum.add(step.positives as f64 * (self.found as f64 / predicted(step, self.found) as f64));
         }
     }
-    Ok(F1Max { f1: 2.0 * best.0 as f64 / best.1 as f64, threshold: best.2 })
+
+    fn value(&self) -> f64 {
+        self.sum.value() / self.positives as f64
+    }
+}
+
+/// F1-max: the best fraction so far, F1 = 2 x `best_found` / `best_size`.
+#[derive(Debug)]
+pub(crate) struct BestF1 {
+    positives: u64,
+    found: u64,
+    best_found: u64,
+    /// Predicted + anomalous samples.
+    best_size: u64,
+    threshold: f32,
+}
+
+impl BestF1 {
+    /// # Errors
+    /// Nothing anomalous.
+    pub(crate) fn new(totals: Totals) -> Result<Self, MetricError> {
+        let positives = totals.need_positives()?.positives;
+        Ok(Self { positives, found: 0, best_found: 0, best_size: 1, threshold: f32::INFINITY })
+    }
+}
+
+impl Fold for BestF1 {
+    type Value = F1Max;
+
+    fn add(&mut self, step: &Step) {
+        if step.positives == 0 {
+            return;
+        }
+        self.found += step.positives;
+        let size = predicted(step, self.found) + self.positives;
+        // Fractions are compared as integers, so that equal values are recognised as equal; steps descend, so
+        // that `>=` keeps the lowest threshold.
+        if u128::from(self.found) * u128::from(self.best_size)
+            >= u128::from(self.best_found) * u128::from(size)
+        {
+            (self.best_found, self.best_size, self.threshold) = (self.found, size, step.score);
+        }
+    }
+
+    fn value(&self) -> F1Max {
+        F1Max { f1: 2.0 * self.best_found as f64 / self.best_size as f64, threshold: self.threshold }
+    }
 }
 
 /// Samples predicted anomalous when the step is included; `found` of them are.

@@ -6,12 +6,11 @@
 //! trapezoid area under PRO over that rate from (0, 0), one point for each distinct score, interpolated
 //! linearly at the limit, and divided by the limit.
 
-use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
-
 use crate::MetricError;
-use crate::pixel::{AnomalyMap, PixelSet, anomalous_pixels, checked};
-use crate::score_key::key;
-use crate::steps::{SortedScores, Step, Totals};
+use crate::anomaly_map::AnomalyMap;
+use crate::pixel::PixelRanking;
+use crate::ranking::Ranking;
+use crate::steps::{Fold, Step, Totals};
 use crate::sum::Sum;
 
 /// The usual limit of the false-positive rate.
@@ -40,27 +39,26 @@ pub struct ProPoint {
 /// no defect-free pixel.
 pub fn aupro(maps: &[AnomalyMap<'_>], limit: f64) -> Result<f64, MetricError> {
     check_limit(limit)?;
-    let set = PixelSet::new(maps)?;
-    aupro_of(set.steps(), set.totals(), set.regions(), limit)
+    PixelRanking::of(maps)?.aupro(limit)
 }
 
 /// The PRO curve: (0, 0) at threshold +infinity, then one point for each distinct score, descending.
 ///
-/// All pixels are sorted and every distinct score is kept (24 bytes a point); AUPRO itself needs neither.
+/// Every distinct score is kept (24 bytes a point); AUPRO itself needs no curve.
 ///
 /// # Errors
 /// An empty set, a map whose size does not fit, a score that is not finite, no region, no defect-free pixel.
 pub fn pro_curve(maps: &[AnomalyMap<'_>]) -> Result<Vec<ProPoint>, MetricError> {
-    checked(maps)?;
-    let (positives, regions) = anomalous_pixels(maps);
-    let negatives: Vec<Vec<u32>> =
-        maps.par_iter().map(|map| map.normal_scores().map(key).collect()).collect();
-    let sorted = SortedScores::from_keys(positives, negatives.concat());
-    let totals = defined(sorted.totals(), regions)?;
+    curve_of(PixelRanking::of(maps)?.ranking())
+}
+
+/// The PRO curve of a ranking.
+fn curve_of(ranking: &Ranking) -> Result<Vec<ProPoint>, MetricError> {
+    let totals = defined(ranking)?;
     let mut curve =
         vec![ProPoint { threshold: f32::INFINITY, false_positive_rate: 0.0, region_overlap: 0.0 }];
     let (mut found, mut overlap) = (0, Sum::default());
-    curve.extend(sorted.steps().map(|step| {
+    curve.extend(ranking.all_steps().map(|step| {
         found += step.positives;
         overlap.add(step.overlap);
         ProPoint {
@@ -69,44 +67,58 @@ pub fn pro_curve(maps: &[AnomalyMap<'_>]) -> Result<Vec<ProPoint>, MetricError> 
             // Once every pixel is found the overlap is 1, whatever the rounding of 1 / area says.
             region_overlap: match found == totals.positives {
                 true => 1.0,
-                false => overlap.value() / regions as f64,
+                false => overlap.value() / ranking.regions as f64,
             },
         }
     }));
     Ok(curve)
 }
 
-/// AUPRO from steps.
+/// AUPRO.
 ///
 /// The area is summed pixel by pixel instead of point by point: a step that adds `overlap` at false-positive
 /// count x raises the curve from x to the limit, and its own ties make the rise linear. All terms are
 /// positive, so nothing cancels.
-pub(crate) fn aupro_of(
-    steps: impl Iterator<Item = Step>,
-    totals: Totals,
+#[derive(Debug)]
+pub(crate) struct OverlapArea {
+    /// The limit as a number of normal pixels.
+    limit_count: f64,
     regions: u64,
-    limit: f64,
-) -> Result<f64, MetricError> {
-    check_limit(limit)?;
-    let totals = defined(totals, regions)?;
-    let limit_count = limit * totals.negatives as f64;
-    let mut area = Sum::default();
-    for step in steps {
-        let start = step.negatives_above as f64;
-        if start >= limit_count {
-            break;
+    area: Sum,
+}
+
+impl OverlapArea {
+    /// # Errors
+    /// An invalid limit, no region, no defect-free pixel.
+    pub(crate) fn new(ranking: &Ranking, limit: f64) -> Result<Self, MetricError> {
+        check_limit(limit)?;
+        let negatives = defined(ranking)?.negatives;
+        Ok(Self { limit_count: limit * negatives as f64, regions: ranking.regions, area: Sum::default() })
+    }
+}
+
+impl Fold for OverlapArea {
+    type Value = f64;
+
+    fn add(&mut self, step: &Step) {
+        let (limit, start) = (self.limit_count, step.negatives_above as f64);
+        if start >= limit {
+            return;
         }
         let width = step.negatives as f64;
-        let reach = if start + width <= limit_count {
-            limit_count - (start + width / 2.0)
+        let reach = if start + width <= limit {
+            limit - (start + width / 2.0)
         } else {
             // The limit lies inside the rise: a triangle.
-            (limit_count - start) * ((limit_count - start) / width) / 2.0
+            (limit - start) * ((limit - start) / width) / 2.0
         };
-        area.add(step.overlap * (reach / limit_count));
+        self.area.add(step.overlap * (reach / limit));
     }
-    // 1 / area of a region, added up over its pixels, may round to a hair above 1.
-    Ok((area.value() / regions as f64).min(1.0))
+
+    fn value(&self) -> f64 {
+        // 1 / area of a region, added up over its pixels, may round to a hair above 1.
+        (self.area.value() / self.regions as f64).min(1.0)
+    }
 }
 
 /// Refuses limits outside (0, 1].
@@ -118,11 +130,15 @@ pub(crate) fn check_limit(limit: f64) -> Result<(), MetricError> {
 }
 
 /// There are regions and defect-free pixels, or the error that says which is missing.
-pub(crate) fn defined(totals: Totals, regions: u64) -> Result<Totals, MetricError> {
+pub(crate) fn need_regions(totals: Totals, regions: u64) -> Result<Totals, MetricError> {
     if regions == 0 {
         return Err(MetricError::NoRegions);
     }
     totals.need_negatives()
+}
+
+fn defined(ranking: &Ranking) -> Result<Totals, MetricError> {
+    need_regions(ranking.totals, ranking.regions)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! one, a tie counting one half (Mann-Whitney); this equals the trapezoid area under the ROC curve.
 
 use crate::MetricError;
-use crate::steps::{SortedScores, Step, Totals};
+use crate::steps::{Fold, SortedScores, Step, Totals, fold};
 
 /// One point of a ROC curve.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,7 +25,7 @@ pub struct RocPoint {
 /// Empty input, lengths that differ, a score that is not finite, one class only.
 pub fn auroc(scores: &[f32], labels: &[bool]) -> Result<f64, MetricError> {
     let sorted = SortedScores::new(scores, labels)?;
-    auroc_of(sorted.steps(), sorted.totals())
+    Ok(fold(sorted.steps(), OrderedPairs::new(sorted.totals())?))
 }
 
 /// The ROC curve: (0, 0) at threshold +infinity, then one point for each distinct score, descending.
@@ -49,17 +49,33 @@ pub fn roc_curve(scores: &[f32], labels: &[bool]) -> Result<Vec<RocPoint>, Metri
     Ok(curve)
 }
 
-/// AUROC from steps.
-pub(crate) fn auroc_of(steps: impl Iterator<Item = Step>, totals: Totals) -> Result<f64, MetricError> {
-    let Totals { positives, negatives } = totals.need_both()?;
-    // Twice the number of (anomalous, normal) pairs in the right order, a tie counting one.
-    let ordered: u128 = steps
-        .map(|step| {
-            let below = negatives - step.negatives_above - step.negatives;
-            u128::from(step.positives) * (2 * u128::from(below) + u128::from(step.negatives))
-        })
-        .sum();
-    Ok(ordered as f64 / (2.0 * positives as f64 * negatives as f64))
+/// AUROC by counting the (anomalous, normal) pairs that are in the right order.
+#[derive(Debug)]
+pub(crate) struct OrderedPairs {
+    totals: Totals,
+    /// Twice their number, a tie counting one.
+    twice: u128,
+}
+
+impl OrderedPairs {
+    /// # Errors
+    /// One class only.
+    pub(crate) fn new(totals: Totals) -> Result<Self, MetricError> {
+        Ok(Self { totals: totals.need_both()?, twice: 0 })
+    }
+}
+
+impl Fold for OrderedPairs {
+    type Value = f64;
+
+    fn add(&mut self, step: &Step) {
+        let below = self.totals.negatives - step.negatives_above - step.negatives;
+        self.twice += u128::from(step.positives) * (2 * u128::from(below) + u128::from(step.negatives));
+    }
+
+    fn value(&self) -> f64 {
+        self.twice as f64 / (2.0 * self.totals.positives as f64 * self.totals.negatives as f64)
+    }
 }
 
 #[cfg(test)]

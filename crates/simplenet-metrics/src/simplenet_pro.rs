@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::MetricError;
+use crate::anomaly_map::{AnomalyMap, checked};
 use crate::components::{Connectivity, label_runs};
-use crate::pixel::{AnomalyMap, checked};
-use crate::pro::defined;
+use crate::pro::need_regions;
 use crate::steps::Totals;
 
 const STEPS: usize = 200;
@@ -31,7 +31,7 @@ pub fn simplenet_compute_pro(maps: &[AnomalyMap<'_>]) -> Result<f64, MetricError
     checked(maps)?;
     let positives = maps.iter().flat_map(|map| map.mask).filter(|&&mask| mask != 0).count() as u64;
     let pixels = maps.iter().map(|map| map.mask.len() as u64).sum::<u64>();
-    let totals = defined(Totals { positives, negatives: pixels - positives }, positives.min(1))?;
+    let totals = need_regions(Totals { positives, negatives: pixels - positives }, positives.min(1))?;
     let thresholds = Thresholds::new(maps)?;
     let counts = maps
         .par_iter()

@@ -4,7 +4,7 @@
 //! lowest, one for each distinct score, with integer counts; equal scores are one step.
 //!
 //! Metrics move only where an anomalous score stands, so a producer may leave out steps that hold normal
-//! scores alone ([`crate::ladder`] does): the next step's `negatives_above` counts them.
+//! scores alone ([`crate::ranking::Ranking::steps`] does): the next step's `negatives_above` counts them.
 
 use rayon::slice::ParallelSliceMut;
 
@@ -24,6 +24,22 @@ pub(crate) struct Step {
     pub(crate) negatives_above: u64,
     /// Sum of 1 / area of the region over the anomalous pixels with this score; 0 where there are no regions.
     pub(crate) overlap: f64,
+}
+
+/// A metric that is computed while walking down the steps. Several can share one walk.
+pub(crate) trait Fold {
+    /// What comes out.
+    type Value;
+    /// Takes the next step in.
+    fn add(&mut self, step: &Step);
+    /// The metric over all steps taken in.
+    fn value(&self) -> Self::Value;
+}
+
+/// Walks down the steps for one metric.
+pub(crate) fn fold<F: Fold>(steps: impl Iterator<Item = Step>, mut fold: F) -> F::Value {
+    steps.for_each(|step| fold.add(&step));
+    fold.value()
 }
 
 /// Size of both classes.
@@ -98,14 +114,9 @@ impl SortedScores {
                 false => negatives.push(key(score)),
             }
         }
-        Ok(Self::from_keys(positives, negatives))
-    }
-
-    /// Sorts packed anomalous samples and normal keys.
-    pub(crate) fn from_keys(mut positives: Vec<u64>, mut negatives: Vec<u32>) -> Self {
         positives.par_sort_unstable();
         negatives.par_sort_unstable();
-        Self { positives, negatives }
+        Ok(Self { positives, negatives })
     }
 
     /// Size of both classes.
