@@ -73,14 +73,16 @@ impl Tally {
 
     /// A walk down the keys that says how those asked for stand among the scores.
     pub(crate) fn descend(&self) -> Descent<'_> {
-        Descent { tally: self, page: PAGES, end: 0, above: 0, open: OpenPage::CLOSED }
+        Descent { tally: self, page: PAGES, end: 0, above: 0, open: OpenPage::default() }
     }
 
     /// Every key that was counted, descending, with its count.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
-        (0..PAGES).rev().flat_map(|page| {
-            let entries = OpenPage::new(self.existing_page(page).as_deref()).entries();
-            entries.into_iter().map(move |(place, count)| ((page as u32) << 16 | u32::from(place), count))
+        let mut open = OpenPage::default();
+        (0..PAGES).rev().flat_map(move |page| {
+            open.fill(self.existing_page(page).as_deref());
+            let entries = open.entries().into_iter();
+            entries.map(move |(place, count)| ((page as u32) << 16 | u32::from(place), count))
         })
     }
 
@@ -251,41 +253,45 @@ impl Descent<'_> {
         for passed in (page + 1..self.page).rev() {
             self.above += self.tally.existing_page(passed).map_or(0, |page| page.total());
         }
-        self.open = OpenPage::new(self.tally.existing_page(page).as_deref());
+        self.open.fill(self.tally.existing_page(page).as_deref());
         (self.page, self.end) = (page, PLACES);
     }
 }
 
-/// A copy of a page that can be asked how many scores stand between two places.
-#[derive(Debug)]
-enum OpenPage {
-    /// The place of each pixel, ascending.
-    Few(Vec<u16>),
-    /// As in [`Table`].
-    Many { counts: Vec<u16>, carries: BTreeMap<u16, u64> },
+/// A copy of a page that can be asked how many scores stand between two places. One is used for page after page:
+/// memory fresh from the system costs more than the copy.
+#[derive(Debug, Default)]
+struct OpenPage {
+    /// The place of each pixel, ascending, if there are fewer than [`OpenPage::MANY`].
+    few: Vec<u16>,
+    /// Otherwise as in [`Table`].
+    counts: Vec<u16>,
+    carries: BTreeMap<u16, u64>,
 }
 
 impl OpenPage {
-    const CLOSED: Self = Self::Few(Vec::new());
     /// Below this a sorted list is faster than a table.
     const MANY: usize = 4096;
 
-    fn new(page: Option<&Page>) -> Self {
+    fn fill(&mut self, page: Option<&Page>) {
+        let Self { few, counts, carries } = self;
+        few.clear();
+        counts.clear();
+        carries.clear();
         match page {
             Some(Page::Table(table)) => {
-                Self::Many { counts: table.counts.to_vec(), carries: table.carries.clone() }
+                counts.extend_from_slice(&table.counts);
+                carries.clone_from(&table.carries);
             }
             Some(Page::List(places)) if places.len() >= Self::MANY => {
-                let mut counts = vec![0; PLACES];
+                counts.resize(PLACES, 0);
                 places.iter().for_each(|&place| counts[usize::from(place)] += 1);
-                Self::Many { counts, carries: BTreeMap::new() }
             }
             Some(Page::List(places)) => {
-                let mut places = places.clone();
-                places.sort_unstable();
-                Self::Few(places)
+                few.extend_from_slice(places);
+                few.sort_unstable();
             }
-            None => Self::CLOSED,
+            None => {}
         }
     }
 
@@ -294,37 +300,24 @@ impl OpenPage {
         if start >= end {
             return 0;
         }
-        match self {
-            Self::Few(places) => {
-                let before = |end: usize| places.partition_point(|&place| usize::from(place) < end);
-                (before(end) - before(start)) as u64
-            }
-            Self::Many { counts, carries } => {
-                // 65,536 counts below 65,536 fit 32 bits.
-                let sum: u32 = counts[start..end].iter().map(|&count| u32::from(count)).sum();
-                let carries = carries.range(start as u16..=(end - 1) as u16).map(|(_, carry)| carry);
-                u64::from(sum) + carries.sum::<u64>()
-            }
+        if self.counts.is_empty() {
+            let before = |end: usize| self.few.partition_point(|&place| usize::from(place) < end);
+            return (before(end) - before(start)) as u64;
         }
+        // 65,536 counts below 65,536 fit 32 bits.
+        let sum: u32 = self.counts[start..end].iter().map(|&count| u32::from(count)).sum();
+        let carries = self.carries.range(start as u16..=(end - 1) as u16).map(|(_, carry)| carry);
+        u64::from(sum) + carries.sum::<u64>()
     }
 
     /// Places with their counts, descending.
     fn entries(&self) -> Vec<(u16, u64)> {
-        match self {
-            Self::Few(places) => {
-                let runs = places.chunk_by(|a, b| a == b).rev();
-                runs.map(|run| (run[0], run.len() as u64)).collect()
-            }
-            Self::Many { counts, carries } => (0..=u16::MAX)
-                .rev()
-                .zip(counts.iter().rev())
-                .map(|(place, &count)| {
-                    let carry = if carries.is_empty() { None } else { carries.get(&place) };
-                    (place, u64::from(count) + carry.copied().unwrap_or(0))
-                })
-                .filter(|&(_, count)| count > 0)
-                .collect(),
-        }
+        let few = self.few.chunk_by(|a, b| a == b).rev().map(|run| (run[0], run.len() as u64));
+        let many = (0..=u16::MAX).rev().zip(self.counts.iter().rev()).map(|(place, &count)| {
+            let carry = if self.carries.is_empty() { None } else { self.carries.get(&place) };
+            (place, u64::from(count) + carry.copied().unwrap_or(0))
+        });
+        few.chain(many.filter(|&(_, count)| count > 0)).collect()
     }
 }
 
