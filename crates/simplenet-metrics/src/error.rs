@@ -2,6 +2,8 @@
 //!
 //! Every variant says what is wrong, where, and (in its message) what to do about it.
 
+use crate::spro::Saturation;
+
 /// Why a metric could not be computed.
 #[non_exhaustive]
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -139,6 +141,54 @@ pub enum MetricError {
     /// No mask marks a region.
     #[error("no mask marks a defect, so there is no region whose overlap could be measured")]
     NoRegions,
+
+    /// A defect that no found pixel could saturate.
+    #[error(
+        "image {image}, defect {defect}: {area} pixels with saturation {saturation:?} leave a saturation area of 0; \
+         it must be at least one pixel of the defect"
+    )]
+    NoSaturationArea {
+        /// Index of the image in the set.
+        image: usize,
+        /// Index of the defect in the image.
+        defect: usize,
+        /// Pixels that the defect's mask marks.
+        area: usize,
+        /// As passed.
+        saturation: Saturation,
+    },
+
+    /// AUPIMO's false-positive rate comes from normal images, and there is none.
+    #[error("no image is normal (without a pixel that its mask marks); AUPIMO needs at least one")]
+    NoNormalImages,
+
+    /// AUPIMO is a score of anomalous images, and there is none.
+    #[error("no image is anomalous (its mask marks a pixel); AUPIMO needs at least one")]
+    NoAnomalousImages,
+
+    /// Bounds of the false-positive rate that are not 0 < lower < upper <= 1.
+    #[error(
+        "the bounds of the false-positive rate are {lower} and {upper}; they must be 0 < lower < upper <= 1"
+    )]
+    InvalidBounds {
+        /// The lower bound passed.
+        lower: f64,
+        /// The upper bound passed.
+        upper: f64,
+    },
+
+    /// The false-positive rate on normal images jumps over AUPIMO's lower bound.
+    #[error(
+        "the smallest false-positive rate above 0 on the normal images is {smallest}, above the lower bound \
+         {lower}: they have too few pixels, or too many of them share the highest score; use more of them, larger \
+         maps or higher bounds"
+    )]
+    CoarseFalsePositiveRate {
+        /// Smallest rate above 0.
+        smallest: f64,
+        /// The lower bound.
+        lower: f64,
+    },
 
     /// The limit of the false-positive rate is not in (0, 1].
     #[error("the limit of the false-positive rate is {limit}; it must be above 0 and at most 1")]
