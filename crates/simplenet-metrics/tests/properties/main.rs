@@ -7,4 +7,6 @@
 mod against_naive;
 mod invariance;
 mod naive;
+mod other_overlaps;
+mod streaming;
 mod support;

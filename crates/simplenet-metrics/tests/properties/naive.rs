@@ -128,7 +128,10 @@ pub(crate) fn pro_curve(images: &[Image]) -> Option<Vec<(f32, f64, f64)>> {
 
 /// Trapezoids up to the limit, the last one cut by linear interpolation.
 pub(crate) fn aupro(images: &[Image], limit: f64) -> Option<f64> {
-    let curve = pro_curve(images)?;
+    Some(area_up_to(&pro_curve(images)?, limit))
+}
+
+fn area_up_to(curve: &[(f32, f64, f64)], limit: f64) -> f64 {
     let mut area = 0.0;
     for pair in curve.windows(2) {
         let ((_, x0, y0), (_, x1, y1)) = (pair[0], pair[1]);
@@ -138,7 +141,72 @@ pub(crate) fn aupro(images: &[Image], limit: f64) -> Option<f64> {
         let (x, y) = if x1 > limit { (limit, y0 + (y1 - y0) * (limit - x0) / (x1 - x0)) } else { (x1, y1) };
         area += (x - x0) * (y0 + y) / 2.0;
     }
-    Some(area / limit)
+    area / limit
+}
+
+/// An image, the masks of its defects, and their saturation areas. The image's own mask marks all of them.
+pub(crate) type DefectImage<'a> = (&'a Image, &'a [Vec<u8>], Vec<usize>);
+
+/// Area under the saturated overlap curve.
+pub(crate) fn auspro(images: &[DefectImage<'_>], limit: f64) -> Option<f64> {
+    let scores: Vec<f32> = images.iter().flat_map(|(image, ..)| image.scores.iter().copied()).collect();
+    let mut curve = vec![(f32::INFINITY, 0.0, 0.0)];
+    for t in thresholds(&scores) {
+        let (mut fp, mut normal, mut overlaps) = (0.0, 0.0, Vec::new());
+        for (image, masks, saturation_areas) in images {
+            for pixel in (0..image.mask.len()).filter(|&pixel| image.mask[pixel] == 0) {
+                normal += 1.0;
+                fp += f64::from(image.scores[pixel] >= t);
+            }
+            for (mask, &saturation_area) in masks.iter().zip(saturation_areas) {
+                let inside = |&pixel: &usize| mask[pixel] != 0 && image.scores[pixel] >= t;
+                let found = (0..mask.len()).filter(inside).count();
+                overlaps.push((found as f64 / saturation_area as f64).min(1.0));
+            }
+        }
+        if normal == 0.0 || overlaps.is_empty() {
+            return None;
+        }
+        curve.push((t, fp / normal, overlaps.iter().sum::<f64>() / overlaps.len() as f64));
+    }
+    Some(area_up_to(&curve, limit))
+}
+
+/// AUPIMO of each anomalous image, with its index.
+pub(crate) fn aupimo(images: &[Image], lower: f64, upper: f64) -> Option<Vec<(usize, f64)>> {
+    let is_normal = |image: &&Image| image.mask.iter().all(|&value| value == 0);
+    let normal: Vec<&Image> =
+        images.iter().filter(is_normal).filter(|image| !image.mask.is_empty()).collect();
+    let scores: Vec<f32> = images.iter().flat_map(|image| image.scores.iter().copied()).collect();
+    let share = |image: &Image, t: f32, anomalous: bool| {
+        let pixels = || (0..image.mask.len()).filter(|&pixel| (image.mask[pixel] != 0) == anomalous);
+        pixels().filter(|&pixel| image.scores[pixel] >= t).count() as f64 / pixels().count() as f64
+    };
+    let thresholds = thresholds(&scores);
+    let rates: Vec<f64> = thresholds
+        .iter()
+        .map(|&t| normal.iter().map(|image| share(image, t, false)).sum::<f64>() / normal.len() as f64)
+        .collect();
+    let first = *rates.iter().find(|&&rate| rate > 0.0)?;
+    // The comparison below is of the same kind as the library's, logarithms, so that ties fall alike.
+    if first.ln() > lower.ln() {
+        return None;
+    }
+    let mut values = Vec::new();
+    for (index, image) in images.iter().enumerate().filter(|(_, image)| !is_normal(image)) {
+        let found: Vec<f64> = thresholds.iter().map(|&t| share(image, t, true)).collect();
+        let mut area = 0.0;
+        for i in 1..thresholds.len() {
+            let (x0, x1) = (rates[i - 1].ln(), rates[i].ln());
+            let (from, to) = (x0.max(lower.ln()), x1.min(upper.ln()));
+            if from < to {
+                let at = |x: f64| found[i - 1] + (found[i] - found[i - 1]) * (x - x0) / (x1 - x0);
+                area += (to - from) * (at(from) + at(to)) / 2.0;
+            }
+        }
+        values.push((index, area / (upper / lower).ln()));
+    }
+    (!values.is_empty()).then_some(values)
 }
 
 /// The official `compute_pro`, step by step.
