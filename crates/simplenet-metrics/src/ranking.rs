@@ -21,8 +21,9 @@ pub(crate) struct Pixels {
 
 #[derive(Debug, Default)]
 struct Anomalous {
-    /// Packed ([`crate::steps::pack`]), an image each: joined once, at the end.
-    images: Vec<Vec<u64>>,
+    /// Packed ([`crate::steps::pack`]). One vector: growing moves no memory where the system can remap pages, and
+    /// collecting the images apart would need twice as much at the end.
+    pixels: Vec<u64>,
     regions: u64,
 }
 
@@ -41,7 +42,7 @@ impl Pixels {
         self.normal.add(normal);
         if regions > 0 {
             let mut all = lock(&self.anomalous);
-            all.images.push(anomalous);
+            all.pixels.extend(anomalous);
             all.regions += regions as u64;
         }
     }
@@ -51,12 +52,8 @@ impl Pixels {
     /// # Errors
     /// No pixel at all.
     pub(crate) fn rank(self) -> Result<Ranking, MetricError> {
-        let Anomalous { images, regions } =
+        let Anomalous { pixels: mut positives, regions } =
             self.anomalous.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let mut positives = Vec::with_capacity(images.iter().map(Vec::len).sum());
-        for image in images {
-            positives.extend(image);
-        }
         positives.par_sort_unstable();
         let totals = Totals { positives: positives.len() as u64, negatives: self.normal.total() };
         match totals {
