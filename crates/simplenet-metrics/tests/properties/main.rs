@@ -7,6 +7,7 @@
 mod against_naive;
 mod invariance;
 mod naive;
+mod operating_points;
 mod other_overlaps;
 mod streaming;
 mod support;
