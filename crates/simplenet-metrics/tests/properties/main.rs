@@ -9,5 +9,6 @@ mod invariance;
 mod naive;
 mod operating_points;
 mod other_overlaps;
+mod regions_found;
 mod streaming;
 mod support;
