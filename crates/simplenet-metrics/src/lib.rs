@@ -24,8 +24,11 @@
 //!   bit of a result.
 
 mod anomaly_map;
+mod aupro_interval;
+mod bootstrap;
 mod components;
 mod confusion;
+mod curve_table;
 mod error;
 mod operating_point;
 mod pimo;
@@ -34,6 +37,7 @@ mod precision_recall;
 mod pro;
 mod ranking;
 mod region_detection;
+mod resample;
 mod roc;
 mod score_key;
 mod simplenet_pro;
@@ -44,6 +48,8 @@ mod tally;
 mod threshold;
 
 pub use anomaly_map::AnomalyMap;
+pub use aupro_interval::aupro_interval;
+pub use bootstrap::{Bootstrap, Interval, auroc_interval};
 pub use components::{Components, Connectivity, Region, connected_components};
 pub use confusion::{Confusion, confusion};
 pub use error::MetricError;

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // tests: a failed expectation must stop them
 
 mod against_naive;
+mod bootstrap_intervals;
 mod invariance;
 mod naive;
 mod operating_points;
