@@ -6,8 +6,9 @@
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::MetricError;
-use crate::components::{Connectivity, Run, label_runs};
-use crate::score_key::first_non_finite;
+use crate::components::{Connectivity, Run, areas, label_runs};
+use crate::score_key::{first_non_finite, key};
+use crate::steps::pack;
 
 /// The scores of one image's pixels and the truth about them.
 #[derive(Debug, Clone, Copy)]
@@ -42,11 +43,17 @@ impl<'a> AnomalyMap<'a> {
     /// The anomalous pixels as runs of a row, with the area of each 8-connected region.
     pub(crate) fn regions(&self) -> (Vec<Run>, Vec<u32>) {
         let (runs, regions) = label_runs(self.mask, self.width, Connectivity::Eight);
-        let mut areas = vec![0; regions];
-        for run in &runs {
-            areas[run.region] += (run.end - run.start) as u32;
-        }
+        let areas = areas(&runs, regions);
         (runs, areas)
+    }
+
+    /// The pixels of `runs` as packed keys ([`crate::steps::pack`]); `areas` as [`Self::regions`] gives them.
+    pub(crate) fn packed(&self, runs: &[Run], areas: &[u32]) -> Vec<u64> {
+        let mut packed = Vec::with_capacity(areas.iter().map(|&area| area as usize).sum());
+        for run in runs {
+            packed.extend(self.under(run).iter().map(|&score| pack(key(score), areas[run.region])));
+        }
+        packed
     }
 
     /// The scores under a run.

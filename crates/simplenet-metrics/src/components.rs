@@ -132,6 +132,15 @@ pub(crate) fn label_runs(mask: &[u8], width: usize, connectivity: Connectivity) 
     (runs, regions)
 }
 
+/// The pixels of each of `regions` components.
+pub(crate) fn areas(runs: &[Run], regions: usize) -> Vec<u32> {
+    let mut areas = vec![0; regions];
+    for run in runs {
+        areas[run.region] += (run.end - run.start) as u32;
+    }
+    areas
+}
+
 impl Region {
     /// Takes a run in.
     fn add(&mut self, run: &Run) {

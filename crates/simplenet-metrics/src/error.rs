@@ -210,6 +210,22 @@ pub enum MetricError {
     #[error("the threshold is NaN; pass a number")]
     InvalidThreshold,
 
+    /// Too few bootstrap replicates for a standard error.
+    #[error("{replicates} bootstrap replicates; at least {needed} are needed, and 2000 are usual")]
+    TooFewReplicates {
+        /// Replicates asked for.
+        replicates: usize,
+        /// The fewest that give a standard error.
+        needed: usize,
+    },
+
+    /// The confidence of an interval is not in (0, 1).
+    #[error("the confidence of the interval is {confidence}; it must be above 0 and below 1, such as 0.95")]
+    InvalidConfidence {
+        /// The confidence passed.
+        confidence: f64,
+    },
+
     /// SimpleNet's own PRO spaces its thresholds over the range of scores, and there is no range.
     #[error("the scores run from {min} to {max}, a range that cannot be cut into {steps} steps")]
     NoScoreRange {

@@ -24,14 +24,20 @@
 //!   bit of a result.
 
 mod anomaly_map;
+mod aupro_interval;
+mod bootstrap;
 mod components;
 mod confusion;
+mod curve_table;
 mod error;
+mod operating_point;
 mod pimo;
 mod pixel;
 mod precision_recall;
 mod pro;
 mod ranking;
+mod region_detection;
+mod resample;
 mod roc;
 mod score_key;
 mod simplenet_pro;
@@ -42,13 +48,17 @@ mod tally;
 mod threshold;
 
 pub use anomaly_map::AnomalyMap;
+pub use aupro_interval::aupro_interval;
+pub use bootstrap::{Bootstrap, Interval, auroc_interval};
 pub use components::{Components, Connectivity, Region, connected_components};
 pub use confusion::{Confusion, confusion};
 pub use error::MetricError;
+pub use operating_point::{OperatingPoint, fpr_at_tpr, recall_at_fpr};
 pub use pimo::{Aupimo, ImageAupimo, PimoAccumulator, PimoBounds, aupimo};
 pub use pixel::{PixelAccumulator, PixelMetrics, PixelRanking, pixel_metrics};
 pub use precision_recall::{F1Max, PrecisionRecallPoint, average_precision, f1_max, precision_recall_curve};
 pub use pro::{AUPRO_LIMIT, AUPRO_STRICT_LIMIT, ProPoint, aupro, pro_curve};
+pub use region_detection::{RegionDetection, RegionDetectionOptions, region_detection};
 pub use roc::{RocPoint, auroc, roc_curve};
 pub use simplenet_pro::simplenet_compute_pro;
 pub use spro::{AUSPRO_LIMIT, Defect, DefectMap, Saturation, SproAccumulator, SproRanking, auspro};

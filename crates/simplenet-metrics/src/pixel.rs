@@ -14,7 +14,7 @@ use crate::pro::OverlapArea;
 use crate::ranking::{Pixels, Ranking};
 use crate::roc::OrderedPairs;
 use crate::score_key::key;
-use crate::steps::{Fold, Step, fold, pack, packed_key};
+use crate::steps::{Fold, Step, fold, packed_key};
 use crate::{Confusion, F1Max, MetricError};
 
 /// All pixel metrics of a set. A metric that is undefined holds the reason.
@@ -167,11 +167,7 @@ impl PixelAccumulator {
     fn add_numbered(&self, image: usize, map: &AnomalyMap<'_>) -> Result<(), MetricError> {
         map.check(image)?;
         let (runs, areas) = map.regions();
-        let mut anomalous = Vec::with_capacity(areas.iter().map(|&area| area as usize).sum());
-        for run in &runs {
-            anomalous.extend(map.under(run).iter().map(|&score| pack(key(score), areas[run.region])));
-        }
-        self.pixels.add(map.between(&runs), anomalous, areas.len());
+        self.pixels.add(map.between(&runs), map.packed(&runs, &areas), areas.len());
         self.images.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }

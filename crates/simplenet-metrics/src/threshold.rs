@@ -19,7 +19,7 @@ pub fn threshold_for_false_reject_rate(normal_scores: &[f32], target: f64) -> Re
     check_rate("the target false-reject rate", target)?;
     let ascending = sorted(normal_scores)?;
     let count = ascending.len();
-    let rejected = largest_share(target, count);
+    let rejected = largest_share(target, count as u64) as usize;
     Ok(match count.checked_sub(rejected + 1) {
         Some(highest_kept) => ascending[highest_kept].next_up(),
         None => ascending[0],
@@ -38,17 +38,22 @@ pub fn quantiles(scores: &[f32], probabilities: &[f64]) -> Result<Vec<f32>, Metr
     let last = ascending.len() - 1;
     let quantile = |&probability: &f64| {
         check_rate("a quantile's probability", probability)?;
-        let position = probability * last as f64;
-        let below = (position.floor() as usize).min(last);
-        let (low, high) = (f64::from(ascending[below]), f64::from(ascending[(below + 1).min(last)]));
-        Ok((low + (high - low) * (position - below as f64)) as f32)
+        Ok(interpolated(probability, last, |index| f64::from(ascending[index])) as f32)
     };
     probabilities.iter().map(quantile).collect()
 }
 
+/// The quantile at `probability` of the ascending values `at(0)` to `at(last)`, as [`quantiles`] defines it.
+pub(crate) fn interpolated(probability: f64, last: usize, at: impl Fn(usize) -> f64) -> f64 {
+    let position = probability * last as f64;
+    let below = (position.floor() as usize).min(last);
+    let (low, high) = (at(below), at((below + 1).min(last)));
+    low + (high - low) * (position - below as f64)
+}
+
 /// The largest k for which k / count <= share, as `f64` sees it: 0.29 of 100 is 29, although 0.29 x 100 is less.
-fn largest_share(share: f64, count: usize) -> usize {
-    let mut k = ((share * count as f64) as usize).min(count);
+pub(crate) fn largest_share(share: f64, count: u64) -> u64 {
+    let mut k = ((share * count as f64) as u64).min(count);
     while k < count && (k + 1) as f64 / count as f64 <= share {
         k += 1;
     }
@@ -56,6 +61,12 @@ fn largest_share(share: f64, count: usize) -> usize {
         k -= 1;
     }
     k
+}
+
+/// The smallest k for which k / count >= share, as `f64` sees it; `count` > 0.
+pub(crate) fn smallest_share(share: f64, count: u64) -> u64 {
+    let k = largest_share(share, count);
+    k + u64::from((k as f64 / count as f64) < share)
 }
 
 /// The scores in ascending order, checked.
@@ -67,7 +78,7 @@ fn sorted(scores: &[f32]) -> Result<Vec<f32>, MetricError> {
 }
 
 /// Refuses rates outside [0, 1].
-fn check_rate(name: &'static str, value: f64) -> Result<(), MetricError> {
+pub(crate) fn check_rate(name: &'static str, value: f64) -> Result<(), MetricError> {
     match (0.0..=1.0).contains(&value) {
         true => Ok(()),
         false => Err(MetricError::InvalidRate { name, value }),
@@ -98,6 +109,21 @@ mod tests {
         }
         assert_eq!(share(&hundred, threshold_for_false_reject_rate(&hundred, 0.29).unwrap()), 0.29);
         assert_eq!(threshold_for_false_reject_rate(&hundred, 0.0), Ok(59.0f32.next_up()));
+    }
+
+    #[test]
+    fn shares_are_the_nearest_counts_on_either_side() {
+        for count in [1, 3, 7, 100, 1000, 4097] {
+            for share in
+                (0..=1000).map(|i| f64::from(i) / 1000.0).chain([0.3f64.next_up(), 0.7f64.next_down()])
+            {
+                let all = || (0..=count).map(|k| (k, k as f64 / count as f64));
+                let at_most = all().filter(|&(_, value)| value <= share).map(|(k, _)| k).max();
+                let at_least = all().filter(|&(_, value)| value >= share).map(|(k, _)| k).min();
+                assert_eq!(Some(largest_share(share, count)), at_most, "{share} of {count}");
+                assert_eq!(Some(smallest_share(share, count)), at_least, "{share} of {count}");
+            }
+        }
     }
 
     #[test]

@@ -5,8 +5,11 @@
 #![allow(clippy::unwrap_used, clippy::panic)] // tests: a failed expectation must stop them
 
 mod against_naive;
+mod bootstrap_intervals;
 mod invariance;
 mod naive;
+mod operating_points;
 mod other_overlaps;
+mod regions_found;
 mod streaming;
 mod support;
