@@ -93,6 +93,24 @@ pub enum MetricError {
         actual: usize,
     },
 
+    /// Two views of one image differ in shape.
+    #[error(
+        "the scores have shape {scores:?} and the mask {mask:?} (rows, columns); bring both to one size first"
+    )]
+    ViewShapes {
+        /// Rows and columns of the scores.
+        scores: (usize, usize),
+        /// Rows and columns of the mask.
+        mask: (usize, usize),
+    },
+
+    /// A view cannot be read as one slice.
+    #[error("the view of the {view} is not contiguous row by row; pass its `as_standard_layout()`")]
+    ViewLayout {
+        /// "scores" or "mask".
+        view: &'static str,
+    },
+
     /// A mask is not width x height.
     #[error("the mask has {actual} pixels, but {width}x{height} needs {expected}")]
     MaskShape {

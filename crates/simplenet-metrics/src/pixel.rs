@@ -9,13 +9,14 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::anomaly_map::{AnomalyMap, check_finite, pixels};
 use crate::confusion::check_threshold;
+use crate::operating_point::{FprAtTpr, RecallAtFpr};
 use crate::precision_recall::{BestF1, PrecisionSum};
 use crate::pro::OverlapArea;
 use crate::ranking::{Pixels, Ranking};
 use crate::roc::OrderedPairs;
 use crate::score_key::key;
 use crate::steps::{Fold, Step, fold, packed_key};
-use crate::{Confusion, F1Max, MetricError};
+use crate::{Confusion, F1Max, MetricError, OperatingPoint};
 
 /// All pixel metrics of a set. A metric that is undefined holds the reason.
 #[derive(Debug, Clone, PartialEq)]
@@ -237,7 +238,23 @@ impl PixelRanking {
         Ok(fold(self.0.steps(), OverlapArea::new(&self.0, limit)?))
     }
 
-    /// As [`crate::confusion`], over all pixels.
+    /// As [`crate::fpr_at_tpr()`], over all pixels.
+    ///
+    /// # Errors
+    /// A target outside [0, 1], one class only.
+    pub fn fpr_at_tpr(&self, true_positive_rate: f64) -> Result<OperatingPoint, MetricError> {
+        Ok(fold(self.0.steps(), FprAtTpr::new(self.0.totals, true_positive_rate)?))
+    }
+
+    /// As [`crate::recall_at_fpr()`], over all pixels.
+    ///
+    /// # Errors
+    /// A target outside [0, 1], one class only.
+    pub fn recall_at_fpr(&self, false_positive_rate: f64) -> Result<OperatingPoint, MetricError> {
+        Ok(fold(self.0.steps(), RecallAtFpr::new(self.0.totals, false_positive_rate)?))
+    }
+
+    /// As [`crate::confusion()`], over all pixels.
     ///
     /// # Errors
     /// A threshold that is NaN.

@@ -1,6 +1,8 @@
 //! Images fed one at a time, in any form and from any thread, give what all of them together give.
 
-use simplenet_metrics::{PixelAccumulator, PixelMetrics, confusion, pixel_metrics};
+use simplenet_metrics::{
+    PixelAccumulator, PixelMetrics, confusion, fpr_at_tpr, pixel_metrics, recall_at_fpr,
+};
 
 use crate::support::{Image, Rng, Scores, Shape, flat, for_each_set, maps};
 
@@ -55,6 +57,14 @@ fn single_metrics_are_those_of_the_whole() {
         let counts = (ranking.normal_pixels(), ranking.anomalous_pixels(), ranking.regions());
         assert_eq!(counts, (want.normal_pixels, want.anomalous_pixels, want.regions), "{what}");
         let (scores, labels) = flat(images);
+        for rate in [0.0, 0.05, 0.29, 0.95, 1.0] {
+            assert_eq!(ranking.fpr_at_tpr(rate), fpr_at_tpr(&scores, &labels, rate), "{what} at {rate}");
+            assert_eq!(
+                ranking.recall_at_fpr(rate),
+                recall_at_fpr(&scores, &labels, rate),
+                "{what} at {rate}"
+            );
+        }
         let mut thresholds = vec![f32::NEG_INFINITY, f32::INFINITY, f32::MIN, f32::MAX, 0.0, -0.0];
         thresholds.extend(scores.iter().step_by(17).flat_map(|s| [s.next_down(), *s, s.next_up()]));
         for threshold in thresholds {
