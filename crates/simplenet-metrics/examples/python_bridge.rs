@@ -132,8 +132,10 @@ unsafe fn maps<'a>(
     let (scores, masks) = unsafe {
         (array::<f32>(scores, &[height, width, images])?, array::<u8>(masks, &[height, width, images])?)
     };
-    // The product was checked with `images`. Not zero: images without pixels leave nothing to cut.
-    let pixels = (height * width).max(1);
+    if scores.is_empty() {
+        return Err(UNUSABLE);
+    }
+    let pixels = height * width; // not 0, and no overflow: checked above
     let cut = scores.chunks_exact(pixels).zip(masks.chunks_exact(pixels));
     Ok(cut.map(|(scores, mask)| AnomalyMap { scores, mask, width, height }).collect())
 }
