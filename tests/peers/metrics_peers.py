@@ -12,13 +12,15 @@ Correctness, on small and middle sets of many kinds; exit code 1 if ours deviate
 - AUPRO@0.30 and @0.05 from MVTec AD's definition, written here in float64, to 1e-12, and from anomalib,
   which calculates in float32, to 1e-5;
 - the F1 at our threshold, counted anew, is F1-max;
+- AUPIMO of every image from its definition, at every distinct score and in float64, to 1e-12; the deviation of
+  anomalib, which takes 300,000 evenly spaced thresholds, is printed and nothing follows from it;
 - what is undefined is NaN;
 - ADEval works on 1000 bins: its deviation is printed and nothing follows from it.
 
 Timing, on 83 maps of 900 x 900 drawn with a seed, 60 of them with masks, two threads for everybody: the
 methods take turns, medians are reported, and for each the peak of memory beyond what was resident before
 (the arrays themselves, 320 MiB, are not in it). scikit-learn and ADEval mostly keep to one thread: the
-processor time is the sum over all threads. The table is Markdown. Needs 6 GB of memory and two minutes;
+processor time is the sum over all threads. The tables are Markdown. Needs 8 GB of memory and three minutes;
 --skip-timing leaves it out.
 """
 
@@ -35,6 +37,7 @@ import datetime
 import gc
 import importlib.metadata
 import json
+import logging
 import platform
 import subprocess
 import sys
@@ -56,8 +59,11 @@ if not hasattr(np, "trapz"):
 
 import adeval
 from anomalib.metrics.aupro import _AUPRO
+from anomalib.metrics.pimo.pimo import _AUPIMO
 
 LIMITS = (0.30, 0.05)
+PAPER_BOUNDS = (1e-5, 1e-4)  # of AUPIMO
+WIDE_BOUNDS = (1e-3, 1e-1)  # for sets with too few normal pixels for the paper's
 EXACT = 1e-12  # sums of float64 in another order
 FLOAT32 = 1e-5  # anomalib's arithmetic
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -82,29 +88,42 @@ class Ours:
     ERRORS = {1: "bad pointer", 2: "too large", 3: "unusable scores", 4: "internal error"}
 
     def __init__(self, path: Path) -> None:
-        self.function = ctypes.CDLL(str(path)).simplenet_pixel_metrics
-        self.function.restype = ctypes.c_int32
-        double = ctypes.POINTER(ctypes.c_double)
-        size = ctypes.c_size_t
-        self.function.argtypes = [
-            ctypes.POINTER(ctypes.c_float), ctypes.POINTER(ctypes.c_uint8), size, size, size,
-            double, size, double,
-        ]  # fmt: skip
+        library = ctypes.CDLL(str(path))
+        size, number, numbers = ctypes.c_size_t, ctypes.c_double, ctypes.POINTER(ctypes.c_double)
+        arrays = [ctypes.POINTER(ctypes.c_float), ctypes.POINTER(ctypes.c_uint8), size, size, size]
+        self.pixel_metrics = library.simplenet_pixel_metrics
+        self.pixel_metrics.argtypes = [*arrays, numbers, size, numbers]
+        self.pixel_metrics.restype = ctypes.c_int32
+        self.image_metrics = library.simplenet_aupimo
+        self.image_metrics.argtypes = [*arrays, number, number, numbers]
+        self.image_metrics.restype = ctypes.c_int32
 
-    def __call__(self, scores: np.ndarray, masks: np.ndarray) -> Metrics:
+    def metrics(self, scores: np.ndarray, masks: np.ndarray) -> Metrics:
         """scores: (images, height, width) float32; masks: the same shape, uint8; both in C order."""
-        assert scores.dtype == np.float32 and scores.flags.c_contiguous and scores.ndim == 3
-        assert masks.dtype == np.uint8 and masks.flags.c_contiguous and masks.shape == scores.shape
         limits = (ctypes.c_double * len(LIMITS))(*LIMITS)
         out = (ctypes.c_double * (4 + len(LIMITS)))()
-        code = self.function(
+        self.check(self.pixel_metrics(*self.arrays(scores, masks), limits, len(LIMITS), out))
+        return Metrics(*out)
+
+    def aupimo(self, scores: np.ndarray, masks: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
+        """The mean, then a value for each image, NaN for normal ones; all NaN where AUPIMO is undefined."""
+        out = (ctypes.c_double * (1 + len(scores)))()
+        self.check(self.image_metrics(*self.arrays(scores, masks), *bounds, out))
+        return np.array(out)
+
+    @staticmethod
+    def arrays(scores: np.ndarray, masks: np.ndarray) -> tuple:
+        assert scores.dtype == np.float32 and scores.flags.c_contiguous and scores.ndim == 3
+        assert masks.dtype == np.uint8 and masks.flags.c_contiguous and masks.shape == scores.shape
+        return (
             scores.ctypes.data_as(ctypes.POINTER(ctypes.c_float)),
             masks.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8)),
-            *scores.shape, limits, len(LIMITS), out,
-        )  # fmt: skip
+            *scores.shape,
+        )
+
+    def check(self, code: int) -> None:
         if code != 0:
-            raise RuntimeError(f"simplenet_pixel_metrics: {self.ERRORS.get(code, code)}")
-        return Metrics(*out)
+            raise RuntimeError(f"simplenet-metrics: {self.ERRORS.get(code, code)}")
 
 
 def build_library() -> Path:
@@ -122,28 +141,50 @@ def build_library() -> Path:
 # ---------------------------------------------------------------------------------------------- peers
 
 
+def share_found(values: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Share of `values` at or above each threshold, in front of it 0 above all of them."""
+    values = np.sort(values, axis=None)
+    return np.append(0.0, (values.size - np.searchsorted(values, thresholds)) / values.size)
+
+
+def area(x: np.ndarray, y: np.ndarray, start: float, end: float) -> float:
+    """Trapezoid area from `start` to `end`, interpolated at both."""
+    inside = (start < x) & (x <= end)
+    x_inside = np.concatenate(([start], x[inside], [end]))
+    y_inside = np.concatenate(([np.interp(start, x, y)], y[inside], [np.interp(end, x, y)]))
+    return float(np.sum(np.diff(x_inside) * (y_inside[1:] + y_inside[:-1]) / 2))
+
+
 def mvtec_aupro(scores: np.ndarray, masks: np.ndarray, limits: tuple[float, ...]) -> list[float]:
     """AUPRO as MVTec AD defines it, at every distinct score, in float64."""
-    regions = []
+    thresholds = np.unique(scores)[::-1]
+    rate = share_found(scores[masks == 0], thresholds)
+    overlaps = []
     for image, mask in zip(scores, masks):
         labelled, count = label(mask, np.ones((3, 3)))
-        regions += [np.sort(image[labelled == region]) for region in range(1, count + 1)]
-    normal = np.sort(scores[masks == 0])
+        overlaps += [share_found(image[labelled == region], thresholds) for region in range(1, count + 1)]
+    overlap = sum(overlaps) / len(overlaps)
+    return [area(rate, overlap, 0.0, limit) / limit for limit in limits]
+
+
+def defined_aupimo(scores: np.ndarray, masks: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
+    """AUPIMO as Bertoldo et al. define it, at every distinct score, in float64; as `Ours.aupimo` gives it."""
+    out = np.full(1 + len(scores), np.nan)
+    anomalous = masks.any(axis=(1, 2))
     thresholds = np.unique(scores)[::-1]
-
-    def share(values: np.ndarray) -> np.ndarray:
-        """Share of `values` (ascending) at or above each threshold, from 0 above all of them."""
-        return np.append(0.0, (values.size - np.searchsorted(values, thresholds)) / values.size)
-
-    rate = share(normal)
-    overlap = sum(share(region) for region in regions) / len(regions)
-    areas = []
-    for limit in limits:
-        inside = rate <= limit
-        x = np.append(rate[inside], limit)
-        y = np.append(overlap[inside], np.interp(limit, rate, overlap))
-        areas.append(float(np.sum((x[1:] - x[:-1]) * (y[1:] + y[:-1]) / 2) / limit))
-    return areas
+    rates = [share_found(image, thresholds) for image in scores[~anomalous]]
+    if not rates or not anomalous.any():
+        return out
+    rate = sum(rates) / len(rates)
+    reached = rate > 0
+    if rate[reached][0] > bounds[0]:  # the curve begins above the lower bound
+        return out
+    logarithm, (lower, upper) = np.log(rate[reached]), np.log(bounds)
+    for image in np.flatnonzero(anomalous):
+        found = share_found(scores[image][masks[image] != 0], thresholds)
+        out[1 + image] = area(logarithm, found[reached], lower, upper) / (upper - lower)
+    out[0] = np.nanmean(out[1:])
+    return out
 
 
 def scikit_learn(scores: np.ndarray, masks: np.ndarray) -> dict[str, float]:
@@ -163,6 +204,12 @@ def scikit_learn_f1_max(scores: np.ndarray, masks: np.ndarray) -> float:
 def anomalib_aupro(scores: np.ndarray, masks: np.ndarray, limit: float) -> float:
     metric = _AUPRO(fpr_limit=limit)
     metric.update(torch.from_numpy(scores), torch.from_numpy(masks))
+    return float(metric.compute())
+
+
+def anomalib_aupimo(scores: np.ndarray, masks: np.ndarray, bounds: tuple[float, float]) -> float:
+    metric = _AUPIMO(fpr_bounds=bounds)
+    metric.update(torch.from_numpy(scores), torch.from_numpy(masks.view(bool)))
     return float(metric.compute())
 
 
@@ -265,13 +312,15 @@ def check_correctness(ours: Ours) -> bool:
         sound = False
         return f"{deviation:.0e} WRONG: {got!r} instead of {want!r}"
 
-    print("Deviation of ours from each reference. ADEval's columns: its deviation from ours.\n")
+    print("Deviation of ours from each reference. Columns of ADEval and of anomalib's AUPIMO: theirs from ours.\n"
+          "AUPIMO runs from a rate of 1e-3 to 1e-1 (of the smooth maps: from 1e-5 to 1e-4).\n")  # fmt: skip
     print("| set | AUROC | AP | F1-max | F1 at our threshold | AUPRO@0.30, @0.05 by definition "
-          "| anomalib AUPRO@0.30, @0.05 | ADEval AUROC, AP, AUPRO@0.30 |")  # fmt: skip
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+          "| anomalib AUPRO@0.30, @0.05 | AUPIMO by definition, worst image | anomalib AUPIMO "
+          "| ADEval AUROC, AP, AUPRO@0.30 |")  # fmt: skip
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     for name, scores, masks in cases():
         scores, masks = np.ascontiguousarray(scores, np.float32), np.ascontiguousarray(masks, np.uint8)
-        got = ours(scores, masks)
+        got = ours.metrics(scores, masks)
         double = scores.astype(np.float64)
         want = scikit_learn(double, masks)
         f1 = scikit_learn_f1_max(double, masks)
@@ -295,26 +344,41 @@ def check_correctness(ours: Ours) -> bool:
             cells.append(
                 ", ".join(verdict(a, b, FLOAT32) for a, b in zip((got.aupro30, got.aupro05), peers))
             )
+        bounds = PAPER_BOUNDS if name == "smooth maps" else WIDE_BOUNDS
+        per_image, reference = ours.aupimo(scores, masks, bounds), defined_aupimo(scores, masks, bounds)
+        if np.isnan(reference).all() and np.isnan(per_image).all():
+            cells += ["undefined, as it should be", ""]
+        else:
+            same_images = np.array_equal(np.isnan(per_image), np.isnan(reference))
+            worst = np.nanargmax(np.abs(per_image - reference)) if same_images else 0
+            cells.append(verdict(per_image[worst], reference[worst] if same_images else np.nan, EXACT))
+            try:
+                cells.append(f"{abs(anomalib_aupimo(scores, masks, bounds) - per_image[0]):.0e}")
+            except Exception as error:  # reported, not judged
+                cells.append(f"n/a ({type(error).__name__})")
         try:
             binned = adeval_all(scores, masks)
             cells.append(", ".join(f"{abs(value - getattr(got, key)):.0e}" for key, value in binned.items()))
-        except Exception as error:  # whatever it cannot do is reported, not judged
+        except Exception as error:  # reported, not judged
             cells.append(f"n/a ({type(error).__name__})")
         print(f"| {name} | " + " | ".join(cells) + " |")
 
     scores = np.zeros((2, 32, 32), np.float32)
     empty, full = np.zeros_like(scores, np.uint8), np.ones_like(scores, np.uint8)
-    got = ours(scores, empty)
+    got = ours.metrics(scores, empty)
     values = (got.auroc, got.ap, got.f1, got.f1_threshold, got.aupro30, got.aupro05)
     undefined = all(np.isnan(value) for value in values)
-    got = ours(scores, full)
+    got = ours.metrics(scores, full)
     undefined &= all(np.isnan(value) for value in (got.auroc, got.aupro30, got.aupro05))
+    for masks in (empty, full):
+        undefined &= bool(np.isnan(ours.aupimo(scores, masks, PAPER_BOUNDS)).all())
     scores[1, 2, 3] = np.nan
-    try:
-        ours(scores, full)
-        undefined = False
-    except RuntimeError:
-        pass
+    for refused in (ours.metrics, lambda *arrays: ours.aupimo(*arrays, PAPER_BOUNDS)):
+        try:
+            refused(scores, full)
+            undefined = False
+        except RuntimeError:
+            pass
     print(f"\nUndefined metrics are NaN and NaN scores are refused: {'yes' if undefined else 'NO, WRONG'}")
     print("Ours agrees everywhere." if sound and undefined else "OURS DEVIATES.")
     return sound and undefined
@@ -384,11 +448,9 @@ def report_timing(ours: Ours, repeats: int, slow_repeats: int) -> None:
     images, defective, size = 83, 60, 900
     scores, masks = smooth_set(images, defective, size, 0, (20, 90))
 
-    def ours_all() -> dict[str, float]:
-        return vars(ours(scores, masks))
-
-    methods = [
-        Method("simplenet-metrics", "AUROC, AP, F1-max, AUPRO@0.30, AUPRO@0.05; exact", ours_all, repeats),
+    pixel_methods = [
+        Method("simplenet-metrics", "AUROC, AP, F1-max, AUPRO@0.30, AUPRO@0.05; exact",
+               lambda: vars(ours.metrics(scores, masks)), repeats),
         Method("ADEval `auroc_aupr_aupro`", "AUROC, AP, AUPRO@0.30; 1000 bins",
                lambda: adeval_all(scores, masks), repeats),
         Method("scikit-learn `roc_auc_score` + `average_precision_score`", "AUROC, AP; exact",
@@ -396,6 +458,26 @@ def report_timing(ours: Ours, repeats: int, slow_repeats: int) -> None:
         Method("anomalib `AUPRO`", "AUPRO@0.30; exact, float32",
                lambda: {"aupro30": anomalib_aupro(scores, masks, 0.30)}, slow_repeats),
     ]  # fmt: skip
+    image_methods = [
+        Method("simplenet-metrics", "AUPIMO of each image; exact",
+               lambda: {"aupimo": float(ours.aupimo(scores, masks, PAPER_BOUNDS)[0])}, repeats),
+        Method("anomalib `AUPIMO`", "AUPIMO of each image; 300,000 thresholds",
+               lambda: {"aupimo": anomalib_aupimo(scores, masks, PAPER_BOUNDS)}, slow_repeats),
+    ]  # fmt: skip
+    versions = ", ".join(
+        f"{package} {importlib.metadata.version(package)}"
+        for package in ("numpy", "scikit-learn", "torch", "anomalib", "adeval")
+    )
+    print(f"\n{images} maps of {size}x{size} ({scores.size / 1e6:.1f} million pixels), {defective} with masks "
+          f"({masks.mean():.1%} of all pixels anomalous); {THREADS} threads.")  # fmt: skip
+    print(f"{processor()}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}; "
+          f"{datetime.date.today()}.")  # fmt: skip
+    for methods in (pixel_methods, image_methods):
+        compare(methods)
+
+
+def compare(methods: list[Method]) -> None:
+    """Runs the methods in turns and prints their table; the first one is ours."""
     runs: dict[str, list[Run]] = {method.name: [] for method in methods}
     for turn in range(max(method.repeats for method in methods)):
         for method in methods:
@@ -403,19 +485,11 @@ def report_timing(ours: Ours, repeats: int, slow_repeats: int) -> None:
                 runs[method.name].append(measure(method.call))
                 print(f"{method.name}: {runs[method.name][-1].seconds:.3f} s", file=sys.stderr)
 
+    names = {"auroc": "AUROC", "ap": "AP", "f1": "F1-max", "aupro30": "AUPRO@0.30", "aupro05": "AUPRO@0.05",
+             "aupimo": "mean AUPIMO"}  # fmt: skip
     own = runs[methods[0].name][0].result
     own_seconds = median(run.seconds for run in runs[methods[0].name])
-    versions = ", ".join(
-        f"{package} {importlib.metadata.version(package)}"
-        for package in ("numpy", "scikit-learn", "torch", "anomalib", "adeval")
-    )
-    names = {"auroc": "AUROC", "ap": "AP", "aupro30": "AUPRO@0.30"}
-    print(f"\n{images} maps of {size}x{size} ({scores.size / 1e6:.1f} million pixels), {defective} with masks "
-          f"({masks.mean():.1%} of all pixels anomalous); {THREADS} threads.")  # fmt: skip
-    print(f"{processor()}, {os.cpu_count()} cores; Python {platform.python_version()}, {versions}; "
-          f"{datetime.date.today()}.")  # fmt: skip
-    print("Ours: " + ", ".join(f"{label} {own[key]:.9f}" for key, label in names.items())
-          + f", F1-max {own['f1']:.9f}, AUPRO@0.05 {own['aupro05']:.9f}.\n")  # fmt: skip
+    print("\nOurs: " + ", ".join(f"{names[key]} {own[key]:.9f}" for key in names if key in own) + ".\n")
     print("| method | what it gives | time, median | time / ours | processor time | runs | peak extra memory "
           "| its values minus ours |")  # fmt: skip
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |")
@@ -425,10 +499,8 @@ def report_timing(ours: Ours, repeats: int, slow_repeats: int) -> None:
         cpu_seconds = median(run.cpu_seconds for run in done)
         memory = [run.extra_memory for run in done]
         peak = "n/a" if None in memory else f"{max(memory) / 2**20:.0f} MiB"
-        result = done[0].result
+        result = {} if method is methods[0] else done[0].result
         errors = ", ".join(f"{names[key]} {result[key] - own[key]:+.1e}" for key in names if key in result)
-        if method is methods[0]:
-            errors = ""
         print(f"| {method.name} | {method.computes} | {seconds:.3f} s | {seconds / own_seconds:.1f} "
               f"| {cpu_seconds:.3f} s | {len(done)} | {peak} | {errors} |")  # fmt: skip
 
@@ -449,6 +521,7 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     cv2.setNumThreads(THREADS)
     warnings.filterwarnings("ignore", category=UserWarning)
+    logging.disable(logging.WARNING)  # anomalib on bounds that no threshold meets: its deviation shows it
     ours = Ours(arguments.library.resolve() if arguments.library else build_library())
     sound = check_correctness(ours)
     if not arguments.skip_timing:
