@@ -12,7 +12,6 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::MetricError;
 use crate::anomaly_map::{AnomalyMap, checked};
-use crate::components::{Connectivity, label_runs};
 use crate::pro::need_regions;
 use crate::steps::Totals;
 
@@ -116,14 +115,11 @@ impl Counts {
         for score in map.normal_scores() {
             counts.normal[thresholds.below(score)] += 1;
         }
-        let (runs, regions) = label_runs(map.mask, map.width, Connectivity::Eight);
-        if regions == 0 {
+        let (runs, areas) = map.regions();
+        if areas.is_empty() {
             return counts;
         }
-        let mut areas = vec![0; regions];
-        for run in &runs {
-            areas[run.region] += (run.end - run.start) as u64;
-        }
+        let areas: Vec<u64> = areas.into_iter().map(u64::from).collect();
         for &area in &areas {
             counts.regions.entry(area).or_insert_with(|| (0, vec![0; thresholds.len() + 1])).0 += 1;
         }
