@@ -1,0 +1,207 @@
+//! Dense layers on channels-last activations: convolutions of any kernel and stride, and plain matrix products.
+//!
+//! ```text
+//! out[y, x, o] = clamp(Σ over ky, kx, c of weight[o, c, ky, kx] · in[y·s + ky − top, x·s + kx − left, c]
+//!                      + bias[o] + residual[y, x, o])
+//! ```
+//!
+//! In: (H, W, C) f32, a pixel's channels consecutive. Out: (h, w, O'), O rounded up to whole vectors, zeros beyond O.
+//! It is one matrix product whose rows are read where they lie, through pointers: nothing is unfolded into memory, and
+//! taps outside the image point at zeros. Weights are packed once. Every output is summed by one task in a fixed
+//! order: results do not depend on the thread count.
+
+pub(crate) mod packed;
+pub mod reference;
+pub(crate) mod tile;
+
+use std::cell::RefCell;
+
+use rayon::prelude::*;
+
+use super::Isa;
+use packed::PackedMatrix;
+pub use tile::Clamp;
+use tile::{Rows, Target};
+
+/// Sides, kernel, stride and padding of a convolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvGeometry {
+    /// Input height and width.
+    pub input: [usize; 2],
+    /// Kernel height and width.
+    pub kernel: [usize; 2],
+    /// Step in both directions.
+    pub stride: usize,
+    /// Zero rows above and zero columns to the left.
+    pub before: [usize; 2],
+    /// Output height and width; what lies below and to the right of the image counts as zeros too.
+    pub output: [usize; 2],
+}
+
+impl ConvGeometry {
+    /// A kernel of odd sides with zeros of half its size all around: the output's sides are the input's over the
+    /// stride, rounded up.
+    pub fn centred(input: [usize; 2], kernel: usize, stride: usize) -> Self {
+        let output = input.map(|side| side.div_ceil(stride));
+        Self { input, kernel: [kernel; 2], stride, before: [kernel / 2; 2], output }
+    }
+
+    /// One row after the other, as a matrix product takes them.
+    pub fn rows(count: usize) -> Self {
+        Self::centred([count, 1], 1, 1)
+    }
+
+    /// Number of output pixels.
+    pub fn pixels(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+}
+
+/// Calls `run` with a pointer to each row of `stride` numbers.
+pub(crate) fn with_row_pointers(rows: &[f32], stride: usize, run: impl FnOnce(&[*const f32])) {
+    POINTERS.with_borrow_mut(|pointers| {
+        pointers.clear();
+        pointers.extend(rows.chunks_exact(stride).map(<[f32]>::as_ptr));
+        run(pointers);
+    });
+}
+
+/// A dense layer with packed weights.
+#[derive(Debug, Clone)]
+pub struct Dense {
+    isa: Isa,
+    geometry: ConvGeometry,
+    /// Numbers read at each tap, and from one pixel to the next.
+    depth: usize,
+    stride: usize,
+    weights: PackedMatrix,
+    bias: Vec<f32>,
+    clamp: Clamp,
+    /// What a tap outside the image reads.
+    zeros: Vec<f32>,
+}
+
+/// A task's share of the input should stay in the second-level cache beside a panel of weights.
+const BLOCK_NUMBERS: usize = 48 * 1024;
+/// Tasks a thread, so that threads end together.
+const TASKS_PER_THREAD: usize = 4;
+
+thread_local! {
+    /// Pointers to the rows of a task; kept to save the allocation.
+    static POINTERS: RefCell<Vec<*const f32>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Dense {
+    /// Packs a layer. `depth`: channels that are read at each tap; `stride`: numbers from one pixel to the next, at
+    /// least `depth` where taps can touch the image's end; `weight(tap, channel, output)`; a bias for each output.
+    pub fn new(
+        isa: Isa,
+        geometry: ConvGeometry,
+        depth: usize,
+        stride: usize,
+        bias: &[f32],
+        clamp: Clamp,
+        weight: impl Fn(usize, usize, usize) -> f32,
+    ) -> Self {
+        let isa = isa.min(Isa::detect());
+        let taps = geometry.kernel[0] * geometry.kernel[1];
+        let value = |row: usize, column: usize| weight(row / depth, row % depth, column);
+        let weights = PackedMatrix::new(isa, taps * depth, bias.len(), value);
+        let mut padded_bias = bias.to_vec();
+        padded_bias.resize(weights.padded_columns(), 0.0);
+        Self { isa, geometry, depth, stride, weights, bias: padded_bias, clamp, zeros: vec![0.0; depth] }
+    }
+
+    /// Numbers of one output pixel, O'.
+    pub fn output_stride(&self) -> usize {
+        self.weights.padded_columns()
+    }
+
+    /// Numbers of the output.
+    pub fn output_len(&self) -> usize {
+        self.geometry.pixels() * self.output_stride()
+    }
+
+    /// Output height and width.
+    pub fn output(&self) -> [usize; 2] {
+        self.geometry.output
+    }
+
+    /// The numbers that the input must hold at least.
+    fn input_len(&self) -> usize {
+        let ConvGeometry { input, kernel, stride, before, output } = self.geometry;
+        // The last pixel that any tap touches, row by row.
+        let last = |axis: usize| {
+            let reach = (output[axis].max(1) - 1) * stride + kernel[axis] - 1;
+            reach.saturating_sub(before[axis]).min(input[axis].max(1) - 1)
+        };
+        (last(0) * input[1] + last(1)) * self.stride + self.depth
+    }
+
+    /// Runs the layer on the current rayon pool; allocates nothing once every thread has run a layer of this size.
+    ///
+    /// # Panics
+    /// Slices that are shorter than the layer needs: a mistake in this crate's planning.
+    pub fn forward(&self, input: &[f32], residual: Option<&[f32]>, out: &mut [f32]) {
+        assert!(input.len() >= self.input_len() && out.len() >= self.output_len());
+        assert!(residual.is_none_or(|residual| residual.len() >= self.output_len()));
+        let target = Target {
+            out: out.as_mut_ptr(),
+            stride: self.output_stride(),
+            residual: residual.map_or(std::ptr::null(), <[f32]>::as_ptr),
+            bias: self.bias.as_ptr(),
+            clamp: self.clamp,
+        };
+        let pixels = self.geometry.pixels();
+        // Neighbouring taps share most of what they read.
+        let numbers_a_row = self.depth * self.geometry.kernel[0];
+        let most = (BLOCK_NUMBERS / numbers_a_row).max(2 * tile::max_rows(self.isa));
+        let blocks = pixels.div_ceil(most);
+        let panels = self.weights.panels();
+        let groups = (TASKS_PER_THREAD * rayon::current_num_threads()).div_ceil(blocks.max(1)).min(panels);
+        (0..blocks * groups).into_par_iter().with_max_len(1).for_each(|task| {
+            let (block, group) = (task / groups, task % groups);
+            let (start, end) = (pixels * block / blocks, pixels * (block + 1) / blocks);
+            let range = panels * group / groups..panels * (group + 1) / groups;
+            POINTERS.with_borrow_mut(|pointers| {
+                self.point_at_rows(input, start..end, pointers);
+                let taps = self.geometry.kernel[0] * self.geometry.kernel[1];
+                let rows = Rows { pointers, taps, depth: self.depth, count: end - start };
+                // SAFETY: `isa` was bounded by what the machine has. Every pointer stands at a pixel inside the image,
+                // with `depth` numbers behind it because `input_len` of them are there, or at `zeros`. Weights and
+                // bias have the layer's sizes by construction, out and residual by the asserts. Tasks differ in their
+                // rows or in their panels, so no number of `out` has two writers.
+                unsafe { tile::multiply(self.isa, &rows, &self.weights, range, &target, start) };
+            });
+        });
+    }
+
+    /// Pointers to what every tap of the pixels reads, tap after tap.
+    fn point_at_rows(&self, input: &[f32], pixels: std::ops::Range<usize>, pointers: &mut Vec<*const f32>) {
+        let ConvGeometry { input: [height, width], kernel, stride, before, output } = self.geometry;
+        pointers.clear();
+        for ky in 0..kernel[0] {
+            for kx in 0..kernel[1] {
+                let (mut y, mut x) = (pixels.start / output[1], pixels.start % output[1]);
+                for _ in pixels.clone() {
+                    let (row, column) = (y * stride + ky, x * stride + kx);
+                    let inside =
+                        row.wrapping_sub(before[0]) < height && column.wrapping_sub(before[1]) < width;
+                    pointers.push(match inside {
+                        true => {
+                            input[((row - before[0]) * width + column - before[1]) * self.stride..].as_ptr()
+                        }
+                        false => self.zeros.as_ptr(),
+                    });
+                    x += 1;
+                    if x == output[1] {
+                        (x, y) = (0, y + 1);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
