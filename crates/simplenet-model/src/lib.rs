@@ -15,6 +15,7 @@ pub mod initializer;
 pub mod official;
 pub mod ops;
 pub mod patch_aggregator;
+pub mod predictor;
 pub mod pth;
 pub mod simplenet;
 mod tensor_check;
@@ -22,6 +23,7 @@ pub mod weights;
 
 pub use backbone::{Backbone, BackboneId};
 pub use error::ModelError;
+pub use predictor::{Predictor, PredictorOptions};
 pub use weights::{BackboneWeights, WeightsSource};
 
 /// The README's example, compiled by the tests.

@@ -130,6 +130,11 @@ impl PatchAggregator {
         self.config.dim(&self.tap_channels)
     }
 
+    /// The kernel behind it.
+    pub(crate) fn op(&self) -> &PatchAggregate {
+        &self.op
+    }
+
     /// Maps (B, C, h, w) f32, one a layer, each on its own grid -> (B, h, w, D) contiguous f32 on the first one's grid.
     /// Rows are in (image, y, x) order.
     ///

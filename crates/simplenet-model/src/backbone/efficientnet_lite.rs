@@ -9,14 +9,16 @@ use candle_core::{Device, Tensor};
 
 use super::{
     Stage, TensorSpec,
-    layers::{Conv, Pointwise, fold},
+    layers::{Conv, Folded, Pointwise, fold},
 };
 use crate::{
     error::ModelError,
     ops::{
         Isa,
+        dense::Clamp,
         depthwise_conv::{DepthwiseConv, Parameters, same_padding},
     },
+    predictor::program::{Builder, Padding, Value},
     weights::BackboneWeights,
 };
 
@@ -161,6 +163,36 @@ impl Block {
             Residual::None => Ok(y),
         }
     }
+}
+
+/// Adds every layer up to block 10 to a program for images of these sides; gives each stage's output.
+pub(super) fn compile(
+    weights: &BackboneWeights,
+    image: [usize; 2],
+    builder: &mut Builder,
+) -> Result<Vec<(String, Value)>, ModelError> {
+    let folded = |conv: &str, norm: &str| fold(weights, conv, norm, BATCH_NORM_EPSILON);
+    let stem = folded(STEM, "_bn0")?;
+    let mut x = builder.stem(image, &stem.convolution(STEM_STRIDE, Clamp::RELU6), Padding::Same);
+    let mut stages = Vec::new();
+    for (i, plan) in block_plans().iter().enumerate() {
+        let names = BlockNames::new(i);
+        let mut hidden = x;
+        if plan.expands() {
+            let expand = folded(&names.expand, &names.expand_norm)?;
+            hidden = builder.conv(hidden, &expand.convolution(1, Clamp::RELU6), None);
+        }
+        let depthwise = folded(&names.depthwise, &names.depthwise_norm)?;
+        let Folded { weight, bias, .. } = &depthwise;
+        hidden = builder.depthwise(hidden, plan.kernel, plan.stride, weight, bias, ACTIVATION_LIMIT);
+        let project = folded(&names.project, &names.project_norm)?;
+        let residual = (plan.stride == 1 && plan.input == plan.output).then_some(x);
+        x = builder.conv(hidden, &project.convolution(1, Clamp::NONE), residual);
+        if stage_ends().contains(&i) {
+            stages.push((format!("_blocks.{i}"), x));
+        }
+    }
+    Ok(stages)
 }
 
 /// The network with its weights.

@@ -5,7 +5,11 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use super::{efficientnet_lite, resnet};
-use crate::error::ModelError;
+use crate::{
+    error::ModelError,
+    predictor::program::{Builder, Value},
+    weights::BackboneWeights,
+};
 
 /// A supported pretrained network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -37,6 +41,23 @@ impl BackboneId {
     /// All of them, the default first.
     pub const ALL: [Self; 4] =
         [Self::EfficientNetLite0, Self::WideResNet50x2, Self::ResNet18, Self::ResNet50];
+
+    /// Adds the network up to its last tap to a program for images of these sides; gives the taps.
+    pub(crate) fn compile(
+        self,
+        weights: &BackboneWeights,
+        image: [usize; 2],
+        builder: &mut Builder,
+    ) -> Result<Vec<Value>, ModelError> {
+        let stages = match self {
+            Self::EfficientNetLite0 => efficientnet_lite::compile(weights, image, builder)?,
+            Self::WideResNet50x2 | Self::ResNet18 | Self::ResNet50 => {
+                resnet::compile(self, weights, image, builder)?
+            }
+        };
+        let taps = self.tap_stages();
+        Ok(stages.into_iter().filter(|(name, _)| taps.contains(&name.as_str())).map(|(_, tap)| tap).collect())
+    }
 
     /// The name used on the command line and in files.
     pub fn name(self) -> &'static str {

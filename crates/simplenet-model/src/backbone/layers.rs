@@ -6,13 +6,22 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::{error::ModelError, weights::BackboneWeights};
+use crate::{
+    error::ModelError, ops::dense::Clamp, predictor::program::Convolution, weights::BackboneWeights,
+};
 
 /// A convolution's weight (out, in / groups, kh, kw) and bias (out), flat, batch norm folded in.
 pub(super) struct Folded {
     pub(super) weight: Vec<f32>,
     pub(super) shape: [usize; 4],
     pub(super) bias: Vec<f32>,
+}
+
+impl Folded {
+    /// The same as the compiled network takes it; square kernels only.
+    pub(super) fn convolution(&self, stride: usize, clamp: Clamp) -> Convolution<'_> {
+        Convolution { weight: &self.weight, bias: &self.bias, kernel: self.shape[2], stride, clamp }
+    }
 }
 
 /// Reads `{conv}.weight` and the four parameters of `{norm}` and folds them.

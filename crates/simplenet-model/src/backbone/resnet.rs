@@ -9,7 +9,12 @@ use super::{
     BackboneId, Stage, TensorSpec,
     layers::{Conv, Pointwise, fold},
 };
-use crate::{error::ModelError, weights::BackboneWeights};
+use crate::{
+    error::ModelError,
+    ops::dense::Clamp,
+    predictor::program::{Builder, Padding, Value},
+    weights::BackboneWeights,
+};
 
 /// PyTorch's default ε of batch norm.
 const BATCH_NORM_EPSILON: f64 = 1e-5;
@@ -157,6 +162,35 @@ impl Block {
         };
         Ok((y + shortcut)?.relu()?)
     }
+}
+
+/// Adds every layer up to `layer3` to a program for images of these sides; gives each stage's output.
+pub(super) fn compile(
+    id: BackboneId,
+    weights: &BackboneWeights,
+    image: [usize; 2],
+    builder: &mut Builder,
+) -> Result<Vec<(String, Value)>, ModelError> {
+    let folded = |plan: &ConvPlan| fold(weights, &plan.conv, &plan.norm, BATCH_NORM_EPSILON);
+    let plan = stem_plan();
+    let stem = folded(&plan)?;
+    let stem = builder.stem(image, &stem.convolution(plan.stride, Clamp::RELU), Padding::Centred);
+    let mut x = builder.max_pool(stem);
+    let mut stages = Vec::new();
+    for (i, blocks) in stage_plans(id).iter().enumerate() {
+        for block in blocks {
+            let shortcut = match &block.projection {
+                Some(plan) => builder.conv(x, &folded(plan)?.convolution(plan.stride, Clamp::NONE), None),
+                None => x,
+            };
+            for (i, plan) in block.main.iter().enumerate() {
+                let residual = (i + 1 == block.main.len()).then_some(shortcut);
+                x = builder.conv(x, &folded(plan)?.convolution(plan.stride, Clamp::RELU), residual);
+            }
+        }
+        stages.push((format!("layer{}", i + 1), x));
+    }
+    Ok(stages)
 }
 
 /// The network with its weights.

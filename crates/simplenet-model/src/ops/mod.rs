@@ -1,9 +1,13 @@
 //! Hand-written kernels, one folder an op: a plain reference, the CPU implementations and candle's custom op on top.
 
+pub(crate) mod channels_last;
 pub mod dense;
+pub mod depthwise_channels_last;
 pub mod depthwise_conv;
 mod isa;
+pub mod leaky_dot;
 pub mod matmul;
+pub mod max_pool_channels_last;
 pub mod patch_aggregate;
 mod simd;
 pub mod winograd;

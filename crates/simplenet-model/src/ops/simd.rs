@@ -5,14 +5,14 @@
 use std::arch::x86_64::*;
 
 /// The most f32 lanes of any instruction set.
-pub const MAX_LANES: usize = 16;
+pub(crate) const MAX_LANES: usize = 16;
 
 /// A vector of f32.
 ///
 /// # Safety
 /// Every function must be called where the features of the type's instruction set are enabled; `load` and `store` need
 /// `LANES` numbers at the pointer, of any alignment.
-pub trait Simd {
+pub(crate) trait Simd {
     type Vector: Copy;
     const LANES: usize;
     unsafe fn splat(value: f32) -> Self::Vector;
@@ -28,7 +28,7 @@ pub trait Simd {
 }
 
 /// No instructions beyond the target's baseline; products are rounded before they are added.
-pub struct Plain;
+pub(crate) struct Plain;
 
 /// Defines the operations of [`Plain`], lane by lane.
 macro_rules! lane_by_lane {
@@ -81,7 +81,7 @@ macro_rules! intrinsics {
      $subtract:ident $multiply:ident $max:ident $min:ident $multiply_add:ident) => {
         $(#[$doc])*
         #[cfg(target_arch = "x86_64")]
-        pub struct $name;
+        pub(crate) struct $name;
 
         #[cfg(target_arch = "x86_64")]
         impl Simd for $name {
@@ -155,3 +155,35 @@ intrinsics! {
     Avx512: __m512 x 16, _mm512_set1_ps _mm512_loadu_ps _mm512_storeu_ps _mm512_add_ps _mm512_sub_ps _mm512_mul_ps
     _mm512_max_ps _mm512_min_ps _mm512_fmadd_ps
 }
+
+/// Defines a function that takes an [`crate::ops::Isa`] first and calls a function over its vector type, compiled for it.
+macro_rules! for_each_isa {
+    ($(#[$doc:meta])* $vis:vis $name:ident => $body:ident($($arg:ident: $type:ty),*) -> $out:ty) => {
+        $(#[$doc])*
+        $vis unsafe fn $name(isa: $crate::ops::Isa, $($arg: $type),*) -> $out {
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
+            unsafe fn avx512($($arg: $type),*) -> $out {
+                // SAFETY: the caller's contract; this function has the features that `Avx512` needs.
+                unsafe { $body::<$crate::ops::simd::Avx512>($($arg),*) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            unsafe fn avx2($($arg: $type),*) -> $out {
+                // SAFETY: the caller's contract; this function has the features that `Avx2` needs.
+                unsafe { $body::<$crate::ops::simd::Avx2>($($arg),*) }
+            }
+            // SAFETY: the caller's contract.
+            unsafe {
+                match isa {
+                    #[cfg(target_arch = "x86_64")]
+                    $crate::ops::Isa::Avx512 => avx512($($arg),*),
+                    #[cfg(target_arch = "x86_64")]
+                    $crate::ops::Isa::Avx2 => avx2($($arg),*),
+                    _ => $body::<$crate::ops::simd::Plain>($($arg),*),
+                }
+            }
+        }
+    };
+}
+pub(crate) use for_each_isa;

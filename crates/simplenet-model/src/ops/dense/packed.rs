@@ -3,7 +3,7 @@
 //! In: a dense (rows, columns) matrix. Out: panels of two vectors of columns (the last one may be a single vector),
 //! each with its rows one after the other, columns padded with zeros to whole vectors.
 
-use crate::ops::Isa;
+use crate::ops::{Isa, channels_last::lanes};
 
 /// Vectors of columns in a full panel.
 pub(crate) const PANEL_VECTORS: usize = 2;
@@ -64,14 +64,5 @@ impl PackedMatrix {
         let vectors = PANEL_VECTORS.min(self.vectors - first);
         let start = self.start + first * self.lanes * self.rows;
         (&self.data[start..start + vectors * self.lanes * self.rows], first * self.lanes, vectors)
-    }
-}
-
-/// f32 lanes of a vector.
-pub(crate) fn lanes(isa: Isa) -> usize {
-    match isa {
-        Isa::Scalar => 4,
-        Isa::Avx2 => 8,
-        Isa::Avx512 => 16,
     }
 }

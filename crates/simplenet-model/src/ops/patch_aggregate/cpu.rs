@@ -44,7 +44,7 @@ pub(crate) fn aggregate(plan: &Plan, maps: &[Map<'_>], batch: usize) -> Vec<f32>
 }
 
 /// Adds a layer's pooled values to the rows of `out`, which are `stride` long, from number `first` on.
-fn pool_layer(
+pub(super) fn pool_layer(
     layer: &LayerPlan,
     patch_size: usize,
     map: Map<'_>,

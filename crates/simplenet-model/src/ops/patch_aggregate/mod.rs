@@ -11,8 +11,10 @@ use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail,
 };
 
+use std::ops::Range;
+
 use cpu::Map;
-use plan::Plan;
+use plan::{LayerPlan, Plan};
 
 /// The largest number of layers that can be aggregated: candle's custom ops take up to three tensors.
 pub const MAX_LAYERS: usize = 3;
@@ -58,6 +60,11 @@ impl PatchAggregate {
         reference::aggregate(maps, self.plan.patch_size, &self.pretrain_dims, self.plan.dim)
     }
 
+    /// The part of one layer, on its own grid.
+    pub(crate) fn layer(&self, index: usize) -> Pooling {
+        Pooling { layer: self.plan.layers[index].clone(), patch_size: self.plan.patch_size }
+    }
+
     fn cpu(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
         if inputs.len() != self.plan.layers.len() {
             bail!("patch aggregation of {} layers got {} maps", self.plan.layers.len(), inputs.len());
@@ -82,6 +89,27 @@ impl PatchAggregate {
         let out = cpu::aggregate(&self.plan, &maps, batch.unwrap_or(0));
         let (h, w) = maps.first().map_or((0, 0), |m| (m.height, m.width));
         Ok((CpuStorage::F32(out), Shape::from((batch.unwrap_or(0), h, w, self.plan.dim))))
+    }
+}
+
+/// What one layer contributes to the features, without the resize to the first layer's grid.
+#[derive(Debug, Clone)]
+pub(crate) struct Pooling {
+    layer: LayerPlan,
+    patch_size: usize,
+}
+
+impl Pooling {
+    /// The features that the layer contributes to.
+    pub(crate) fn outputs(&self) -> Range<usize> {
+        self.layer.outputs.clone()
+    }
+
+    /// Planes (C, h, w) -> (h, w, outputs).
+    pub(crate) fn run(&self, planes: &[f32], height: usize, width: usize, out: &mut [f32]) {
+        out.fill(0.0);
+        let map = Map { data: planes, height, width };
+        cpu::pool_layer(&self.layer, self.patch_size, map, out, self.layer.outputs.len(), 0);
     }
 }
 

@@ -1,7 +1,8 @@
 //! One suite of cases over the dense layer's reference and every instruction set.
 
 use super::*;
-use crate::ops::dense::{ConvGeometry, packed::lanes, reference};
+use crate::ops::channels_last::lanes;
+use crate::ops::dense::{ConvGeometry, reference};
 use crate::ops::numbers;
 
 /// Share of the largest output. 9 x 70 products, and transforms that grow numbers up to a hundredfold.

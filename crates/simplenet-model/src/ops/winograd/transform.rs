@@ -1,10 +1,7 @@
 //! The transforms around the products, for all channels of one tile, a vector of channels at a time.
 
 use super::{Clamp, POSITIONS, REACH, TILE};
-use crate::ops::Isa;
-#[cfg(target_arch = "x86_64")]
-use crate::ops::simd::{Avx2, Avx512};
-use crate::ops::simd::{Plain, Simd};
+use crate::ops::simd::{Simd, for_each_isa};
 
 /// A channels-last image; `stride` numbers a pixel, a whole number of vectors.
 pub(super) struct Image<'a> {
@@ -35,44 +32,13 @@ pub(super) struct OutputTile<'a> {
     pub(super) x: usize,
 }
 
-/// Defines a function that picks the instruction set and calls `$body` with its vector type.
-macro_rules! for_each_isa {
-    ($(#[$doc:meta])* $name:ident => $body:ident($($arg:ident: $type:ty),*)) => {
-        $(#[$doc])*
-        pub(super) unsafe fn $name(isa: Isa, $($arg: $type),*) {
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
-            unsafe fn avx512($($arg: $type),*) {
-                // SAFETY: the caller's contract; this function has the features that `Avx512` needs.
-                unsafe { $body::<Avx512>($($arg),*) }
-            }
-            #[cfg(target_arch = "x86_64")]
-            #[target_feature(enable = "avx2,fma")]
-            unsafe fn avx2($($arg: $type),*) {
-                // SAFETY: the caller's contract; this function has the features that `Avx2` needs.
-                unsafe { $body::<Avx2>($($arg),*) }
-            }
-            // SAFETY: the caller's contract.
-            unsafe {
-                match isa {
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx512 => avx512($($arg),*),
-                    #[cfg(target_arch = "x86_64")]
-                    Isa::Avx2 => avx2($($arg),*),
-                    _ => $body::<Plain>($($arg),*),
-                }
-            }
-        }
-    };
-}
-
 for_each_isa! {
     /// Bᵀ d B of a tile: position p of channel c goes to `to[p * step + c]`.
     ///
     /// # Safety
     /// The machine has `isa`, whose lanes divide the image's stride; `to` can be written at every position for the whole
     /// stride.
-    input => transform_input(source: &TileSource<'_>, to: *mut f32, step: usize)
+    pub(super) input => transform_input(source: &TileSource<'_>, to: *mut f32, step: usize) -> ()
 }
 
 for_each_isa! {
@@ -81,7 +47,7 @@ for_each_isa! {
     /// # Safety
     /// The machine has `isa`, whose lanes divide the number of channels; out and residual have height x width pixels of
     /// that many channels.
-    output => transform_output(products: &[f32], step: usize, to: &OutputTile<'_>)
+    pub(super) output => transform_output(products: &[f32], step: usize, to: &OutputTile<'_>) -> ()
 }
 
 /// Bᵀ of the paper applied to six vectors.

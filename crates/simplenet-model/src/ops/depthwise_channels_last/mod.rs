@@ -1,0 +1,105 @@
+//! Depthwise convolution of channels-last activations. In: (H, W, C') f32, row-major. Out: (h, w, C') f32.
+//!
+//! For channel c, with clip(v) = min(max(v, 0), limit) and x zero-padded:
+//!
+//! ```text
+//! y[oy, ox, c] = clip(Σ weight[c, ky, kx] · x[oy·stride + ky, ox·stride + kx, c] + bias[c])
+//! ```
+//!
+//! C' is C rounded up to whole vectors. The channels beyond C hold zeros and stay zeros.
+//!
+//! No padded copy is made: taps that lie in the padding are left out. Every output is computed by one task, its taps
+//! in the order of ky, then kx: results do not depend on the thread count.
+
+mod cpu;
+pub mod reference;
+
+use crate::ops::Isa;
+use crate::ops::channels_last::lanes;
+use crate::ops::depthwise_conv::Geometry;
+use crate::ops::simd::MAX_LANES;
+
+/// As many numbers as a cache line holds, so that no load of a vector crosses a line.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([f32; MAX_LANES]);
+
+/// One layer's numbers in the order in which the kernel reads them, worked out once.
+#[derive(Debug, Clone)]
+pub struct PackedDepthwise {
+    kernel: usize,
+    stride: usize,
+    /// C'.
+    lanes_channels: usize,
+    limit: f32,
+    /// One that this machine has.
+    isa: Isa,
+    /// For each vector of channels: the bias, then the k·k taps. Flat: (C' / LANES, 1 + k·k, LANES).
+    numbers: Vec<Line>,
+}
+
+impl PackedDepthwise {
+    /// `weight` is (C, k, k), flat; `bias` is (C). `limit` is the upper end of the clip: 6 for ReLU6, infinity for
+    /// ReLU. An `isa` that this machine lacks falls back to a lower one; C' is rounded for the one that was asked for.
+    ///
+    /// # Panics
+    /// A kernel other than 3 or 5, a stride other than 1 or 2, a weight that does not fit the bias, no channels, a
+    /// limit that is negative or not a number.
+    pub fn new(kernel: usize, stride: usize, weight: &[f32], bias: &[f32], limit: f32, isa: Isa) -> Self {
+        assert!(
+            matches!(kernel, 3 | 5) && matches!(stride, 1 | 2),
+            "depthwise convolution: kernel 3 or 5 and stride 1 or 2, got {kernel} and {stride}"
+        );
+        let (channels, taps) = (bias.len(), kernel * kernel);
+        assert!(
+            channels > 0 && weight.len() == channels * taps,
+            "depthwise convolution: weight (C, {kernel}, {kernel}) and bias (C), got lengths {} and {channels}",
+            weight.len()
+        );
+        assert!(limit >= 0.0, "depthwise convolution: limit of at least 0, got {limit}");
+        let lanes_channels = channels.next_multiple_of(lanes(isa));
+        let isa = isa.min(Isa::detect());
+        let vector = lanes(isa);
+        let count = lanes_channels * (1 + taps);
+        let mut numbers = vec![Line([0.0; MAX_LANES]); count.div_ceil(MAX_LANES)];
+        for (c, (bias, weight)) in bias.iter().zip(weight.chunks_exact(taps)).enumerate() {
+            for (row, &number) in std::iter::once(bias).chain(weight).enumerate() {
+                let place = (c / vector * (1 + taps) + row) * vector + c % vector;
+                numbers[place / MAX_LANES].0[place % MAX_LANES] = number;
+            }
+        }
+        Self { kernel, stride, lanes_channels, limit, isa, numbers }
+    }
+
+    /// C', the channels of the input and the output with the zeros that fill the last vector.
+    pub fn lanes_channels(&self) -> usize {
+        self.lanes_channels
+    }
+
+    /// `input` is (H, W, C'), `out` (h, w, C') with the sides of `geometry`, which are the layer's kernel and stride.
+    /// Runs on rayon's current pool and allocates nothing.
+    ///
+    /// # Panics
+    /// A geometry of another kernel or stride, lengths that do not fit it.
+    pub fn forward(&self, geometry: &Geometry, input: &[f32], out: &mut [f32]) {
+        let ([height, width], [out_height, out_width]) = (geometry.input, geometry.output());
+        assert!(
+            (geometry.kernel, geometry.stride) == (self.kernel, self.stride),
+            "depthwise convolution: kernel {} and stride {}, got {} and {}",
+            self.kernel,
+            self.stride,
+            geometry.kernel,
+            geometry.stride
+        );
+        let expected = [height * width * self.lanes_channels, out_height * out_width * self.lanes_channels];
+        assert!(
+            [input.len(), out.len()] == expected,
+            "depthwise convolution: lengths {expected:?} of input and output, got {:?}",
+            [input.len(), out.len()]
+        );
+        cpu::forward(self, geometry, input, out);
+    }
+}
+
+#[cfg(test)]
+mod tests;

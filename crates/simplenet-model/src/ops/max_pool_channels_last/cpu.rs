@@ -1,0 +1,155 @@
+//! The fast implementation: a block of neighbouring output columns by one vector of channels in registers. A column's
+//! maximum over the three rows serves both windows that share it.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::ops::Isa;
+use crate::ops::channels_last::{COLUMNS, blocks, inside, lanes};
+use crate::ops::depthwise_conv::Geometry;
+#[cfg(target_arch = "x86_64")]
+use crate::ops::simd::{Avx2, Avx512};
+use crate::ops::simd::{Plain, Simd};
+
+/// Sides of the window, and its step.
+const K: usize = 3;
+const S: usize = 2;
+/// Vectors of output that take about 20 microseconds: less is not worth a task.
+const MIN_TASK: usize = 8_000;
+
+/// Lengths are checked by the module's `forward`; `isa` is one that this machine has.
+pub(super) fn forward(isa: Isa, geometry: &Geometry, channels: usize, input: &[f32], out: &mut [f32]) {
+    let run: RowFn = match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => avx512,
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => avx2,
+        _ => scalar,
+    };
+    if out.is_empty() {
+        return;
+    }
+    let row = geometry.output()[1] * channels;
+    let least = MIN_TASK.div_ceil(row / lanes(isa));
+    out.par_chunks_exact_mut(row).with_min_len(least).enumerate().for_each(|(y, out)| {
+        // SAFETY: `isa` is one that this machine has.
+        unsafe { run(geometry, channels, input, y, out) }
+    });
+}
+
+/// Computes output row `y` into `out`.
+type RowFn = unsafe fn(&Geometry, usize, &[f32], usize, &mut [f32]);
+
+unsafe fn scalar(geometry: &Geometry, channels: usize, input: &[f32], y: usize, out: &mut [f32]) {
+    // SAFETY: plain code runs anywhere.
+    unsafe { row::<Plain>(geometry, channels, input, y, out) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn avx2(geometry: &Geometry, channels: usize, input: &[f32], y: usize, out: &mut [f32]) {
+    // SAFETY: this function has the features that `Avx2` needs.
+    unsafe { row::<Avx2>(geometry, channels, input, y, out) }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
+fn avx512(geometry: &Geometry, channels: usize, input: &[f32], y: usize, out: &mut [f32]) {
+    // SAFETY: this function has the features that `Avx512` needs.
+    unsafe { row::<Avx512>(geometry, channels, input, y, out) }
+}
+
+/// One output row, block by block. Inlined into each of the functions above and compiled there for its instruction
+/// set.
+///
+/// # Safety
+/// The caller has the features that `V` needs.
+#[inline(always)]
+unsafe fn row<V: Simd>(geometry: &Geometry, channels: usize, input: &[f32], y: usize, out: &mut [f32]) {
+    let [height, width] = geometry.input;
+    let [out_height, out_width] = geometry.output();
+    // What the reads and writes of the blocks rely on.
+    assert!(input.len() == height * width * channels && out.len() == out_width * channels);
+    assert!(y < out_height && channels.is_multiple_of(V::LANES));
+    assert!((geometry.kernel, geometry.stride) == (K, S));
+
+    let line = width * channels;
+    let rows = inside(y * S, K, geometry.vertical.0, height);
+    for (start, count) in blocks(out_width) {
+        let taps = (count - 1) * S + K;
+        let columns = inside(start * S, taps, geometry.horizontal.0, width);
+        // Where the block's first tap would be: outside of the input where that tap lies in the padding.
+        let first = ((y * S) as isize - geometry.vertical.0 as isize) * line as isize
+            + ((start * S) as isize - geometry.horizontal.0 as isize) * channels as isize;
+        let block = Block {
+            channels,
+            line,
+            input: input.as_ptr().wrapping_offset(first),
+            out: out[start * channels..(start + count) * channels].as_mut_ptr(),
+        };
+        // SAFETY: the instruction set is the caller's. Reads: `rows` and `columns` are the taps inside of the input;
+        // `true` stands for all of them. Writes: the slice above has `count` columns.
+        unsafe {
+            if count == 1 {
+                block.run::<V, 1, false>(rows.clone(), columns);
+            } else if rows == (0..K) && columns == (0..taps) {
+                block.run::<V, COLUMNS, true>(rows.clone(), columns);
+            } else {
+                block.run::<V, COLUMNS, false>(rows.clone(), columns);
+            }
+        }
+    }
+}
+
+/// Some neighbouring columns of an output row.
+struct Block {
+    /// C'.
+    channels: usize,
+    /// Numbers in a row of the input.
+    line: usize,
+    /// The first tap of the first column.
+    input: *const f32,
+    out: *mut f32,
+}
+
+impl Block {
+    /// Computes T columns. Of the K rows and (T - 1)·S + K columns of taps, those of `rows` and `columns` are read;
+    /// all of them where `ALL`.
+    ///
+    /// # Safety
+    /// The caller has the features that `V` needs. The taps that are read lie in the input, and T columns of output
+    /// may be written.
+    #[inline(always)]
+    unsafe fn run<V: Simd, const T: usize, const ALL: bool>(
+        &self,
+        rows: Range<usize>,
+        columns: Range<usize>,
+    ) {
+        let rows = if ALL { 0..K } else { rows };
+        // SAFETY: the caller's promise; `c` is a multiple of LANES below `channels`, which is one too.
+        unsafe {
+            for c in (0..self.channels).step_by(V::LANES) {
+                let mut best = [V::splat(f32::NEG_INFINITY); T];
+                for column in 0..(T - 1) * S + K {
+                    if !ALL && !columns.contains(&column) {
+                        continue;
+                    }
+                    let source = self.input.wrapping_add(column * self.channels + c);
+                    let mut tallest = V::splat(f32::NEG_INFINITY);
+                    for ky in rows.clone() {
+                        tallest = V::max(tallest, V::load(source.wrapping_add(ky * self.line)));
+                    }
+                    for (t, best) in best.iter_mut().enumerate() {
+                        if t * S <= column && column < t * S + K {
+                            *best = V::max(*best, tallest);
+                        }
+                    }
+                }
+                for (t, best) in best.into_iter().enumerate() {
+                    V::store(self.out.add(t * self.channels + c), best);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! One list of cases over the reference and each instruction set.
+
+use super::*;
+
+/// (height, width): single pixels, odd sides, outputs narrower than a block of columns, just as wide, one more.
+const SIDES: [[usize; 2]; 10] =
+    [[1, 1], [1, 9], [9, 1], [2, 3], [5, 4], [3, 11], [4, 12], [7, 13], [18, 18], [11, 37]];
+const CHANNELS: [usize; 8] = [1, 3, 16, 17, 24, 40, 96, 144];
+
+/// Activated: none is below zero. Flat (H, W, C).
+fn image(count: usize) -> Vec<f32> {
+    (0..count as u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44) as f32 / 1e5).collect()
+}
+
+/// (pixels, from) -> (pixels, to), with zeros.
+fn widen(values: &[f32], from: usize, to: usize) -> Vec<f32> {
+    let mut wide = vec![0.0; values.len() / from * to];
+    for (wide, values) in wide.chunks_exact_mut(to).zip(values.chunks_exact(from)) {
+        wide[..from].copy_from_slice(values);
+    }
+    wide
+}
+
+/// (h, w, C').
+fn run(isa: Isa, [height, width]: [usize; 2], channels: usize, input: &[f32]) -> Vec<f32> {
+    let wide = channels.next_multiple_of(lanes(isa));
+    let [h, w] = output(height, width);
+    let mut out = vec![f32::NAN; h * w * wide];
+    forward(isa, height, width, wide, &widen(input, channels, wide), &mut out);
+    out
+}
+
+#[test]
+fn every_instruction_set_agrees_with_the_reference_and_keeps_the_zeros() {
+    for [height, width] in SIDES {
+        for channels in CHANNELS {
+            let input = image(height * width * channels);
+            let [h, w] = [(height + 2 - 3) / 2 + 1, (width + 2 - 3) / 2 + 1];
+            assert_eq!(output(height, width), [h, w]);
+            let mut expected = vec![f32::NAN; h * w * channels];
+            reference::max_pool(height, width, channels, &input, &mut expected);
+            for isa in Isa::available() {
+                let expected = widen(&expected, channels, channels.next_multiple_of(lanes(isa)));
+                let got = run(isa, [height, width], channels, &input);
+                assert_eq!(got, expected, "{isa:?}, {height}x{width}, {channels} channels");
+            }
+        }
+    }
+}
+
+#[test]
+fn results_are_the_same_bits_for_any_thread_count() {
+    let input = image(150 * 131 * 96);
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let out = pool.install(|| run(Isa::detect(), [150, 131], 96, &input));
+        out.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+    };
+    assert_eq!(run(1), run(3));
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    for (channels, input, out, expected) in [
+        (6, 96, 24, "whole vectors of 4 channels"),
+        (4, 63, 16, "lengths [64, 16]"),
+        (4, 64, 17, "lengths [64, 16]"),
+    ] {
+        let refused = std::panic::catch_unwind(|| {
+            forward(Isa::Scalar, 4, 4, channels, &vec![0.0; input], &mut vec![0.0; out]);
+        });
+        let payload = refused.expect_err("no panic");
+        let message = payload.downcast_ref::<String>().expect("a formatted message");
+        assert!(message.contains(expected), "{message}");
+    }
+}

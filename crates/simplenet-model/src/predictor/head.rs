@@ -1,0 +1,196 @@
+//! Aggregation and head folded into one matrix a layer. In: the tapped maps. Out: patch scores.
+//!
+//! The aggregator is a fixed linear map, the feature norm is affine, the adaptor is linear, and so is the
+//! discriminator's first layer with its batch norm in evaluation mode: all of it up to the LeakyReLU is one matrix
+//! (H, D) and a shift, worked out in f64. Each layer's columns of it are applied on the layer's own grid; resizing to
+//! the first layer's grid comes after, because it acts on space and the matrix on channels.
+
+use candle_core::{DType, Device, Tensor};
+use rayon::prelude::*;
+
+use super::program::{Map, to_planes};
+use crate::{
+    bilinear::{Source, sources},
+    error::ModelError,
+    ops::{
+        Isa,
+        dense::{Clamp, ConvGeometry, Dense},
+        leaky_dot,
+        patch_aggregate::Pooling,
+    },
+    simplenet::SimpleNet,
+};
+
+/// The folded head for given maps.
+#[derive(Debug)]
+pub(crate) struct Head {
+    isa: Isa,
+    layers: Vec<Layer>,
+    /// Weights of the last layer, negated: their sum is the anomaly score. Padded with zeros.
+    tail: Vec<f32>,
+    slope: f32,
+}
+
+/// One tapped layer's way to the hidden layer.
+#[derive(Debug)]
+struct Layer {
+    map: Map,
+    pooling: Pooling,
+    product: Dense,
+    /// From this layer's grid to the first one's, rows then columns; none for the first layer.
+    resize: Option<[Vec<Source>; 2]>,
+}
+
+/// The buffers of one run, one of each kind a layer.
+#[derive(Debug)]
+pub(crate) struct HeadWorkspace {
+    planes: Vec<Vec<f32>>,
+    pooled: Vec<Vec<f32>>,
+    hidden: Vec<Vec<f32>>,
+}
+
+/// Hidden = matrix · features + shift, as (H, D) rows.
+struct Affine {
+    matrix: Vec<f64>,
+    shift: Vec<f64>,
+}
+
+impl Head {
+    /// Folds the head of `net` for `maps`, one for each layer of its aggregator.
+    pub(crate) fn compile(net: &SimpleNet, maps: &[Map], isa: Isa) -> Result<Self, ModelError> {
+        let config = net.config().head.discriminator;
+        let (dim, hidden) = (config.dim, config.hidden);
+        let Affine { matrix, shift } = fold(net)?;
+        let shift: Vec<f32> = shift.into_iter().map(|v| v as f32).collect();
+        let nothing = vec![0.0; hidden];
+        let aggregate = net.extractor().aggregator().op();
+        let first = maps.first().copied();
+        let layers = maps.iter().enumerate().map(|(index, &map)| {
+            let pooling = aggregate.layer(index);
+            let outputs = pooling.outputs();
+            // The shift is added once, with the first layer.
+            let bias = if index == 0 { &shift } else { &nothing };
+            let geometry = ConvGeometry::rows(map.pixels());
+            let product =
+                Dense::new(isa, geometry, outputs.len(), outputs.len(), bias, Clamp::NONE, |_, d, h| {
+                    matrix[h * dim + outputs.start + d] as f32
+                });
+            let grid = first.filter(|_| index > 0);
+            let resize = grid.map(|to| [sources(map.height, to.height), sources(map.width, to.width)]);
+            Layer { map, pooling, product, resize }
+        });
+        let layers: Vec<Layer> = layers.collect();
+        let tail = values(net.head().discriminator.named_tensors(), "tail.weight")?;
+        let mut tail: Vec<f32> = tail.into_iter().map(|weight| -weight as f32).collect();
+        tail.resize(layers.first().map_or(0, |layer| layer.product.output_stride()), 0.0);
+        Ok(Self { isa, layers, tail, slope: config.leaky_slope as f32 })
+    }
+
+    pub(crate) fn workspace(&self) -> HeadWorkspace {
+        let buffers =
+            |len: &dyn Fn(&Layer) -> usize| self.layers.iter().map(|layer| vec![0.0; len(layer)]).collect();
+        HeadWorkspace {
+            planes: buffers(&|layer| layer.map.pixels() * layer.map.channels),
+            pooled: buffers(&|layer| layer.map.pixels() * layer.pooling.outputs().len()),
+            hidden: buffers(&|layer| layer.product.output_len()),
+        }
+    }
+
+    /// The layers' maps -> a score for each place of the first one's grid.
+    pub(crate) fn run(&self, maps: &[&[f32]], workspace: &mut HeadWorkspace, scores: &mut [f32]) {
+        let HeadWorkspace { planes, pooled, hidden } = workspace;
+        for (i, (layer, map)) in self.layers.iter().zip(maps).enumerate() {
+            to_planes(layer.map, map, &mut planes[i]);
+            layer.pooling.run(&planes[i], layer.map.height, layer.map.width, &mut pooled[i]);
+            layer.product.forward(&pooled[i], None, &mut hidden[i]);
+        }
+        let (Some(first), Some((base, others))) = (self.layers.first(), hidden.split_first_mut()) else {
+            return;
+        };
+        let (stride, width) = (self.tail.len(), first.map.width);
+        base.par_chunks_mut(width * stride).zip(scores.par_chunks_mut(width)).enumerate().for_each(
+            |(y, (rows, scores))| {
+                for (x, (row, score)) in rows.chunks_exact_mut(stride).zip(scores).enumerate() {
+                    for (layer, hidden) in self.layers[1..].iter().zip(&*others) {
+                        layer.add_resized(hidden, y, x, row);
+                    }
+                    *score = leaky_dot::leaky_dot(self.isa, row, &self.tail, self.slope);
+                }
+            },
+        );
+    }
+}
+
+impl Layer {
+    /// Adds the hidden layer at place (y, x) of the first layer's grid to `row`.
+    fn add_resized(&self, hidden: &[f32], y: usize, x: usize, row: &mut [f32]) {
+        let Some([ys, xs]) = &self.resize else { return };
+        let (y, x) = (ys[y], xs[x]);
+        let at = |y: usize, x: usize| &hidden[(y * self.map.width + x) * row.len()..][..row.len()];
+        let corners = [at(y.low, x.low), at(y.low, x.high), at(y.high, x.low), at(y.high, x.high)];
+        let shares = [
+            (1.0 - y.share) * (1.0 - x.share),
+            (1.0 - y.share) * x.share,
+            y.share * (1.0 - x.share),
+            y.share * x.share,
+        ];
+        for (i, value) in row.iter_mut().enumerate() {
+            *value += (shares[0] * corners[0][i] + shares[1] * corners[1][i])
+                + (shares[2] * corners[2][i] + shares[3] * corners[3][i]);
+        }
+    }
+}
+
+/// Everything from features to the input of the LeakyReLU as one affine map.
+fn fold(net: &SimpleNet) -> Result<Affine, ModelError> {
+    let config = net.config().head;
+    let (dim, hidden) = (config.discriminator.dim, config.discriminator.hidden);
+    let discriminator = net.head().discriminator.named_tensors();
+    let value = |name: &str| values(discriminator.clone(), name);
+    let (gamma, beta) = (value("body.block1.1.weight")?, value("body.block1.1.bias")?);
+    let (mean, variance) = (value("body.block1.1.running_mean")?, value("body.block1.1.running_var")?);
+    let bias = value("body.block1.0.bias")?;
+    let mut matrix = value("body.block1.0.weight")?;
+    let mut shift = vec![0.0; hidden];
+    for (h, row) in matrix.chunks_exact_mut(dim).enumerate() {
+        let scale = gamma[h] / (variance[h] + config.discriminator.norm_epsilon).sqrt();
+        row.iter_mut().for_each(|weight| *weight *= scale);
+        shift[h] = (bias[h] - mean[h]) * scale + beta[h];
+    }
+    // matrix · (A x + b) = (matrix · A) x + matrix · b, from the adaptor's last layer to its first.
+    let adaptor = net.head().adaptor.named_tensors();
+    for layer in (0..config.adaptor.layers).rev() {
+        let bias = values(adaptor.clone(), &format!("layers.{layer}fc.bias"))?;
+        add_product(&mut shift, &matrix, &bias);
+        let weight = values(adaptor.clone(), &format!("layers.{layer}fc.weight"))?;
+        let left = Tensor::from_vec(matrix, (hidden, dim), &Device::Cpu)?;
+        matrix =
+            left.matmul(&Tensor::from_vec(weight, (dim, dim), &Device::Cpu)?)?.flatten_all()?.to_vec1()?;
+    }
+    // (x − mean) · scale
+    let norm = net.norm().named_tensors();
+    let (mean, scale) = (values(norm.clone(), "feature_norm.mean")?, values(norm, "feature_norm.scale")?);
+    for row in matrix.chunks_exact_mut(dim) {
+        row.iter_mut().zip(&scale).for_each(|(weight, scale)| *weight *= scale);
+    }
+    let negative: Vec<f64> = mean.iter().map(|mean| -mean).collect();
+    add_product(&mut shift, &matrix, &negative);
+    Ok(Affine { matrix, shift })
+}
+
+/// `to += matrix · x`.
+fn add_product(to: &mut [f64], matrix: &[f64], x: &[f64]) {
+    for (to, row) in to.iter_mut().zip(matrix.chunks_exact(x.len())) {
+        *to += row.iter().zip(x).map(|(weight, x)| weight * x).sum::<f64>();
+    }
+}
+
+/// The numbers of one of `tensors`, in f64.
+fn values(tensors: Vec<(String, Tensor)>, name: &str) -> Result<Vec<f64>, ModelError> {
+    let found = tensors.into_iter().find(|(other, _)| other == name);
+    let (_, tensor) = found.ok_or_else(|| ModelError::Configuration {
+        what: "predictor",
+        reason: format!("the head has no tensor {name}"),
+    })?;
+    Ok(tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
+}

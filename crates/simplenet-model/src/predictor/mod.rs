@@ -1,0 +1,149 @@
+//! The compiled network. In: one image (3, H, W), normalised. Out: its patch scores, or its patch features.
+//!
+//! A [`Predictor`] is made once from a [`SimpleNet`] for one image size: batch norm is folded into the convolutions,
+//! filters are transformed and packed, the head becomes one matrix a layer, and every value between two layers gets a
+//! place in reused memory. It agrees with [`SimpleNet::patch_scores`] up to rounding (tested); where that one is
+//! there to be trained and read, this one is there to be fast.
+
+mod head;
+pub(crate) mod program;
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::{
+    error::ModelError,
+    ops::Isa,
+    simplenet::{FeatureExtractor, SimpleNet},
+};
+use head::{Head, HeadWorkspace};
+use program::{Builder, Program, Value, Workspace};
+
+/// How a predictor is compiled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PredictorOptions {
+    /// The instruction set to use; one that the machine lacks falls back to a lower one.
+    pub isa: Isa,
+}
+
+impl Default for PredictorOptions {
+    fn default() -> Self {
+        Self { isa: Isa::detect() }
+    }
+}
+
+/// SimpleNet compiled for images of one size; `Send + Sync`, and every call may come from another thread.
+///
+/// ```
+/// use simplenet_model::{Predictor, PredictorOptions, simplenet::SimpleNet};
+/// # fn show(net: &SimpleNet, photograph: &[f32]) -> Result<(), simplenet_model::ModelError> {
+/// let predictor = Predictor::compile(net, 288, 288, &PredictorOptions::default())?;
+/// let scores = predictor.patch_scores(photograph)?; // (3, 288, 288) f32, normalised
+/// let image_score = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Predictor {
+    backbone: CompiledBackbone,
+    head: Head,
+    /// Memory of runs that are over.
+    spare: Mutex<Vec<(Workspace, HeadWorkspace)>>,
+}
+
+/// A backbone compiled for one image size.
+#[derive(Debug)]
+struct CompiledBackbone {
+    program: Program,
+    taps: Vec<Value>,
+    height: usize,
+    width: usize,
+}
+
+impl CompiledBackbone {
+    fn compile(
+        extractor: &FeatureExtractor,
+        height: usize,
+        width: usize,
+        isa: Isa,
+    ) -> Result<Self, ModelError> {
+        if height == 0 || width == 0 {
+            return Err(ModelError::InputShape {
+                what: "predictor",
+                expected: "an image with height and width above 0".into(),
+                actual: vec![height, width],
+            });
+        }
+        let mut builder = Builder::new(isa);
+        let id = extractor.backbone().id();
+        let taps = id.compile(extractor.weights(), [height, width], &mut builder)?;
+        Ok(Self { program: builder.finish(&taps), taps, height, width })
+    }
+
+    fn check(&self, image: &[f32]) -> Result<(), ModelError> {
+        let Self { height, width, .. } = *self;
+        match image.len() == 3 * height * width {
+            true => Ok(()),
+            false => Err(ModelError::InputShape {
+                what: "predictor",
+                expected: format!("an image of 3 x {height} x {width} numbers"),
+                actual: vec![image.len()],
+            }),
+        }
+    }
+}
+
+impl Predictor {
+    /// Folds, transforms and packs `net` for (3, `height`, `width`) images. Takes about as long as a few images.
+    ///
+    /// # Errors
+    /// An image without pixels; weights that do not fit; a device that is out of memory.
+    pub fn compile(
+        net: &SimpleNet,
+        height: usize,
+        width: usize,
+        options: &PredictorOptions,
+    ) -> Result<Self, ModelError> {
+        let isa = options.isa.min(Isa::detect());
+        let backbone = CompiledBackbone::compile(net.extractor(), height, width, isa)?;
+        let maps: Vec<_> = backbone.taps.iter().map(|&tap| backbone.program.map(tap)).collect();
+        let head = Head::compile(net, &maps, isa)?;
+        Ok(Self { backbone, head, spare: Mutex::default() })
+    }
+
+    /// Rows and columns of the patch scores.
+    pub fn grid(&self) -> (usize, usize) {
+        self.backbone.taps.first().map_or((0, 0), |&tap| {
+            let map = self.backbone.program.map(tap);
+            (map.height, map.width)
+        })
+    }
+
+    /// One image (3, H, W), normalised, row by row -> (h · w) raw patch scores, higher = more anomalous.
+    ///
+    /// Runs on the current rayon pool. Several threads may call it at once; each call then uses memory of its own,
+    /// which is kept for later calls.
+    ///
+    /// # Errors
+    /// `ModelError::InputShape` for another number of values.
+    pub fn patch_scores(&self, image: &[f32]) -> Result<Vec<f32>, ModelError> {
+        self.backbone.check(image)?;
+        let (rows, columns) = self.grid();
+        let mut scores = vec![0.0; rows * columns];
+        // On the pool from here on: else every step would be handed over to it by itself.
+        rayon::scope(|_| self.run(image, &mut scores));
+        Ok(scores)
+    }
+
+    fn run(&self, image: &[f32], scores: &mut [f32]) {
+        let program = &self.backbone.program;
+        let spare = || self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = spare().pop();
+        let (mut workspace, mut head) = kept.unwrap_or_else(|| (program.workspace(), self.head.workspace()));
+        program.run(image, &mut workspace);
+        let maps: Vec<&[f32]> =
+            self.backbone.taps.iter().map(|&tap| workspace.get(program.map(tap))).collect();
+        self.head.run(&maps, &mut head, scores);
+        spare().push((workspace, head));
+    }
+}

@@ -1,0 +1,370 @@
+//! A backbone as a list of steps over reused buffers. In: an image (3, H, W). Out: the tapped maps, channels-last.
+//!
+//! [`Builder`] is filled once, layer by layer, for one image size: it folds, transforms and packs weights, and finds for
+//! every value a buffer that is free from the value's first step to its last. [`Program::run`] then allocates nothing.
+
+use rayon::prelude::*;
+
+use crate::ops::{
+    Isa,
+    dense::{Clamp, ConvGeometry, Dense},
+    depthwise_channels_last::PackedDepthwise,
+    depthwise_conv::{Geometry, same_padding},
+    max_pool_channels_last,
+    winograd::Winograd,
+};
+
+/// Colours of a photograph.
+const COLOURS: usize = 3;
+
+/// A value between two steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Value(usize);
+
+/// A map in a buffer: (height, width, stride) numbers, the first `channels` of each pixel in use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Map {
+    buffer: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) channels: usize,
+    pub(crate) stride: usize,
+}
+
+impl Map {
+    pub(crate) fn pixels(&self) -> usize {
+        self.height * self.width
+    }
+
+    fn len(&self) -> usize {
+        self.pixels() * self.stride
+    }
+}
+
+/// A convolution with batch norm folded in: weight (out, in, k, k), flat.
+pub(crate) struct Convolution<'a> {
+    pub(crate) weight: &'a [f32],
+    pub(crate) bias: &'a [f32],
+    pub(crate) kernel: usize,
+    pub(crate) stride: usize,
+    pub(crate) clamp: Clamp,
+}
+
+/// What surrounds an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Padding {
+    /// Half the kernel on every side.
+    Centred,
+    /// TensorFlow's "same": the odd zero comes last.
+    Same,
+}
+
+#[derive(Debug)]
+enum Work {
+    /// The image with its padding, a pixel's colours together.
+    PackImage {
+        image: [usize; 2],
+        before: [usize; 2],
+        padded: [usize; 2],
+    },
+    Dense {
+        layer: Dense,
+        residual: Option<Value>,
+    },
+    Winograd {
+        layer: Winograd,
+        residual: Option<Value>,
+        scratch: [Value; 2],
+    },
+    Depthwise {
+        layer: PackedDepthwise,
+        geometry: Geometry,
+    },
+    MaxPool,
+}
+
+#[derive(Debug)]
+struct Step {
+    work: Work,
+    /// The image itself for the first step.
+    input: Option<Value>,
+    out: Value,
+}
+
+/// Takes layers in and packs them.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    isa: Isa,
+    steps: Vec<Step>,
+    /// `buffer` is not yet known.
+    values: Vec<Map>,
+}
+
+/// Steps and buffers, ready to run.
+#[derive(Debug)]
+pub(crate) struct Program {
+    isa: Isa,
+    steps: Vec<Step>,
+    values: Vec<Map>,
+    /// Numbers that each buffer holds.
+    buffers: Vec<usize>,
+}
+
+/// The buffers of one run.
+#[derive(Debug)]
+pub(crate) struct Workspace(Vec<Vec<f32>>);
+
+impl Builder {
+    pub(crate) fn new(isa: Isa) -> Self {
+        Self { isa: isa.min(Isa::detect()), steps: Vec::new(), values: Vec::new() }
+    }
+
+    fn value(&mut self, [height, width]: [usize; 2], channels: usize, stride: usize) -> Value {
+        self.values.push(Map { buffer: 0, height, width, channels, stride });
+        Value(self.values.len() - 1)
+    }
+
+    fn map(&self, value: Value) -> Map {
+        self.values[value.0]
+    }
+
+    /// The first convolution: three colours, rows of the kernel read at once.
+    pub(crate) fn stem(&mut self, image: [usize; 2], conv: &Convolution<'_>, padding: Padding) -> Value {
+        let Convolution { weight, bias, kernel, stride, clamp } = *conv;
+        let sides = image.map(|side| match padding {
+            Padding::Centred => (kernel / 2, kernel / 2),
+            Padding::Same => same_padding(side, kernel, stride),
+        });
+        let before = sides.map(|side| side.0);
+        let padded = [0, 1].map(|axis| image[axis] + sides[axis].0 + sides[axis].1);
+        let packed = self.value(padded, COLOURS, COLOURS);
+        self.steps.push(Step { work: Work::PackImage { image, before, padded }, input: None, out: packed });
+
+        let output = padded.map(|side| (side - kernel) / stride + 1);
+        let geometry = ConvGeometry { input: padded, kernel: [kernel, 1], stride, before: [0, 0], output };
+        let depth = kernel * COLOURS;
+        let layer = Dense::new(self.isa, geometry, depth, COLOURS, bias, clamp, |ky, k, o| {
+            let (kx, colour) = (k / COLOURS, k % COLOURS);
+            weight[((o * COLOURS + colour) * kernel + ky) * kernel + kx]
+        });
+        let out = self.value(output, bias.len(), layer.output_stride());
+        self.steps.push(Step { work: Work::Dense { layer, residual: None }, input: Some(packed), out });
+        out
+    }
+
+    /// A convolution with centred padding; `residual`, of the output's shape, is added before the clamp.
+    pub(crate) fn conv(&mut self, input: Value, conv: &Convolution<'_>, residual: Option<Value>) -> Value {
+        let Convolution { weight, bias, kernel, stride, clamp } = *conv;
+        let from = self.map(input);
+        let (channels, taps) = (from.channels, kernel * kernel);
+        let value =
+            |tap: usize, channel: usize, output: usize| weight[(output * channels + channel) * taps + tap];
+        let sides = [from.height, from.width];
+        if kernel == 3 && stride == 1 {
+            let layer = Winograd::new(self.isa, sides, channels, from.stride, bias, clamp, value);
+            let scratch = layer.scratch_lens().map(|len| self.value([1, 1], len, len));
+            let out = self.value(sides, bias.len(), layer.output_stride());
+            let work = Work::Winograd { layer, residual, scratch };
+            self.steps.push(Step { work, input: Some(input), out });
+            return out;
+        }
+        let geometry = ConvGeometry::centred(sides, kernel, stride);
+        let layer = Dense::new(self.isa, geometry, channels, from.stride, bias, clamp, value);
+        let out = self.value(geometry.output, bias.len(), layer.output_stride());
+        self.steps.push(Step { work: Work::Dense { layer, residual }, input: Some(input), out });
+        out
+    }
+
+    /// A depthwise convolution with TensorFlow's "same" padding, clipped to [0, `limit`]; weight (channels, k, k).
+    pub(crate) fn depthwise(
+        &mut self,
+        input: Value,
+        kernel: usize,
+        stride: usize,
+        weight: &[f32],
+        bias: &[f32],
+        limit: f32,
+    ) -> Value {
+        let from = self.map(input);
+        let geometry = Geometry::same(from.height, from.width, kernel, stride);
+        let layer = PackedDepthwise::new(kernel, stride, weight, bias, limit, self.isa);
+        let out = self.value(geometry.output(), from.channels, from.stride);
+        self.steps.push(Step { work: Work::Depthwise { layer, geometry }, input: Some(input), out });
+        out
+    }
+
+    /// 3×3 maxima with stride 2 of numbers that are not negative.
+    pub(crate) fn max_pool(&mut self, input: Value) -> Value {
+        let from = self.map(input);
+        let sides = max_pool_channels_last::output(from.height, from.width);
+        let out = self.value(sides, from.channels, from.stride);
+        self.steps.push(Step { work: Work::MaxPool, input: Some(input), out });
+        out
+    }
+
+    /// Gives every value a buffer. `taps` stay whole until the end of a run.
+    pub(crate) fn finish(mut self, taps: &[Value]) -> Program {
+        let mut last_use: Vec<usize> = vec![0; self.values.len()];
+        for (index, step) in self.steps.iter().enumerate() {
+            step.uses().for_each(|value| last_use[value.0] = index);
+        }
+        taps.iter().for_each(|tap| last_use[tap.0] = self.steps.len());
+        let mut buffers: Vec<usize> = Vec::new();
+        let mut busy_until: Vec<usize> = Vec::new();
+        for (index, step) in self.steps.iter().enumerate() {
+            for value in step.makes() {
+                let len = self.values[value.0].len();
+                // The free buffer that grows least; of those that are large enough the smallest.
+                let cost = |&b: &usize| (len.saturating_sub(buffers[b]), buffers[b]);
+                let free = (0..buffers.len()).filter(|&b| busy_until[b] < index).min_by_key(cost);
+                let buffer = free.unwrap_or_else(|| {
+                    buffers.push(0);
+                    busy_until.push(0);
+                    buffers.len() - 1
+                });
+                buffers[buffer] = buffers[buffer].max(len);
+                busy_until[buffer] = last_use[value.0].max(index);
+                self.values[value.0].buffer = buffer;
+            }
+        }
+        Program { isa: self.isa, steps: self.steps, values: self.values, buffers }
+    }
+}
+
+impl Step {
+    /// Values that are written here.
+    fn makes(&self) -> impl Iterator<Item = Value> {
+        let scratch = match &self.work {
+            Work::Winograd { scratch, .. } => scratch.as_slice(),
+            _ => &[],
+        };
+        scratch.iter().copied().chain([self.out])
+    }
+
+    /// Values that must exist here.
+    fn uses(&self) -> impl Iterator<Item = Value> {
+        let residual = match &self.work {
+            Work::Winograd { residual, .. } | Work::Dense { residual, .. } => *residual,
+            _ => None,
+        };
+        self.makes().chain(self.input).chain(residual)
+    }
+}
+
+impl Program {
+    /// Buffers for one run at a time.
+    pub(crate) fn workspace(&self) -> Workspace {
+        Workspace(self.buffers.iter().map(|&len| vec![0.0; len]).collect())
+    }
+
+    /// The map that a value is.
+    pub(crate) fn map(&self, value: Value) -> Map {
+        self.values[value.0]
+    }
+
+    /// The image's (3, H, W) numbers -> every tap of [`Builder::finish`] in the workspace.
+    pub(crate) fn run(&self, image: &[f32], workspace: &mut Workspace) {
+        for step in &self.steps {
+            let mut out = workspace.take(self.map(step.out));
+            let input = step.input.map(|input| self.map(input));
+            match (&step.work, input) {
+                (Work::PackImage { image: sides, before, padded }, _) => {
+                    pack_image(image, *sides, *before, *padded, &mut out);
+                }
+                (Work::Dense { layer, residual }, Some(input)) => {
+                    let residual = residual.map(|residual| workspace.get(self.map(residual)));
+                    layer.forward(workspace.get(input), residual, &mut out);
+                }
+                (Work::Winograd { layer, residual, scratch }, Some(input)) => {
+                    let maps = scratch.map(|value| self.map(value));
+                    let mut buffers = maps.map(|map| workspace.take(map));
+                    let residual = residual.map(|residual| workspace.get(self.map(residual)));
+                    layer.forward(
+                        workspace.get(input),
+                        residual,
+                        &mut out,
+                        buffers.each_mut().map(Vec::as_mut_slice),
+                    );
+                    maps.into_iter().zip(buffers).for_each(|(map, buffer)| workspace.put(map, buffer));
+                }
+                (Work::Depthwise { layer, geometry }, Some(input)) => {
+                    layer.forward(
+                        geometry,
+                        &workspace.get(input)[..input.len()],
+                        &mut out[..self.map(step.out).len()],
+                    );
+                }
+                (Work::MaxPool, Some(input)) => {
+                    let (from, to) = (workspace.get(input), &mut out[..self.map(step.out).len()]);
+                    let from = &from[..input.len()];
+                    max_pool_channels_last::forward(
+                        self.isa,
+                        input.height,
+                        input.width,
+                        input.stride,
+                        from,
+                        to,
+                    );
+                }
+                (_, None) => {}
+            }
+            workspace.put(self.map(step.out), out);
+        }
+    }
+}
+
+impl Workspace {
+    /// The numbers of a map.
+    pub(crate) fn get(&self, map: Map) -> &[f32] {
+        &self.0[map.buffer][..map.len()]
+    }
+
+    /// A map's buffer, to be written and put back.
+    fn take(&mut self, map: Map) -> Vec<f32> {
+        std::mem::take(&mut self.0[map.buffer])
+    }
+
+    fn put(&mut self, map: Map, buffer: Vec<f32>) {
+        self.0[map.buffer] = buffer;
+    }
+}
+
+/// (3, H, W) -> (padded height, padded width, 3) with zeros around.
+fn pack_image(
+    image: &[f32],
+    [height, width]: [usize; 2],
+    before: [usize; 2],
+    padded: [usize; 2],
+    out: &mut [f32],
+) {
+    let line = padded[1] * COLOURS;
+    out[..padded[0] * line].par_chunks_mut(line).with_min_len(32).enumerate().for_each(|(y, row)| {
+        row.fill(0.0);
+        let y = y.wrapping_sub(before[0]);
+        if y < height {
+            let planes: [&[f32]; COLOURS] =
+                std::array::from_fn(|c| &image[(c * height + y) * width..][..width]);
+            for (x, pixel) in row[before[1] * COLOURS..].chunks_exact_mut(COLOURS).take(width).enumerate() {
+                pixel.iter_mut().zip(planes).for_each(|(to, plane)| *to = plane[x]);
+            }
+        }
+    });
+}
+
+/// The channels-last map as planes (C, h, w).
+pub(crate) fn to_planes(map: Map, from: &[f32], planes: &mut [f32]) {
+    /// Pixels and channels of a block: two blocks of 4 KiB.
+    const SIDE: usize = 32;
+    let pixels = map.pixels();
+    planes.par_chunks_mut(pixels * SIDE).enumerate().for_each(|(group, planes)| {
+        for start in (0..pixels).step_by(SIDE) {
+            let end = (start + SIDE).min(pixels);
+            for (c, plane) in planes.chunks_exact_mut(pixels).enumerate() {
+                let channel = group * SIDE + c;
+                for (pixel, to) in (start..end).zip(&mut plane[start..end]) {
+                    *to = from[pixel * map.stride + channel];
+                }
+            }
+        }
+    });
+}

@@ -1,0 +1,79 @@
+//! Networks with random weights, for tests that need no trained ones.
+
+use std::{collections::HashMap, path::Path};
+
+use candle_core::{Device, Tensor};
+use simplenet_model::{
+    BackboneId, BackboneWeights,
+    patch_aggregator::PatchAggregatorConfig,
+    simplenet::{HeadConfig, SimpleNet, SimpleNetConfig},
+};
+
+/// SplitMix64 (Steele, Lea, Flood 2014).
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// Mean 0, deviation 1, within 3.5: a sum of uniform numbers.
+    fn normal(&mut self) -> f32 {
+        let sum: f32 = (0..4).map(|_| (self.next() >> 40) as f32 / (1 << 24) as f32 - 0.5).sum();
+        sum * 3f32.sqrt()
+    }
+
+    fn tensor(&mut self, shape: &[usize], centre: f32, deviation: f32) -> Tensor {
+        let values: Vec<f32> =
+            (0..shape.iter().product()).map(|_| centre + deviation * self.normal()).collect();
+        Tensor::from_vec(values, shape, &Device::Cpu).expect("shape and length fit")
+    }
+}
+
+/// A network of this backbone with the paper's head (`paper`) or the default preset's, all numbers drawn. Convolutions
+/// keep the size of what passes through them; a residual block's last norm is small, as in trained networks.
+pub(crate) fn drawn_net(id: BackboneId, paper: bool) -> SimpleNet {
+    let mut rng = Rng(id as u64);
+    let draw = |spec: &simplenet_model::backbone::TensorSpec| {
+        let shape = spec.shape.as_slice();
+        let tensor = match (shape, spec.name.rsplit('.').next()) {
+            ([_, inputs, h, w], _) => rng.tensor(shape, 0.0, (2.0 / (inputs * h * w) as f32).sqrt()),
+            (_, Some("weight")) if spec.name.contains("bn3") => rng.tensor(shape, 0.3, 0.05),
+            (_, Some("weight" | "running_var")) => rng.tensor(shape, 1.0, 0.1),
+            _ => rng.tensor(shape, 0.0, 0.1),
+        };
+        (spec.name.clone(), tensor)
+    };
+    let tensors: HashMap<String, Tensor> = id.tensor_specs().iter().map(draw).collect();
+    let weights =
+        BackboneWeights::new(id, tensors, "0".repeat(64), Path::new("drawn")).expect("drawn as specified");
+    let (aggregator, hidden) = match paper {
+        true => (PatchAggregatorConfig::default(), 1024),
+        false => (PatchAggregatorConfig::channel_mean(3), 64),
+    };
+    let dim = aggregator.dim(id.tap_channels());
+    let config = SimpleNetConfig { backbone: id, aggregator, head: HeadConfig::new(dim, hidden) };
+    let mut tensors: HashMap<String, Tensor> = HashMap::new();
+    for (name, shape) in config.head.tensor_specs() {
+        let tensor = match shape.as_slice() {
+            [_, inputs] => rng.tensor(&shape, 0.0, (1.0 / *inputs as f32).sqrt()),
+            _ if name.ends_with("weight") || name.ends_with("running_var") => rng.tensor(&shape, 1.0, 0.1),
+            _ => rng.tensor(&shape, 0.0, 0.1),
+        };
+        tensors.insert(name, tensor);
+    }
+    tensors.insert("feature_norm.mean".into(), rng.tensor(&[dim], 0.2, 0.1));
+    tensors.insert("feature_norm.scale".into(), rng.tensor(&[dim], 1.0, 0.1));
+    SimpleNet::from_tensors(&config, &weights, &tensors, &Device::Cpu, Path::new("drawn"))
+        .expect("drawn as specified")
+}
+
+/// (3, height, width) numbers of mean 0 and deviation 1.
+pub(crate) fn drawn_image(height: usize, width: usize) -> Vec<f32> {
+    let mut rng = Rng(77);
+    (0..3 * height * width).map(|_| rng.normal()).collect()
+}
