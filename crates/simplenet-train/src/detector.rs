@@ -8,11 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use image::RgbImage;
 use simplenet_data::preprocess::{Placement, Preprocess};
 use simplenet_metrics::{Connectivity, connected_components};
 use simplenet_model::{
+    Predictor, PredictorOptions,
     anomaly_map::{anomaly_map, image_score},
     checkpoint::{self, ModelRecord, Threshold},
     simplenet::SimpleNet,
@@ -23,9 +24,10 @@ use crate::error::TrainError;
 /// A network with the preprocessing and the threshold that belong to it.
 pub struct Detector {
     net: SimpleNet,
+    /// `net`, compiled for the preprocessing's size.
+    predictor: Predictor,
     preprocess: Preprocess,
     record: ModelRecord,
-    device: Device,
 }
 
 /// What was found in one photograph.
@@ -68,15 +70,19 @@ pub struct AnomalousRegion {
 }
 
 impl Detector {
-    /// Joins a network with its record; the record's preprocessing must be one that this program knows.
+    /// Joins a network with its record and compiles it for the record's input size; the record's preprocessing must be
+    /// one that this program knows.
     ///
     /// # Errors
-    /// `TrainError::Config` when the preprocessing in the record cannot be read.
-    pub fn new(net: SimpleNet, record: ModelRecord, device: Device) -> Result<Self, TrainError> {
+    /// `TrainError::Config` when the preprocessing in the record cannot be read; a network that cannot be compiled.
+    pub fn new(net: SimpleNet, record: ModelRecord) -> Result<Self, TrainError> {
         let preprocess: Preprocess = serde_json::from_value(record.preprocessing.clone())
             .map_err(|e| TrainError::config(Path::new("model file, preprocessing"), e))?;
         preprocess.validate()?;
-        Ok(Self { net, preprocess, record, device })
+        let (width, height) = preprocess.network_size();
+        let predictor =
+            Predictor::compile(&net, height as usize, width as usize, &PredictorOptions::default())?;
+        Ok(Self { net, predictor, preprocess, record })
     }
 
     /// Reads a model file; everything needed is inside it.
@@ -85,7 +91,7 @@ impl Detector {
     /// A file that is missing, truncated, edited, of a newer format or not a model of this program.
     pub fn load(path: &Path, device: &Device) -> Result<Self, TrainError> {
         let (net, record) = checkpoint::load(path, device)?;
-        Self::new(net, record, device.clone())
+        Self::new(net, record)
     }
 
     /// Writes the model file, whole or not at all.
@@ -138,19 +144,16 @@ impl Detector {
     pub fn inspect(&self, photograph: &RgbImage) -> Result<Inspection, TrainError> {
         let (width, height) = self.preprocess.network_size();
         let (width, height) = (width as usize, height as usize);
-        let (input, preprocess) = timed(|| -> Result<Tensor, TrainError> {
+        let (input, preprocess) = timed(|| -> Result<Vec<f32>, TrainError> {
             let resized = self.preprocess.resize_crop(photograph)?;
             let mut input = vec![0.0; 3 * width * height];
             self.preprocess.normalise(&resized, &mut input)?;
-            Ok(Tensor::from_vec(input, (1, 3, height, width), &self.device)?)
+            Ok(input)
         });
         let input = input?;
-        let (scores, network) = timed(|| -> Result<_, TrainError> {
-            let scores = self.net.patch_scores(&input)?;
-            let (_, rows, columns) = scores.dims3()?;
-            Ok((scores.flatten_all()?.to_vec1::<f32>()?, rows, columns))
-        });
-        let (scores, rows, columns) = scores?;
+        let (scores, network) = timed(|| self.predictor.patch_scores(&input));
+        let scores = scores?;
+        let (rows, columns) = self.predictor.grid();
         let placement = self.preprocess.placement(photograph.width(), photograph.height());
         let (found, postprocess) = timed(|| -> Result<_, TrainError> {
             let score = image_score(&scores);

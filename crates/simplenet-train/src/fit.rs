@@ -12,10 +12,10 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use simplenet_data::{
     dataset::{Label, Sample},
-    loader::{Loader, LoaderOptions, PreparedImage},
+    loader::{Loader, LoaderOptions},
 };
 use simplenet_model::{
-    BackboneWeights,
+    BackboneWeights, CompiledExtractor, PredictorOptions,
     anomaly_map::AnomalyMapConfig,
     checkpoint::{GoldenInput, ModelRecord, RecordInput},
     feature_norm::FeatureNorm,
@@ -35,8 +35,6 @@ use crate::{
 
 /// Fewest good images that can be trained on.
 const FEWEST_IMAGES: usize = 2;
-/// Images that pass the backbone together.
-const EXTRACTION_BATCH: usize = 4;
 /// Width and height of the small inputs in the model file that `verify` runs again.
 const GOLDEN_SIZE: usize = 96;
 /// Width of their coloured squares.
@@ -144,7 +142,7 @@ pub fn fit(
 
     let net = SimpleNet::new(extractor, head.norm.clone(), model_head(&head, &device)?)?;
     let record = record(config, &net)?;
-    let mut detector = Detector::new(net, record, device)?;
+    let mut detector = Detector::new(net, record)?;
     calibrate_detector(&mut detector, config, &held_out, &train, reporter)?;
     let report = FitReport {
         trained_images: train.len(),
@@ -205,7 +203,9 @@ fn extract(
     reporter: &dyn Reporter,
 ) -> Result<FeatureCache, TrainError> {
     let (width, height) = config.preprocess.network_size();
-    let (rows, columns) = extractor.grid(height as usize, width as usize);
+    let compiled =
+        CompiledExtractor::compile(extractor, height as usize, width as usize, &PredictorOptions::default())?;
+    let (rows, columns) = compiled.grid();
     let precision = match config.batch {
         Batch::Images(_) => Precision::F32,
         Batch::Patches { .. } => Precision::F16,
@@ -225,36 +225,13 @@ fn extract(
                 ..LoaderOptions::default()
             },
         };
-        let mut batch: Vec<PreparedImage> = vec![];
         for image in Loader::new(paths.clone(), &config.preprocess, &options)? {
-            batch.push(image?);
-            if batch.len() == EXTRACTION_BATCH {
-                push_features(extractor, &mut batch, (width, height), &mut cache)?;
-                reporter.advance(EXTRACTION_BATCH as u64);
-            }
+            cache.push(&compiled.features(&image?.tensor)?);
+            reporter.advance(1);
         }
-        reporter.advance(batch.len() as u64);
-        push_features(extractor, &mut batch, (width, height), &mut cache)?;
     }
     reporter.finish();
     Ok(cache)
-}
-
-fn push_features(
-    extractor: &FeatureExtractor,
-    batch: &mut Vec<PreparedImage>,
-    (width, height): (u32, u32),
-    cache: &mut FeatureCache,
-) -> Result<(), TrainError> {
-    if batch.is_empty() {
-        return Ok(());
-    }
-    let numbers: Vec<f32> = batch.iter().flat_map(|image| image.tensor.iter().copied()).collect();
-    let input =
-        Tensor::from_vec(numbers, (batch.len(), 3, height as usize, width as usize), extractor.device())?;
-    cache.push(&extractor.features(&input)?.flatten_all()?.to_vec1::<f32>()?);
-    batch.clear();
-    Ok(())
 }
 
 /// Features and labels of a test set, for the oracle.

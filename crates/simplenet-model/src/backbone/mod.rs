@@ -8,6 +8,8 @@ mod resnet;
 
 pub use id::{BackboneId, TensorSpec};
 
+use std::sync::OnceLock;
+
 use candle_core::{Device, Tensor};
 
 use crate::{error::ModelError, weights::BackboneWeights};
@@ -27,7 +29,10 @@ pub struct Stage {
 #[derive(Debug, Clone)]
 pub struct Backbone {
     id: BackboneId,
-    network: Network,
+    weights: BackboneWeights,
+    device: Device,
+    /// Built when it is first asked for: who only runs the compiled network needs neither its time nor its memory.
+    network: OnceLock<Network>,
 }
 
 #[derive(Debug, Clone)]
@@ -37,11 +42,11 @@ enum Network {
 }
 
 impl Backbone {
-    /// Builds the network on `device` from weights of any float type; batch norm is folded into the convolutions in
-    /// f64, and the result kept as f32. `weights` itself stays as it is, for saving.
+    /// Takes weights of any float type. The layers are built on `device` on the first run: batch norm is folded into the
+    /// convolutions in f64, and the result kept as f32. `weights` itself stays as it is, for saving.
     ///
     /// # Errors
-    /// Weights of another backbone, a tensor that is missing or has another shape, a device that is out of memory.
+    /// Weights of another backbone.
     pub fn load(id: BackboneId, weights: &BackboneWeights, device: &Device) -> Result<Self, ModelError> {
         if weights.id != id {
             return Err(ModelError::InputShape {
@@ -50,15 +55,23 @@ impl Backbone {
                 actual: Vec::new(),
             });
         }
-        let network = match id {
+        Ok(Self { id, weights: weights.clone(), device: device.clone(), network: OnceLock::new() })
+    }
+
+    fn network(&self) -> Result<&Network, ModelError> {
+        if let Some(network) = self.network.get() {
+            return Ok(network);
+        }
+        let (weights, device) = (&self.weights, &self.device);
+        let network = match self.id {
             BackboneId::EfficientNetLite0 => {
                 Network::EfficientNetLite(EfficientNetLite::load(weights, device)?)
             }
             BackboneId::WideResNet50x2 | BackboneId::ResNet18 | BackboneId::ResNet50 => {
-                Network::ResNet(ResNet::load(id, weights, device)?)
+                Network::ResNet(ResNet::load(self.id, weights, device)?)
             }
         };
-        Ok(Self { id, network })
+        Ok(self.network.get_or_init(|| network))
     }
 
     /// Which network this is.
@@ -74,7 +87,8 @@ impl Backbone {
     /// (B, 3, H, W) f32 -> the taps: (B, C2, ceil(H/8), ceil(W/8)), (B, C3, ceil(H/16), ceil(W/16)), contiguous f32.
     ///
     /// # Errors
-    /// Another rank, channel count or an empty side; a device that is out of memory.
+    /// Another rank, channel count or an empty side; on the first run a tensor of another shape; a device that is out of
+    /// memory.
     pub fn forward(&self, images: &Tensor) -> Result<Vec<Tensor>, ModelError> {
         let taps = self.id.tap_stages();
         let stages = self.forward_stages(images)?;
@@ -96,7 +110,7 @@ impl Backbone {
                 });
             }
         }
-        match &self.network {
+        match self.network()? {
             Network::ResNet(network) => network.forward_stages(images),
             Network::EfficientNetLite(network) => network.forward_stages(images),
         }

@@ -1,5 +1,6 @@
 //! Hand-written kernels, one folder an op: a plain reference, the CPU implementations and candle's custom op on top.
 
+pub(crate) mod aligned;
 pub(crate) mod channels_last;
 pub mod dense;
 pub mod depthwise_channels_last;

@@ -14,6 +14,7 @@ use crate::{
     error::ModelError,
     ops::{
         Isa,
+        aligned::Aligned,
         dense::{Clamp, ConvGeometry, Dense},
         leaky_dot,
         patch_aggregate::Pooling,
@@ -44,9 +45,9 @@ struct Layer {
 /// The buffers of one run, one of each kind a layer.
 #[derive(Debug)]
 pub(crate) struct HeadWorkspace {
-    planes: Vec<Vec<f32>>,
-    pooled: Vec<Vec<f32>>,
-    hidden: Vec<Vec<f32>>,
+    planes: Vec<Aligned>,
+    pooled: Vec<Aligned>,
+    hidden: Vec<Aligned>,
 }
 
 /// Hidden = matrix · features + shift, as (H, D) rows.
@@ -87,8 +88,9 @@ impl Head {
     }
 
     pub(crate) fn workspace(&self) -> HeadWorkspace {
-        let buffers =
-            |len: &dyn Fn(&Layer) -> usize| self.layers.iter().map(|layer| vec![0.0; len(layer)]).collect();
+        let buffers = |len: &dyn Fn(&Layer) -> usize| {
+            self.layers.iter().map(|layer| Aligned::zeros(len(layer))).collect()
+        };
         HeadWorkspace {
             planes: buffers(&|layer| layer.map.pixels() * layer.map.channels),
             pooled: buffers(&|layer| layer.map.pixels() * layer.pooling.outputs().len()),

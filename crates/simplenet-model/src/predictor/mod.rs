@@ -1,6 +1,7 @@
-//! The compiled network. In: one image (3, H, W), normalised. Out: its patch scores, or its patch features.
+//! The compiled network. In: one image (3, H, W), normalised. Out: its patch scores ([`Predictor`]), or its patch
+//! features for training ([`CompiledExtractor`]).
 //!
-//! A [`Predictor`] is made once from a [`SimpleNet`] for one image size: batch norm is folded into the convolutions,
+//! A predictor is made once from a [`SimpleNet`] for one image size: batch norm is folded into the convolutions,
 //! filters are transformed and packed, the head becomes one matrix a layer, and every value between two layers gets a
 //! place in reused memory. It agrees with [`SimpleNet::patch_scores`] up to rounding (tested); where that one is
 //! there to be trained and read, this one is there to be fast.
@@ -12,11 +13,11 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::{
     error::ModelError,
-    ops::Isa,
+    ops::{Isa, patch_aggregate::PatchAggregate},
     simplenet::{FeatureExtractor, SimpleNet},
 };
 use head::{Head, HeadWorkspace};
-use program::{Builder, Program, Value, Workspace};
+use program::{Builder, Map, Program, Value, Workspace, to_planes};
 
 /// How a predictor is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +62,11 @@ struct CompiledBackbone {
 }
 
 impl CompiledBackbone {
+    /// Rows and columns of patches.
+    fn grid(&self) -> (usize, usize) {
+        self.taps.first().map_or((0, 0), |&tap| (self.program.map(tap).height, self.program.map(tap).width))
+    }
+
     fn compile(
         extractor: &FeatureExtractor,
         height: usize,
@@ -93,6 +99,69 @@ impl CompiledBackbone {
     }
 }
 
+/// The frozen half compiled for images of one size: what training runs once an image.
+#[derive(Debug)]
+pub struct CompiledExtractor {
+    backbone: CompiledBackbone,
+    aggregate: PatchAggregate,
+    /// Memory of runs that are over: the program's, and a tap's planes.
+    spare: Mutex<Vec<(Workspace, Vec<Vec<f32>>)>>,
+}
+
+impl CompiledExtractor {
+    /// Folds, transforms and packs the backbone for (3, `height`, `width`) images.
+    ///
+    /// # Errors
+    /// As [`Predictor::compile`].
+    pub fn compile(
+        extractor: &FeatureExtractor,
+        height: usize,
+        width: usize,
+        options: &PredictorOptions,
+    ) -> Result<Self, ModelError> {
+        let backbone = CompiledBackbone::compile(extractor, height, width, options.isa)?;
+        Ok(Self { backbone, aggregate: extractor.aggregator().op().clone(), spare: Mutex::default() })
+    }
+
+    /// Rows and columns of patches.
+    pub fn grid(&self) -> (usize, usize) {
+        self.backbone.grid()
+    }
+
+    /// One image (3, H, W), normalised, row by row -> (h, w, D) patch features, not scaled. Runs on the current rayon
+    /// pool.
+    ///
+    /// # Errors
+    /// `ModelError::InputShape` for another number of values.
+    pub fn features(&self, image: &[f32]) -> Result<Vec<f32>, ModelError> {
+        self.backbone.check(image)?;
+        let mut features = Vec::new();
+        rayon::scope(|_| features = self.run(image));
+        Ok(features)
+    }
+
+    fn run(&self, image: &[f32]) -> Vec<f32> {
+        let CompiledBackbone { program, taps, .. } = &self.backbone;
+        let spare = || self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        let maps: Vec<Map> = taps.iter().map(|&tap| program.map(tap)).collect();
+        let kept = spare().pop();
+        let (mut workspace, mut planes) = kept.unwrap_or_else(|| {
+            let planes = maps.iter().map(|map| vec![0.0; map.channels * map.pixels()]);
+            (program.workspace(), planes.collect())
+        });
+        program.run(image, &mut workspace);
+        maps.iter().zip(&mut planes).for_each(|(&map, planes)| to_planes(map, workspace.get(map), planes));
+        let inputs: Vec<_> = maps
+            .iter()
+            .zip(&planes)
+            .map(|(map, planes)| (planes.as_slice(), map.height, map.width))
+            .collect();
+        let features = self.aggregate.planes(&inputs);
+        spare().push((workspace, planes));
+        features
+    }
+}
+
 impl Predictor {
     /// Folds, transforms and packs `net` for (3, `height`, `width`) images. Takes about as long as a few images.
     ///
@@ -113,10 +182,7 @@ impl Predictor {
 
     /// Rows and columns of the patch scores.
     pub fn grid(&self) -> (usize, usize) {
-        self.backbone.taps.first().map_or((0, 0), |&tap| {
-            let map = self.backbone.program.map(tap);
-            (map.height, map.width)
-        })
+        self.backbone.grid()
     }
 
     /// One image (3, H, W), normalised, row by row -> (h · w) raw patch scores, higher = more anomalous.

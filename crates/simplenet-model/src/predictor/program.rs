@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use crate::ops::{
     Isa,
+    aligned::Aligned,
     dense::{Clamp, ConvGeometry, Dense},
     depthwise_channels_last::PackedDepthwise,
     depthwise_conv::{Geometry, same_padding},
@@ -112,7 +113,7 @@ pub(crate) struct Program {
 
 /// The buffers of one run.
 #[derive(Debug)]
-pub(crate) struct Workspace(Vec<Vec<f32>>);
+pub(crate) struct Workspace(Vec<Aligned>);
 
 impl Builder {
     pub(crate) fn new(isa: Isa) -> Self {
@@ -254,7 +255,7 @@ impl Step {
 impl Program {
     /// Buffers for one run at a time.
     pub(crate) fn workspace(&self) -> Workspace {
-        Workspace(self.buffers.iter().map(|&len| vec![0.0; len]).collect())
+        Workspace(self.buffers.iter().map(|&len| Aligned::zeros(len)).collect())
     }
 
     /// The map that a value is.
@@ -283,7 +284,7 @@ impl Program {
                         workspace.get(input),
                         residual,
                         &mut out,
-                        buffers.each_mut().map(Vec::as_mut_slice),
+                        buffers.each_mut().map(|buffer| &mut **buffer),
                     );
                     maps.into_iter().zip(buffers).for_each(|(map, buffer)| workspace.put(map, buffer));
                 }
@@ -320,11 +321,11 @@ impl Workspace {
     }
 
     /// A map's buffer, to be written and put back.
-    fn take(&mut self, map: Map) -> Vec<f32> {
+    fn take(&mut self, map: Map) -> Aligned {
         std::mem::take(&mut self.0[map.buffer])
     }
 
-    fn put(&mut self, map: Map, buffer: Vec<f32>) {
+    fn put(&mut self, map: Map, buffer: Aligned) {
         self.0[map.buffer] = buffer;
     }
 }

@@ -101,12 +101,14 @@ impl Dense {
         stride: usize,
         bias: &[f32],
         clamp: Clamp,
-        weight: impl Fn(usize, usize, usize) -> f32,
+        weight: impl Fn(usize, usize, usize) -> f32 + Sync,
     ) -> Self {
         let isa = isa.min(Isa::detect());
         let taps = geometry.kernel[0] * geometry.kernel[1];
-        let value = |row: usize, column: usize| weight(row / depth, row % depth, column);
-        let weights = PackedMatrix::new(isa, taps * depth, bias.len(), value);
+        let weights = PackedMatrix::new(isa, taps * depth, bias.len(), |row| {
+            let (tap, channel, weight) = (row / depth, row % depth, &weight);
+            move |output| weight(tap, channel, output)
+        });
         let mut padded_bias = bias.to_vec();
         padded_bias.resize(weights.padded_columns(), 0.0);
         Self { isa, geometry, depth, stride, weights, bias: padded_bias, clamp, zeros: vec![0.0; depth] }

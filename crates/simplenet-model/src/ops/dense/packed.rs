@@ -3,7 +3,9 @@
 //! In: a dense (rows, columns) matrix. Out: panels of two vectors of columns (the last one may be a single vector),
 //! each with its rows one after the other, columns padded with zeros to whole vectors.
 
-use crate::ops::{Isa, channels_last::lanes};
+use rayon::prelude::*;
+
+use crate::ops::{Isa, aligned::Aligned, channels_last::lanes};
 
 /// Vectors of columns in a full panel.
 pub(crate) const PANEL_VECTORS: usize = 2;
@@ -11,36 +13,33 @@ pub(crate) const PANEL_VECTORS: usize = 2;
 /// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct PackedMatrix {
-    data: Vec<f32>,
-    /// Where in `data` the first whole cache line begins.
-    start: usize,
+    data: Aligned,
     rows: usize,
     lanes: usize,
     vectors: usize,
 }
 
-/// Numbers in a cache line.
-const LINE: usize = 16;
-
 impl PackedMatrix {
-    /// Packs element (row, column) = `value(row, column)`.
-    pub(crate) fn new(isa: Isa, rows: usize, columns: usize, value: impl Fn(usize, usize) -> f32) -> Self {
+    /// Packs element (row, column) = `value(row)(column)`, panels in parallel.
+    pub(crate) fn new<F: Fn(usize) -> f32>(
+        isa: Isa,
+        rows: usize,
+        columns: usize,
+        value: impl Fn(usize) -> F + Sync,
+    ) -> Self {
         let lanes = lanes(isa);
         let vectors = columns.div_ceil(lanes);
-        let mut data = vec![0.0f32; rows * vectors * lanes + LINE];
-        let start = data.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
-        let mut packed = data[start..].iter_mut();
-        for first in (0..vectors).step_by(PANEL_VECTORS) {
-            let panel = first * lanes..vectors.min(first + PANEL_VECTORS) * lanes;
-            for row in 0..rows {
-                for (column, slot) in panel.clone().zip(packed.by_ref()) {
-                    if column < columns {
-                        *slot = value(row, column);
-                    }
-                }
+        let mut data = Aligned::zeros(rows * vectors * lanes);
+        let width = PANEL_VECTORS * lanes;
+        data.par_chunks_mut((rows * width).max(1)).enumerate().for_each(|(panel, packed)| {
+            let first = panel * width;
+            // The last panel may be narrower.
+            for (row, packed) in packed.chunks_exact_mut(width.min(vectors * lanes - first)).enumerate() {
+                let value = value(row);
+                packed.iter_mut().zip(first..columns).for_each(|(slot, column)| *slot = value(column));
             }
-        }
-        Self { data, start, rows, lanes, vectors }
+        });
+        Self { data, rows, lanes, vectors }
     }
 
     /// Columns with the padding.
@@ -62,7 +61,7 @@ impl PackedMatrix {
     pub(crate) fn panel(&self, index: usize) -> (&[f32], usize, usize) {
         let first = index * PANEL_VECTORS;
         let vectors = PANEL_VECTORS.min(self.vectors - first);
-        let start = self.start + first * self.lanes * self.rows;
+        let start = first * self.lanes * self.rows;
         (&self.data[start..start + vectors * self.lanes * self.rows], first * self.lanes, vectors)
     }
 }

@@ -60,6 +60,12 @@ impl PatchAggregate {
         reference::aggregate(maps, self.plan.patch_size, &self.pretrain_dims, self.plan.dim)
     }
 
+    /// Planes (C, h, w) of one image, one map a layer with its height and width -> (h, w, D) on the first one's grid.
+    pub(crate) fn planes(&self, maps: &[(&[f32], usize, usize)]) -> Vec<f32> {
+        let map = |&(data, height, width): &(_, usize, usize)| Map { data, height, width };
+        cpu::aggregate(&self.plan, &maps.iter().map(map).collect::<Vec<_>>(), 1)
+    }
+
     /// The part of one layer, on its own grid.
     pub(crate) fn layer(&self, index: usize) -> Pooling {
         Pooling { layer: self.plan.layers[index].clone(), patch_size: self.plan.patch_size }

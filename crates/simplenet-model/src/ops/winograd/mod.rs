@@ -63,24 +63,27 @@ impl Winograd {
         stride: usize,
         bias: &[f32],
         clamp: Clamp,
-        weight: impl Fn(usize, usize, usize) -> f32,
+        weight: impl Fn(usize, usize, usize) -> f32 + Sync,
     ) -> Self {
         let isa = isa.min(Isa::detect());
         let outputs = bias.len();
-        let mut transformed = vec![0.0; POSITIONS * channels * outputs];
-        for channel in 0..channels {
+        // For each channel: position after position, all outputs.
+        let mut transformed = vec![0.0; channels * POSITIONS * outputs];
+        transformed.par_chunks_mut(POSITIONS * outputs).enumerate().for_each(|(channel, transformed)| {
             for output in 0..outputs {
                 let taps: [f64; 9] = std::array::from_fn(|tap| f64::from(weight(tap, channel, output)));
-                for position in 0..POSITIONS {
-                    let (row, column) = (FILTER[position / REACH], FILTER[position % REACH]);
-                    let sum: f64 = (0..9).map(|tap| row[tap / 3] * taps[tap] * column[tap % 3]).sum();
-                    transformed[(position * channels + channel) * outputs + output] = sum as f32;
+                for (position, value) in filter(&taps).into_iter().flatten().enumerate() {
+                    transformed[position * outputs + output] = value as f32;
                 }
             }
-        }
-        let filters: Vec<PackedMatrix> = transformed
-            .chunks(channels * outputs)
-            .map(|filter| PackedMatrix::new(isa, channels, outputs, |c, o| filter[c * outputs + o]))
+        });
+        let filters: Vec<PackedMatrix> = (0..POSITIONS)
+            .map(|position| {
+                PackedMatrix::new(isa, channels, outputs, |channel| {
+                    let row = &transformed[(channel * POSITIONS + position) * outputs..][..outputs];
+                    move |output| row[output]
+                })
+            })
             .collect();
         let mut padded_bias = bias.to_vec();
         padded_bias.resize(filters[0].padded_columns(), 0.0);
@@ -189,6 +192,15 @@ impl Winograd {
             }
         });
     }
+}
+
+/// G g Gᵀ.
+fn filter(taps: &[f64; 9]) -> [[f64; REACH]; REACH] {
+    let side = |[a, b, c]: [f64; 3]| FILTER.map(|row| row[0] * a + row[1] * b + row[2] * c);
+    let rows: [[f64; REACH]; 3] =
+        std::array::from_fn(|y| side([taps[3 * y], taps[3 * y + 1], taps[3 * y + 2]]));
+    let columns: [[f64; REACH]; REACH] = std::array::from_fn(|j| side([rows[0][j], rows[1][j], rows[2][j]]));
+    std::array::from_fn(|i| std::array::from_fn(|j| columns[j][i]))
 }
 
 /// The start of a buffer that tasks write disjoint parts of.

@@ -98,11 +98,16 @@ unsafe fn transform_input<V: Simd>(source: &TileSource<'_>, to: *mut f32, step: 
         for channel in (0..stride).step_by(V::LANES) {
             let mut rows = [[V::splat(0.0); REACH]; REACH];
             for j in 0..REACH {
-                let column = input_side::<V>(std::array::from_fn(|i| match inside(i, j) {
-                    true => V::load(data.as_ptr().add(((y + i - 1) * width + x + j - 1) * stride + channel)),
-                    false => V::splat(0.0),
-                }));
-                (0..REACH).for_each(|i| rows[i][j] = column[i]);
+                let mut column = [V::splat(0.0); REACH];
+                for (i, value) in column.iter_mut().enumerate() {
+                    if inside(i, j) {
+                        *value =
+                            V::load(data.as_ptr().add(((y + i - 1) * width + x + j - 1) * stride + channel));
+                    }
+                }
+                for (row, value) in rows.iter_mut().zip(input_side::<V>(column)) {
+                    row[j] = value;
+                }
             }
             for (i, row) in rows.into_iter().enumerate() {
                 for (j, value) in input_side::<V>(row).into_iter().enumerate() {
@@ -126,10 +131,13 @@ unsafe fn transform_output<V: Simd>(products: &[f32], step: usize, to: &OutputTi
             let bias = V::load(to.bias.as_ptr().add(channel));
             let mut half = [[V::splat(0.0); REACH]; TILE];
             for j in 0..REACH {
-                let column = output_side::<V>(std::array::from_fn(|i| {
-                    V::load(products.as_ptr().add((i * REACH + j) * step + channel))
-                }));
-                (0..TILE).for_each(|i| half[i][j] = column[i]);
+                let mut column = [V::splat(0.0); REACH];
+                for (i, value) in column.iter_mut().enumerate() {
+                    *value = V::load(products.as_ptr().add((i * REACH + j) * step + channel));
+                }
+                for (row, value) in half.iter_mut().zip(output_side::<V>(column)) {
+                    row[j] = value;
+                }
             }
             for (i, row) in half.into_iter().enumerate().take(rows) {
                 for (j, value) in output_side::<V>(row).into_iter().enumerate().take(columns) {
