@@ -25,6 +25,8 @@ pub(crate) trait Simd {
     unsafe fn min(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// a·b + c.
     unsafe fn multiply_add(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// Asks for the cache line at an address, which need not be a valid one, to be brought into the second-level cache.
+    unsafe fn prefetch(from: *const f32);
 }
 
 /// No instructions beyond the target's baseline; products are rounded before they are added.
@@ -73,6 +75,9 @@ impl Simd for Plain {
     unsafe fn multiply_add(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
         std::array::from_fn(|i| a[i] * b[i] + c[i])
     }
+
+    #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {}
 }
 
 /// Implements [`Simd`] with one intrinsic an operation.
@@ -140,6 +145,12 @@ macro_rules! intrinsics {
             unsafe fn multiply_add(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
                 // SAFETY: the trait's contract.
                 unsafe { $multiply_add(a, b, c) }
+            }
+
+            #[inline(always)]
+            unsafe fn prefetch(from: *const f32) {
+                // SAFETY: a prefetch never faults.
+                unsafe { _mm_prefetch::<_MM_HINT_T1>(from.cast()) }
             }
         }
     };

@@ -82,7 +82,7 @@ pub struct Dense {
 }
 
 /// A task's share of the input should stay in the second-level cache beside a panel of weights.
-const BLOCK_NUMBERS: usize = 48 * 1024;
+const BLOCK_NUMBERS: usize = 96 * 1024;
 /// Tasks a thread, so that threads end together.
 const TASKS_PER_THREAD: usize = 4;
 

@@ -176,15 +176,18 @@ unsafe fn tiles<V: Simd + TileRows, const VECTORS: usize>(
     first_row: usize,
 ) {
     let tiles = rows.count.div_ceil(V::ROWS);
+    let panel_len = rows.taps * rows.depth * VECTORS * V::LANES;
     let mut start = 0;
     for index in 1..=tiles {
         let end = rows.count * index / tiles;
+        // The next panel follows in memory: the last tile asks for it, so that it is on its way from main memory.
+        let ahead = if index == tiles { panel_len } else { 0 };
         /// One arm for each number of rows, so that sums and pointers are registers.
         macro_rules! by_rows {
             ($($n:literal)*) => {
                 match end - start {
                     // SAFETY: the caller's contract; rows start..end are some of its rows.
-                    $($n => unsafe { tile::<V, $n, VECTORS>(rows, start, panel, column, target, first_row + start) },)*
+                    $($n => unsafe { tile::<V, $n, VECTORS>(rows, start, panel, ahead, column, target, first_row + start) },)*
                     _ => {}
                 }
             };
@@ -203,6 +206,7 @@ unsafe fn tile<V: Simd, const ROWS: usize, const VECTORS: usize>(
     rows: &Rows<'_>,
     start: usize,
     panel: *const f32,
+    ahead: usize,
     column: usize,
     target: &Target,
     first_row: usize,
@@ -221,6 +225,9 @@ unsafe fn tile<V: Simd, const ROWS: usize, const VECTORS: usize>(
             let row: [*const f32; ROWS] = std::array::from_fn(|r| *pointers.add(tap * rows.count + r));
             for k in 0..rows.depth {
                 let w: [V::Vector; VECTORS] = std::array::from_fn(|v| V::load(weights.add(v * V::LANES)));
+                for v in 0..VECTORS {
+                    V::prefetch(weights.wrapping_add(ahead + v * V::LANES));
+                }
                 for r in 0..ROWS {
                     let x = V::splat(*row[r].add(k));
                     for v in 0..VECTORS {
