@@ -9,7 +9,7 @@ use std::{cell::RefCell, path::Path, path::PathBuf, thread::sleep, time::Duratio
 
 use clap::Args;
 use simplenet_cli::{CliError, output::atomic, progress::TerminalProgress};
-use simplenet_model::{BackboneId, ModelError};
+use simplenet_model::{BackboneId, ModelError, Predictor, PredictorOptions};
 use simplenet_train::detector::timed;
 
 mod peers;
@@ -18,7 +18,7 @@ mod subject;
 
 use peers::Worker;
 use report::{Report, Row};
-use subject::Subject;
+use subject::{SIDE, Subject};
 
 /// What goes from here to the peers, and the results.
 const FOLDER: &str = "target/bench";
@@ -102,10 +102,15 @@ pub(crate) fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<(), C
 /// held against.
 fn ours(subject: &Subject) -> Result<Vec<Method<'_>>, CliError> {
     let Subject { net, image, .. } = subject;
-    let paths: Vec<(&str, Scores<'_>)> = vec![(
-        "simplenet, `SimpleNet` (candle)",
-        Box::new(|| Ok(net.patch_scores(image)?.flatten_all()?.to_vec1::<f32>()?)),
-    )];
+    let pixels = image.flatten_all().and_then(|flat| flat.to_vec1::<f32>()).map_err(ModelError::from)?;
+    let predictor = Predictor::compile(net, SIDE, SIDE, &PredictorOptions::default())?;
+    let paths: [(&str, Scores<'_>); 2] = [
+        (
+            "simplenet, `SimpleNet` (candle)",
+            Box::new(|| Ok(net.patch_scores(image)?.flatten_all()?.to_vec1::<f32>()?)),
+        ),
+        ("simplenet, `Predictor`", Box::new(move || predictor.patch_scores(&pixels))),
+    ];
     let mut literal: Option<Vec<f32>> = None;
     let mut methods = vec![];
     for (name, mut scores) in paths {
