@@ -120,7 +120,8 @@ fn record(
 ) -> Result<(), CliError> {
     let path = &image.sample.path;
     let name = path.strip_prefix(root.join("test")).unwrap_or(path);
-    let mut record = recorder.record(path, name, photograph, &image.inspection, image.decode)?;
+    let name = recorder.reserve(name);
+    let mut record = recorder.record(path, &name, photograph, &image.inspection, image.decode)?;
     record.label = Some(match image.sample.label {
         Label::Normal => Verdict::Normal,
         Label::Anomalous => Verdict::Anomalous,

@@ -76,27 +76,26 @@ impl<'a> Recorder<'a> {
         Ok(overlay(photograph, &inspection.photograph_map, self.range, &options)?)
     }
 
-    /// Writes heat map and raw map of a photograph that is called `name` (a relative path) in the output folder, and
-    /// returns its record.
+    /// Writes heat map and raw map of a photograph that is called `name` (from [`Recorder::reserve`]) in the output folder,
+    /// and returns its record. Several photographs may be recorded at once.
     ///
     /// # Errors
     /// A folder or file that cannot be written; a score that is not finite.
     pub fn record(
-        &mut self,
+        &self,
         path: &Path,
         name: &Path,
         photograph: &RgbImage,
         inspection: &Inspection,
         decode: Duration,
     ) -> Result<PredictionRecord, CliError> {
-        let name = self.unique(name);
-        let heatmap = Path::new(HEATMAPS).join(with_extension(&name, "png"));
+        let heatmap = Path::new(HEATMAPS).join(with_extension(name, "png"));
         write_below(self.out, &heatmap, |to| {
             Ok(atomic::write_png(to, &self.overlay(photograph, inspection)?)?)
         })?;
         let anomaly_map = match self.map_format {
             Some(format) => {
-                let file = Path::new(MAPS).join(with_extension(&name, format.extension()));
+                let file = Path::new(MAPS).join(with_extension(name, format.extension()));
                 let size = photograph.dimensions();
                 write_below(self.out, &file, |to| {
                     Ok(write_map(to, format, &inspection.photograph_map, size, self.range)?)
@@ -128,8 +127,8 @@ impl<'a> Recorder<'a> {
         })
     }
 
-    /// A name that no photograph of this run has yet: `a.png` and `a.jpg` must not share a heat map.
-    fn unique(&mut self, name: &Path) -> PathBuf {
+    /// A name that no photograph of this run has yet, from a relative path: `a.png` and `a.jpg` must not share a heat map.
+    pub fn reserve(&mut self, name: &Path) -> PathBuf {
         let stem = name.with_extension("");
         let mut candidate = stem.clone();
         let mut count = 1;

@@ -1,6 +1,13 @@
 //! `simplenet infer`: photographs in; for each a verdict, a heat map, its regions, a raw map and the time it took.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{
+        atomic::{AtomicUsize, Ordering},
+        mpsc::sync_channel,
+    },
+};
 
 use candle_core::Device;
 use simplenet_data::{
@@ -54,8 +61,10 @@ pub fn run(args: &InferArgs, progress: &TerminalProgress) -> Result<Outcome, Cli
 
     let mut outcome = Outcome::default();
     progress.start("inspecting", inputs.len() as u64);
-    for Input { path, name } in &inputs {
-        let line = match inspect(&detector, &mut recorder, path, name) {
+    let tasks: Vec<Task> =
+        inputs.into_iter().map(|Input { path, name }| Task { path, name: recorder.reserve(&name) }).collect();
+    inspect_all(&detector, &recorder, &tasks, |task, result| {
+        let line = match result {
             Ok(record) => {
                 progress.line(&sentence(&record));
                 match record.verdict {
@@ -69,14 +78,15 @@ pub fn run(args: &InferArgs, progress: &TerminalProgress) -> Result<Outcome, Cli
                 let error = error.to_string();
                 progress.line(&format!("error      {error}"));
                 outcome.failed += 1;
-                PredictionLine::Error(PredictionError { path: JsonPath::new(path), error })
+                PredictionLine::Error(PredictionError { path: JsonPath::new(&task.path), error })
             }
             // Not the photograph's fault: a full disk, say. Going on would lose results.
             Err(other) => return Err(other),
         };
         writer.push(&line)?;
         progress.advance(1);
-    }
+        Ok(())
+    })?;
     writer.finish()?;
     progress.finish();
     let unjudged = match outcome.unjudged {
@@ -148,11 +158,61 @@ fn test_images(model: &Path, detector: &Detector) -> Result<(PathBuf, Vec<PathBu
     Ok((data, images))
 }
 
+/// A photograph, and the name that it alone has in the output folder.
+struct Task {
+    path: PathBuf,
+    name: PathBuf,
+}
+
+/// Inspects all photographs and hands their results over in order. One photograph alone gets all threads; of several,
+/// each thread takes one at a time from file to heat map, so that none waits for another.
+fn inspect_all(
+    detector: &Detector,
+    recorder: &Recorder<'_>,
+    tasks: &[Task],
+    mut on_result: impl FnMut(&Task, Result<PredictionRecord, CliError>) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let threads = rayon::current_num_threads().min(tasks.len());
+    if threads < 2 {
+        return tasks.iter().try_for_each(|task| on_result(task, inspect(detector, recorder, task)));
+    }
+    let one_thread = || rayon::ThreadPoolBuilder::new().num_threads(1).build();
+    let pools = (0..threads).map(|_| one_thread()).collect::<Result<Vec<_>, _>>();
+    let pools = pools.map_err(|e| CliError::Usage(format!("cannot start {threads} threads: {e}")))?;
+    let next = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        let (sender, results) = sync_channel(threads);
+        for pool in &pools {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(task) = tasks.get(index) else { break };
+                    // Nobody receives any more once a result was fatal.
+                    if sender.send((index, pool.install(|| inspect(detector, recorder, task)))).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut early = BTreeMap::new();
+        let mut due = 0;
+        for (index, result) in results {
+            early.insert(index, result);
+            while let Some(result) = early.remove(&due) {
+                on_result(&tasks[due], result)?;
+                due += 1;
+            }
+        }
+        Ok(())
+    })
+}
+
 fn inspect(
     detector: &Detector,
-    recorder: &mut Recorder<'_>,
-    path: &Path,
-    name: &Path,
+    recorder: &Recorder<'_>,
+    Task { path, name }: &Task,
 ) -> Result<PredictionRecord, CliError> {
     let (photograph, decoding) = timed(|| decode::decode_file(path, &detector.preprocess().decode));
     let photograph = photograph?;
