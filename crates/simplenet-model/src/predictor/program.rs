@@ -357,21 +357,3 @@ fn pack_image(
         }
     });
 }
-
-/// The channels-last map as planes (C, h, w).
-pub(crate) fn to_planes(map: Map, from: &[f32], planes: &mut [f32]) {
-    /// Pixels and channels of a block: two blocks of 4 KiB.
-    const SIDE: usize = 32;
-    let pixels = map.pixels();
-    planes.par_chunks_mut(pixels * SIDE).enumerate().for_each(|(group, planes)| {
-        for start in (0..pixels).step_by(SIDE) {
-            let end = (start + SIDE).min(pixels);
-            for (c, plane) in planes.chunks_exact_mut(pixels).enumerate() {
-                let channel = group * SIDE + c;
-                for (pixel, to) in (start..end).zip(&mut plane[start..end]) {
-                    *to = from[pixel * map.stride + channel];
-                }
-            }
-        }
-    });
-}
