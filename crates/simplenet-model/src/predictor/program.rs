@@ -78,7 +78,7 @@ enum Work {
         residual: Option<Value>,
         scratch: [Value; 2],
     },
-    InvertedResidual(InvertedResidual),
+    InvertedResidual(Box<InvertedResidual>),
     MaxPool,
 }
 
@@ -200,7 +200,7 @@ impl Builder {
         let project = pointwise(output, bias.len(), depthwise.lanes_channels(), project);
         let out = self.value(output, outputs, project.output_stride());
         let block = InvertedResidual { expand, depthwise, geometry, project, residual };
-        self.steps.push(Step { work: Work::InvertedResidual(block), input: Some(input), out });
+        self.steps.push(Step { work: Work::InvertedResidual(Box::new(block)), input: Some(input), out });
         out
     }
 
