@@ -6,7 +6,6 @@
 //! the first layer's grid comes after, because it acts on space and the matrix on channels.
 
 use candle_core::{DType, Device, Tensor};
-use rayon::prelude::*;
 
 use super::program::Map;
 use crate::{
@@ -18,6 +17,7 @@ use crate::{
         dense::{Clamp, ConvGeometry, Dense},
         leaky_dot,
         patch_aggregate::Pooling,
+        team::Team,
     },
     simplenet::SimpleNet,
 };
@@ -99,26 +99,34 @@ impl Head {
     }
 
     /// The layers' maps -> a score for each place of the first one's grid.
-    pub(crate) fn run(&self, maps: &[&[f32]], workspace: &mut HeadWorkspace, scores: &mut [f32]) {
+    pub(crate) fn run(
+        &self,
+        team: &Team,
+        maps: &[&[f32]],
+        workspace: &mut HeadWorkspace,
+        scores: &mut [f32],
+    ) {
         let HeadWorkspace { planes, pooled, hidden } = workspace;
         for (i, (layer, map)) in self.layers.iter().zip(maps).enumerate() {
-            layer.pooling.run(map, &mut planes[i], &mut pooled[i]);
-            layer.product.forward(&pooled[i], None, &mut hidden[i]);
+            layer.pooling.run(team, map, &mut planes[i], &mut pooled[i]);
+            layer.product.forward(team, &pooled[i], None, &mut hidden[i]);
         }
         let (Some(first), Some((base, others))) = (self.layers.first(), hidden.split_first_mut()) else {
             return;
         };
         let (stride, width) = (self.tail.len(), first.map.width);
-        base.par_chunks_mut(width * stride).zip(scores.par_chunks_mut(width)).enumerate().for_each(
-            |(y, (rows, scores))| {
-                for (x, (row, score)) in rows.chunks_exact_mut(stride).zip(scores).enumerate() {
-                    for (layer, hidden) in self.layers[1..].iter().zip(&*others) {
-                        layer.add_resized(self.isa, hidden, y, x, row);
-                    }
-                    *score = leaky_dot::leaky_dot(self.isa, row, &self.tail, self.slope);
+        team.for_each_chunk(base, width * stride, |y, rows| {
+            for (x, row) in rows.chunks_exact_mut(stride).enumerate() {
+                for (layer, hidden) in self.layers[1..].iter().zip(&*others) {
+                    layer.add_resized(self.isa, hidden, y, x, row);
                 }
-            },
-        );
+                // Where the row began is no longer needed: the score goes there.
+                row[0] = leaky_dot::leaky_dot(self.isa, row, &self.tail, self.slope);
+            }
+        });
+        for (score, row) in scores.iter_mut().zip(base.chunks_exact(stride)) {
+            *score = row[0];
+        }
     }
 }
 

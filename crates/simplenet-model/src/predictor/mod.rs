@@ -16,6 +16,7 @@ use crate::{
     ops::{
         Isa,
         patch_aggregate::{PatchAggregate, to_planes},
+        team::{Team, with_team},
     },
     simplenet::{FeatureExtractor, SimpleNet},
 };
@@ -138,12 +139,10 @@ impl CompiledExtractor {
     /// `ModelError::InputShape` for another number of values.
     pub fn features(&self, image: &[f32]) -> Result<Vec<f32>, ModelError> {
         self.backbone.check(image)?;
-        let mut features = Vec::new();
-        rayon::scope(|_| features = self.run(image));
-        Ok(features)
+        Ok(with_team(|team| self.run(team, image)))
     }
 
-    fn run(&self, image: &[f32]) -> Vec<f32> {
+    fn run(&self, team: &Team, image: &[f32]) -> Vec<f32> {
         let CompiledBackbone { program, taps, .. } = &self.backbone;
         let spare = || self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         let maps: Vec<Map> = taps.iter().map(|&tap| program.map(tap)).collect();
@@ -152,7 +151,7 @@ impl CompiledExtractor {
             let planes = maps.iter().map(|map| vec![0.0; map.channels * map.pixels()]);
             (program.workspace(), planes.collect())
         });
-        program.run(image, &mut workspace);
+        program.run(team, image, &mut workspace);
         maps.iter()
             .zip(&mut planes)
             .for_each(|(&map, planes)| to_planes(map.pixels(), map.stride, workspace.get(map), planes));
@@ -201,20 +200,19 @@ impl Predictor {
         self.backbone.check(image)?;
         let (rows, columns) = self.grid();
         let mut scores = vec![0.0; rows * columns];
-        // On the pool from here on: else every step would be handed over to it by itself.
-        rayon::scope(|_| self.run(image, &mut scores));
+        with_team(|team| self.run(team, image, &mut scores));
         Ok(scores)
     }
 
-    fn run(&self, image: &[f32], scores: &mut [f32]) {
+    fn run(&self, team: &Team, image: &[f32], scores: &mut [f32]) {
         let program = &self.backbone.program;
         let spare = || self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = spare().pop();
         let (mut workspace, mut head) = kept.unwrap_or_else(|| (program.workspace(), self.head.workspace()));
-        program.run(image, &mut workspace);
+        program.run(team, image, &mut workspace);
         let maps: Vec<&[f32]> =
             self.backbone.taps.iter().map(|&tap| workspace.get(program.map(tap))).collect();
-        self.head.run(&maps, &mut head, scores);
+        self.head.run(team, &maps, &mut head, scores);
         spare().push((workspace, head));
     }
 }

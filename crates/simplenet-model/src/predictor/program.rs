@@ -3,8 +3,6 @@
 //! [`Builder`] is filled once, layer by layer, for one image size: it folds, transforms and packs weights, and finds for
 //! every value a buffer that is free from the value's first step to its last. [`Program::run`] then allocates nothing.
 
-use rayon::prelude::*;
-
 use crate::ops::{
     Isa,
     aligned::Aligned,
@@ -13,6 +11,7 @@ use crate::ops::{
     depthwise_conv::{Geometry, same_padding},
     inverted_residual::InvertedResidual,
     max_pool_channels_last,
+    team::Team,
     winograd::Winograd,
 };
 
@@ -274,23 +273,24 @@ impl Program {
     }
 
     /// The image's (3, H, W) numbers -> every tap of [`Builder::finish`] in the workspace.
-    pub(crate) fn run(&self, image: &[f32], workspace: &mut Workspace) {
+    pub(crate) fn run(&self, team: &Team, image: &[f32], workspace: &mut Workspace) {
         for step in &self.steps {
             let mut out = workspace.take(self.map(step.out));
             let input = step.input.map(|input| self.map(input));
             match (&step.work, input) {
                 (Work::PackImage { image: sides, before, padded }, _) => {
-                    pack_image(image, *sides, *before, *padded, &mut out);
+                    pack_image(team, image, *sides, *before, *padded, &mut out);
                 }
                 (Work::Dense { layer, residual }, Some(input)) => {
                     let residual = residual.map(|residual| workspace.get(self.map(residual)));
-                    layer.forward(workspace.get(input), residual, &mut out);
+                    layer.forward(team, workspace.get(input), residual, &mut out);
                 }
                 (Work::Winograd { layer, residual, scratch }, Some(input)) => {
                     let maps = scratch.map(|value| self.map(value));
                     let mut buffers = maps.map(|map| workspace.take(map));
                     let residual = residual.map(|residual| workspace.get(self.map(residual)));
                     layer.forward(
+                        team,
                         workspace.get(input),
                         residual,
                         &mut out,
@@ -299,12 +299,13 @@ impl Program {
                     maps.into_iter().zip(buffers).for_each(|(map, buffer)| workspace.put(map, buffer));
                 }
                 (Work::InvertedResidual(block), Some(input)) => {
-                    block.forward(workspace.get(input), &mut out[..self.map(step.out).len()]);
+                    block.forward(team, workspace.get(input), &mut out[..self.map(step.out).len()]);
                 }
                 (Work::MaxPool, Some(input)) => {
                     let (from, to) = (workspace.get(input), &mut out[..self.map(step.out).len()]);
                     let from = &from[..input.len()];
                     max_pool_channels_last::forward(
+                        team,
                         self.isa,
                         input.height,
                         input.width,
@@ -338,6 +339,7 @@ impl Workspace {
 
 /// (3, H, W) -> (padded height, padded width, 3) with zeros around.
 fn pack_image(
+    team: &Team,
     image: &[f32],
     [height, width]: [usize; 2],
     before: [usize; 2],
@@ -345,7 +347,7 @@ fn pack_image(
     out: &mut [f32],
 ) {
     let line = padded[1] * COLOURS;
-    out[..padded[0] * line].par_chunks_mut(line).with_min_len(32).enumerate().for_each(|(y, row)| {
+    team.for_each_chunk(&mut out[..padded[0] * line], line, |y, row| {
         row.fill(0.0);
         let y = y.wrapping_sub(before[0]);
         if y < height {

@@ -16,9 +16,7 @@ pub(crate) mod tile;
 
 use std::cell::RefCell;
 
-use rayon::prelude::*;
-
-use super::Isa;
+use super::{Isa, team::Team};
 use packed::PackedMatrix;
 pub use tile::Clamp;
 use tile::{Rows, Target};
@@ -140,11 +138,11 @@ impl Dense {
         (last(0) * input[1] + last(1)) * self.stride + self.depth
     }
 
-    /// Runs the layer on the current rayon pool; allocates nothing once every thread has run a layer of this size.
+    /// Runs the layer; allocates nothing once every thread has run a layer of this size.
     ///
     /// # Panics
     /// Slices that are shorter than the layer needs: a mistake in this crate's planning.
-    pub fn forward(&self, input: &[f32], residual: Option<&[f32]>, out: &mut [f32]) {
+    pub fn forward(&self, team: &Team, input: &[f32], residual: Option<&[f32]>, out: &mut [f32]) {
         assert!(input.len() >= self.input_len() && out.len() >= self.output_len());
         assert!(residual.is_none_or(|residual| residual.len() >= self.output_len()));
         let target = Target {
@@ -161,7 +159,7 @@ impl Dense {
         let blocks = pixels.div_ceil(most);
         let panels = self.weights.panels();
         let groups = (TASKS_PER_THREAD * rayon::current_num_threads()).div_ceil(blocks.max(1)).min(panels);
-        (0..blocks * groups).into_par_iter().with_max_len(1).for_each(|task| {
+        team.for_each(blocks * groups, |task| {
             let (block, group) = (task / groups, task % groups);
             let (start, end) = (pixels * block / blocks, pixels * (block + 1) / blocks);
             let range = panels * group / groups..panels * (group + 1) / groups;

@@ -1,7 +1,7 @@
 //! One suite of cases over the reference and every instruction set.
 
 use super::*;
-use crate::ops::numbers;
+use crate::ops::{numbers, team::with_team};
 
 /// Sums of up to 1,600 products of numbers below 1.
 const TOLERANCE: f32 = 2e-4;
@@ -35,7 +35,7 @@ fn check(
         let run = |threads: usize| {
             let mut out = vec![f32::NAN; layer.output_len()];
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| layer.forward(&input, residual, &mut out));
+            pool.install(|| with_team(|team| layer.forward(team, &input, residual, &mut out)));
             out
         };
         let got = run(1);
@@ -98,7 +98,7 @@ fn a_kernel_row_as_one_piece() {
     for isa in Isa::available() {
         let layer = Dense::new(isa, geometry, 21, 3, &[0.5; 18], Clamp::RELU, weight);
         let mut out = vec![f32::NAN; layer.output_len()];
-        layer.forward(&input, None, &mut out);
+        with_team(|team| layer.forward(team, &input, None, &mut out));
         for (pixel, got) in out.chunks(layer.output_stride()).enumerate() {
             let (y, x) = (pixel / output[1] * 2, pixel % output[1] * 2);
             for (o, &got) in got[..18].iter().enumerate() {

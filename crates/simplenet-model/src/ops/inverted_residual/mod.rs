@@ -12,10 +12,9 @@
 
 use std::cell::RefCell;
 
-use rayon::prelude::*;
-
 use super::{
     aligned::Aligned, dense::Dense, depthwise_channels_last::PackedDepthwise, depthwise_conv::Geometry,
+    team::Team,
 };
 
 /// Numbers of a band's maps in between. EfficientNet-Lite0 at 288 pixels, two threads of an EPYC of the Zen 5 kind (1 MiB
@@ -55,18 +54,18 @@ impl InvertedResidual {
         height.div_ceil(bands)
     }
 
-    /// Runs the block on the current rayon pool: (H, W, C') -> (h, w, O'). Allocates nothing once every thread has run a
+    /// Runs the block: (H, W, C') -> (h, w, O'). Allocates nothing once every thread has run a
     /// block of this size.
     ///
     /// # Panics
     /// Slices of other lengths: a mistake in this crate's planning.
-    pub fn forward(&self, input: &[f32], out: &mut [f32]) {
+    pub fn forward(&self, team: &Team, input: &[f32], out: &mut [f32]) {
         let [height, width] = self.geometry.output();
         let [in_height, in_width] = self.geometry.input;
         let (channels, outputs) = (input.len() / (in_height * in_width), self.project.output_stride());
         assert!(out.len() == height * width * outputs && input.len() == in_height * in_width * channels);
         let rows = self.band_rows();
-        out.par_chunks_mut(rows * width * outputs).with_max_len(1).enumerate().for_each(|(band, out)| {
+        team.for_each_chunk(out, rows * width * outputs, |band, out| {
             let start = band * rows;
             let (geometry, first) = band_geometry(&self.geometry, start, out.len() / (width * outputs));
             let input_rows = &input[first * in_width * channels..][..geometry.input[0] * in_width * channels];
@@ -114,6 +113,7 @@ mod tests {
         channels_last::lanes,
         dense::{Clamp, ConvGeometry},
         numbers,
+        team::with_team,
     };
 
     /// The block against its three layers run one after the other, bit for bit, for several numbers of threads (and so of
@@ -139,17 +139,17 @@ mod tests {
         input.chunks_mut(padded).for_each(|pixel| pixel[channels..].fill(0.0));
 
         let mut expanded = vec![0.0; expand.output_len()];
-        expand.forward(&input, None, &mut expanded);
+        with_team(|team| expand.forward(team, &input, None, &mut expanded));
         let mut filtered = vec![0.0; height * width * wide];
         depthwise.forward(&geometry, &expanded, &mut filtered);
         let mut want = vec![0.0; project.output_len()];
-        project.forward(&filtered, residual.then_some(&input), &mut want);
+        with_team(|team| project.forward(team, &filtered, residual.then_some(input.as_slice()), &mut want));
 
         let block = InvertedResidual { expand: Some(expand), depthwise, geometry, project, residual };
         for threads in [1, 2, 3, 7] {
             let mut got = vec![f32::NAN; want.len()];
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| block.forward(&input, &mut got));
+            pool.install(|| with_team(|team| block.forward(team, &input, &mut got)));
             assert_eq!(got, want, "{isa:?} {size:?} x {channels}, k{kernel} s{stride}, {threads} threads");
         }
     }

@@ -3,14 +3,13 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use crate::ops::Isa;
 use crate::ops::channels_last::{COLUMNS, blocks, inside, lanes};
 use crate::ops::depthwise_conv::Geometry;
 #[cfg(target_arch = "x86_64")]
 use crate::ops::simd::{Avx2, Avx512};
 use crate::ops::simd::{Plain, Simd};
+use crate::ops::team::Team;
 
 /// Sides of the window, and its step.
 const K: usize = 3;
@@ -19,7 +18,14 @@ const S: usize = 2;
 const MIN_TASK: usize = 8_000;
 
 /// Lengths are checked by the module's `forward`; `isa` is one that this machine has.
-pub(super) fn forward(isa: Isa, geometry: &Geometry, channels: usize, input: &[f32], out: &mut [f32]) {
+pub(super) fn forward(
+    team: &Team,
+    isa: Isa,
+    geometry: &Geometry,
+    channels: usize,
+    input: &[f32],
+    out: &mut [f32],
+) {
     let run: RowFn = match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 => avx512,
@@ -31,10 +37,12 @@ pub(super) fn forward(isa: Isa, geometry: &Geometry, channels: usize, input: &[f
         return;
     }
     let row = geometry.output()[1] * channels;
-    let least = MIN_TASK.div_ceil(row / lanes(isa));
-    out.par_chunks_exact_mut(row).with_min_len(least).enumerate().for_each(|(y, out)| {
-        // SAFETY: `isa` is one that this machine has.
-        unsafe { run(geometry, channels, input, y, out) }
+    let rows = MIN_TASK.div_ceil(row / lanes(isa));
+    team.for_each_chunk(out, rows * row, |task, out| {
+        for (y, out) in out.chunks_exact_mut(row).enumerate() {
+            // SAFETY: `isa` is one that this machine has.
+            unsafe { run(geometry, channels, input, task * rows + y, out) }
+        }
     });
 }
 

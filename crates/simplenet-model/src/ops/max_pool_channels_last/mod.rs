@@ -14,6 +14,7 @@ pub mod reference;
 use crate::ops::Isa;
 use crate::ops::channels_last::lanes;
 use crate::ops::depthwise_conv::Geometry;
+use crate::ops::team::Team;
 
 /// The sides of the pooled image.
 pub fn output(height: usize, width: usize) -> [usize; 2] {
@@ -25,11 +26,19 @@ fn geometry(height: usize, width: usize) -> Geometry {
 }
 
 /// `input` is (H, W, C'), `out` (h, w, C') with C' = `lanes_channels`, a multiple of the lanes of `isa`. An `isa` that
-/// this machine lacks falls back to a lower one. Runs on rayon's current pool and allocates nothing.
+/// this machine lacks falls back to a lower one. Allocates nothing.
 ///
 /// # Panics
 /// Lengths that do not fit the sides, channels that are not whole vectors.
-pub fn forward(isa: Isa, height: usize, width: usize, lanes_channels: usize, input: &[f32], out: &mut [f32]) {
+pub fn forward(
+    team: &Team,
+    isa: Isa,
+    height: usize,
+    width: usize,
+    lanes_channels: usize,
+    input: &[f32],
+    out: &mut [f32],
+) {
     assert!(
         lanes_channels.is_multiple_of(lanes(isa)),
         "max pooling: whole vectors of {} channels, got {lanes_channels}",
@@ -43,7 +52,7 @@ pub fn forward(isa: Isa, height: usize, width: usize, lanes_channels: usize, inp
         "max pooling: lengths {expected:?} of input and output, got {:?}",
         [input.len(), out.len()]
     );
-    cpu::forward(isa.min(Isa::detect()), &geometry, lanes_channels, input, out);
+    cpu::forward(team, isa.min(Isa::detect()), &geometry, lanes_channels, input, out);
 }
 
 #[cfg(test)]

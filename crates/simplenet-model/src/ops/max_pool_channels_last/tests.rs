@@ -1,6 +1,7 @@
 //! One list of cases over the reference and each instruction set.
 
 use super::*;
+use crate::ops::team::with_team;
 
 /// (height, width): single pixels, odd sides, outputs narrower than a block of columns, just as wide, one more.
 const SIDES: [[usize; 2]; 10] =
@@ -26,7 +27,8 @@ fn run(isa: Isa, [height, width]: [usize; 2], channels: usize, input: &[f32]) ->
     let wide = channels.next_multiple_of(lanes(isa));
     let [h, w] = output(height, width);
     let mut out = vec![f32::NAN; h * w * wide];
-    forward(isa, height, width, wide, &widen(input, channels, wide), &mut out);
+    let input = widen(input, channels, wide);
+    with_team(|team| forward(team, isa, height, width, wide, &input, &mut out));
     out
 }
 
@@ -67,7 +69,8 @@ fn what_does_not_fit_is_refused() {
         (4, 64, 17, "lengths [64, 16]"),
     ] {
         let refused = std::panic::catch_unwind(|| {
-            forward(Isa::Scalar, 4, 4, channels, &vec![0.0; input], &mut vec![0.0; out]);
+            let (input, mut out) = (vec![0.0; input], vec![0.0; out]);
+            with_team(|team| forward(team, Isa::Scalar, 4, 4, channels, &input, &mut out));
         });
         let payload = refused.expect_err("no panic");
         let message = payload.downcast_ref::<String>().expect("a formatted message");

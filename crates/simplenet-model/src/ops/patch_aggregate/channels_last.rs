@@ -7,12 +7,11 @@
 
 use std::cell::RefCell;
 
-use rayon::prelude::*;
-
 use super::plan::LayerPlan;
 use crate::ops::Isa;
 use crate::ops::aligned::Aligned;
 use crate::ops::simd::{Simd, for_each_isa};
+use crate::ops::team::Team;
 
 const PATCH: usize = 3;
 
@@ -60,11 +59,18 @@ impl PatchRows {
     ///
     /// # Panics
     /// Slices of other lengths; a stride that is not whole vectors of `isa`.
-    pub(super) fn run(&self, isa: Isa, [height, width]: [usize; 2], map: &[f32], out: &mut [f32]) {
+    pub(super) fn run(
+        &self,
+        team: &Team,
+        isa: Isa,
+        [height, width]: [usize; 2],
+        map: &[f32],
+        out: &mut [f32],
+    ) {
         let isa = isa.min(Isa::detect());
         assert!(self.stride.is_multiple_of(crate::ops::channels_last::lanes(isa)));
         assert!(map.len() == height * width * self.stride && out.len() == height * width * self.outputs());
-        out.par_chunks_mut(width * self.outputs()).enumerate().for_each(|(y, out)| {
+        team.for_each_chunk(out, width * self.outputs(), |y, out| {
             SUMS.with_borrow_mut(|sums| {
                 if sums.len() < PATCH * self.stride {
                     *sums = Aligned::zeros(PATCH * self.stride);

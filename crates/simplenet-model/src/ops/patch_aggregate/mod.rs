@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::Isa;
+use super::{Isa, team::Team};
 use channels_last::PatchRows;
 use cpu::Map;
 use plan::{LayerPlan, Plan};
@@ -132,10 +132,10 @@ impl Pooling {
     }
 
     /// (h, w, stride) -> (h, w, outputs).
-    pub(crate) fn run(&self, map: &[f32], planes: &mut [f32], out: &mut [f32]) {
+    pub(crate) fn run(&self, team: &Team, map: &[f32], planes: &mut [f32], out: &mut [f32]) {
         let [height, width] = self.size;
         if let Some(rows) = &self.rows {
-            return rows.run(self.isa, self.size, map, out);
+            return rows.run(team, self.isa, self.size, map, out);
         }
         to_planes(height * width, self.stride, map, planes);
         out.fill(0.0);

@@ -15,12 +15,12 @@ mod transform;
 
 use rayon::prelude::*;
 
-use super::Isa;
 use super::dense::{
     Clamp,
     packed::PackedMatrix,
     tile::{self, Rows, Target},
 };
+use super::{Isa, team::Team};
 use transform::{Image, OutputTile, TileSource};
 
 /// Outputs along a side of a tile.
@@ -113,12 +113,13 @@ impl Winograd {
         self.tile_rows() * self.tile_columns()
     }
 
-    /// Runs the layer on the current rayon pool.
+    /// Runs the layer.
     ///
     /// # Panics
     /// Slices that are shorter than the layer needs: a mistake in this crate's planning.
     pub fn forward(
         &self,
+        team: &Team,
         input: &[f32],
         residual: Option<&[f32]>,
         out: &mut [f32],
@@ -133,7 +134,7 @@ impl Winograd {
 
         let image = Image { data: input, height: self.height, width: self.width, stride: self.stride };
         let transformed = Shared(inputs.as_mut_ptr());
-        self.for_each_tile(|tile, y, x| {
+        self.for_each_tile(team, |tile, y, x| {
             let source = TileSource { image: &image, y, x };
             // SAFETY: `isa` was bounded by what the machine has. `inputs` holds POSITIONS x tiles x stride numbers, and
             // this task alone writes those of its tile.
@@ -144,7 +145,7 @@ impl Winograd {
 
         let stride = self.output_stride();
         let product = Shared(products.as_mut_ptr());
-        (0..POSITIONS).into_par_iter().with_max_len(1).for_each(|position| {
+        team.for_each(POSITIONS, |position| {
             let filter = &self.filters[position];
             let rows = &inputs[position * tiles * self.stride..][..tiles * self.stride];
             super::dense::with_row_pointers(rows, self.stride, |pointers| {
@@ -163,7 +164,7 @@ impl Winograd {
         });
 
         let target = Shared(out.as_mut_ptr());
-        self.for_each_tile(|tile, y, x| {
+        self.for_each_tile(team, |tile, y, x| {
             let to = OutputTile {
                 out: target.at(0),
                 residual: residual.map_or(std::ptr::null(), <[f32]>::as_ptr),
@@ -181,8 +182,8 @@ impl Winograd {
     }
 
     /// Calls `run(tile, y, x)` for each tile and its first output pixel, a row of tiles a task.
-    fn for_each_tile(&self, run: impl Fn(usize, usize, usize) + Sync) {
-        (0..self.tile_rows()).into_par_iter().with_max_len(1).for_each(|row| {
+    fn for_each_tile(&self, team: &Team, run: impl Fn(usize, usize, usize) + Sync) {
+        team.for_each(self.tile_rows(), |row| {
             for column in 0..self.tile_columns() {
                 run(row * self.tile_columns() + column, row * TILE, column * TILE);
             }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::ops::channels_last::lanes;
 use crate::ops::dense::{ConvGeometry, reference};
-use crate::ops::numbers;
+use crate::ops::{numbers, team::with_team};
 
 /// Share of the largest output. 9 x 70 products, and transforms that grow numbers up to a hundredfold.
 const TOLERANCE: f32 = 1e-5;
@@ -37,7 +37,11 @@ fn check(size: [usize; 2], channels: usize, outputs: usize, clamp: Clamp, with_r
             let mut out = vec![f32::NAN; layer.output_len()];
             let [mut inputs, mut products] = layer.scratch_lens().map(|len| vec![f32::NAN; len]);
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| layer.forward(&input, residual, &mut out, [&mut inputs, &mut products]));
+            pool.install(|| {
+                with_team(|team| {
+                    layer.forward(team, &input, residual, &mut out, [&mut inputs, &mut products])
+                })
+            });
             out
         };
         let got = run(1);
