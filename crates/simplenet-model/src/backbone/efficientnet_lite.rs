@@ -9,7 +9,7 @@ use candle_core::{Device, Tensor};
 
 use super::{
     Stage, TensorSpec,
-    layers::{Conv, Folded, Pointwise, fold},
+    layers::{Conv, Pointwise, fold},
 };
 use crate::{
     error::ModelError,
@@ -177,17 +177,17 @@ pub(super) fn compile(
     let mut stages = Vec::new();
     for (i, plan) in block_plans().iter().enumerate() {
         let names = BlockNames::new(i);
-        let mut hidden = x;
-        if plan.expands() {
-            let expand = folded(&names.expand, &names.expand_norm)?;
-            hidden = builder.conv(hidden, &expand.convolution(1, Clamp::RELU6), None);
-        }
+        let expand = plan.expands().then(|| folded(&names.expand, &names.expand_norm)).transpose()?;
+        let expand = expand.as_ref().map(|expand| expand.convolution(1, Clamp::RELU6));
         let depthwise = folded(&names.depthwise, &names.depthwise_norm)?;
-        let Folded { weight, bias, .. } = &depthwise;
-        hidden = builder.depthwise(hidden, plan.kernel, plan.stride, weight, bias, ACTIVATION_LIMIT);
         let project = folded(&names.project, &names.project_norm)?;
-        let residual = (plan.stride == 1 && plan.input == plan.output).then_some(x);
-        x = builder.conv(hidden, &project.convolution(1, Clamp::NONE), residual);
+        x = builder.inverted_residual(
+            x,
+            expand.as_ref(),
+            &depthwise.convolution(plan.stride, Clamp::RELU6),
+            &project.convolution(1, Clamp::NONE),
+            plan.stride == 1 && plan.input == plan.output,
+        );
         if stage_ends().contains(&i) {
             stages.push((format!("_blocks.{i}"), x));
         }

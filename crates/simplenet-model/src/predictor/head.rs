@@ -8,7 +8,7 @@
 use candle_core::{DType, Device, Tensor};
 use rayon::prelude::*;
 
-use super::program::{Map, to_planes};
+use super::program::Map;
 use crate::{
     bilinear::{Source, sources},
     error::ModelError,
@@ -67,7 +67,7 @@ impl Head {
         let aggregate = net.extractor().aggregator().op();
         let first = maps.first().copied();
         let layers = maps.iter().enumerate().map(|(index, &map)| {
-            let pooling = aggregate.layer(index);
+            let pooling = aggregate.layer(index, isa, [map.height, map.width], map.stride);
             let outputs = pooling.outputs();
             // The shift is added once, with the first layer.
             let bias = if index == 0 { &shift } else { &nothing };
@@ -92,7 +92,7 @@ impl Head {
             self.layers.iter().map(|layer| Aligned::zeros(len(layer))).collect()
         };
         HeadWorkspace {
-            planes: buffers(&|layer| layer.map.pixels() * layer.map.channels),
+            planes: buffers(&|layer| layer.pooling.planes_len()),
             pooled: buffers(&|layer| layer.map.pixels() * layer.pooling.outputs().len()),
             hidden: buffers(&|layer| layer.product.output_len()),
         }
@@ -102,8 +102,7 @@ impl Head {
     pub(crate) fn run(&self, maps: &[&[f32]], workspace: &mut HeadWorkspace, scores: &mut [f32]) {
         let HeadWorkspace { planes, pooled, hidden } = workspace;
         for (i, (layer, map)) in self.layers.iter().zip(maps).enumerate() {
-            to_planes(layer.map, map, &mut planes[i]);
-            layer.pooling.run(&planes[i], layer.map.height, layer.map.width, &mut pooled[i]);
+            layer.pooling.run(map, &mut planes[i], &mut pooled[i]);
             layer.product.forward(&pooled[i], None, &mut hidden[i]);
         }
         let (Some(first), Some((base, others))) = (self.layers.first(), hidden.split_first_mut()) else {
@@ -114,7 +113,7 @@ impl Head {
             |(y, (rows, scores))| {
                 for (x, (row, score)) in rows.chunks_exact_mut(stride).zip(scores).enumerate() {
                     for (layer, hidden) in self.layers[1..].iter().zip(&*others) {
-                        layer.add_resized(hidden, y, x, row);
+                        layer.add_resized(self.isa, hidden, y, x, row);
                     }
                     *score = leaky_dot::leaky_dot(self.isa, row, &self.tail, self.slope);
                 }
@@ -125,7 +124,7 @@ impl Head {
 
 impl Layer {
     /// Adds the hidden layer at place (y, x) of the first layer's grid to `row`.
-    fn add_resized(&self, hidden: &[f32], y: usize, x: usize, row: &mut [f32]) {
+    fn add_resized(&self, isa: Isa, hidden: &[f32], y: usize, x: usize, row: &mut [f32]) {
         let Some([ys, xs]) = &self.resize else { return };
         let (y, x) = (ys[y], xs[x]);
         let at = |y: usize, x: usize| &hidden[(y * self.map.width + x) * row.len()..][..row.len()];
@@ -136,10 +135,7 @@ impl Layer {
             y.share * (1.0 - x.share),
             y.share * x.share,
         ];
-        for (i, value) in row.iter_mut().enumerate() {
-            *value += (shares[0] * corners[0][i] + shares[1] * corners[1][i])
-                + (shares[2] * corners[2][i] + shares[3] * corners[3][i]);
-        }
+        leaky_dot::add_weighted(isa, corners, shares, row);
     }
 }
 

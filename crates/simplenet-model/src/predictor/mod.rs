@@ -13,11 +13,14 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::{
     error::ModelError,
-    ops::{Isa, patch_aggregate::PatchAggregate},
+    ops::{
+        Isa,
+        patch_aggregate::{PatchAggregate, to_planes},
+    },
     simplenet::{FeatureExtractor, SimpleNet},
 };
 use head::{Head, HeadWorkspace};
-use program::{Builder, Map, Program, Value, Workspace, to_planes};
+use program::{Builder, Map, Program, Value, Workspace};
 
 /// How a predictor is compiled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,7 +153,9 @@ impl CompiledExtractor {
             (program.workspace(), planes.collect())
         });
         program.run(image, &mut workspace);
-        maps.iter().zip(&mut planes).for_each(|(&map, planes)| to_planes(map, workspace.get(map), planes));
+        maps.iter()
+            .zip(&mut planes)
+            .for_each(|(&map, planes)| to_planes(map.pixels(), map.stride, workspace.get(map), planes));
         let inputs: Vec<_> = maps
             .iter()
             .zip(&planes)

@@ -11,6 +11,7 @@ use crate::ops::{
     dense::{Clamp, ConvGeometry, Dense},
     depthwise_channels_last::PackedDepthwise,
     depthwise_conv::{Geometry, same_padding},
+    inverted_residual::InvertedResidual,
     max_pool_channels_last,
     winograd::Winograd,
 };
@@ -77,10 +78,7 @@ enum Work {
         residual: Option<Value>,
         scratch: [Value; 2],
     },
-    Depthwise {
-        layer: PackedDepthwise,
-        geometry: Geometry,
-    },
+    InvertedResidual(Box<InvertedResidual>),
     MaxPool,
 }
 
@@ -176,21 +174,33 @@ impl Builder {
         out
     }
 
-    /// A depthwise convolution with TensorFlow's "same" padding, clipped to [0, `limit`]; weight (channels, k, k).
-    pub(crate) fn depthwise(
+    /// Expansion (if there is one), depthwise convolution with TensorFlow's "same" padding, and projection; the input is
+    /// added where `residual`. `filter` is the depthwise layer: weight (channels, k, k), clipped to [0, its upper clamp].
+    pub(crate) fn inverted_residual(
         &mut self,
         input: Value,
-        kernel: usize,
-        stride: usize,
-        weight: &[f32],
-        bias: &[f32],
-        limit: f32,
+        expand: Option<&Convolution<'_>>,
+        filter: &Convolution<'_>,
+        project: &Convolution<'_>,
+        residual: bool,
     ) -> Value {
         let from = self.map(input);
+        let pointwise = |sides: [usize; 2], channels: usize, stride: usize, conv: &Convolution<'_>| {
+            let Convolution { weight, bias, clamp, .. } = *conv;
+            let geometry = ConvGeometry::centred(sides, 1, 1);
+            Dense::new(self.isa, geometry, channels, stride, bias, clamp, |_, c, o| weight[o * channels + c])
+        };
+        let Convolution { weight, bias, kernel, stride, clamp } = *filter;
+        let sides = [from.height, from.width];
+        let expand = expand.map(|conv| pointwise(sides, from.channels, from.stride, conv));
+        let depthwise = PackedDepthwise::new(kernel, stride, weight, bias, clamp.high, self.isa);
         let geometry = Geometry::same(from.height, from.width, kernel, stride);
-        let layer = PackedDepthwise::new(kernel, stride, weight, bias, limit, self.isa);
-        let out = self.value(geometry.output(), from.channels, from.stride);
-        self.steps.push(Step { work: Work::Depthwise { layer, geometry }, input: Some(input), out });
+        let output = geometry.output();
+        let outputs = project.bias.len();
+        let project = pointwise(output, bias.len(), depthwise.lanes_channels(), project);
+        let out = self.value(output, outputs, project.output_stride());
+        let block = InvertedResidual { expand, depthwise, geometry, project, residual };
+        self.steps.push(Step { work: Work::InvertedResidual(Box::new(block)), input: Some(input), out });
         out
     }
 
@@ -288,12 +298,8 @@ impl Program {
                     );
                     maps.into_iter().zip(buffers).for_each(|(map, buffer)| workspace.put(map, buffer));
                 }
-                (Work::Depthwise { layer, geometry }, Some(input)) => {
-                    layer.forward(
-                        geometry,
-                        &workspace.get(input)[..input.len()],
-                        &mut out[..self.map(step.out).len()],
-                    );
+                (Work::InvertedResidual(block), Some(input)) => {
+                    block.forward(workspace.get(input), &mut out[..self.map(step.out).len()]);
                 }
                 (Work::MaxPool, Some(input)) => {
                     let (from, to) = (workspace.get(input), &mut out[..self.map(step.out).len()]);
@@ -347,24 +353,6 @@ fn pack_image(
                 std::array::from_fn(|c| &image[(c * height + y) * width..][..width]);
             for (x, pixel) in row[before[1] * COLOURS..].chunks_exact_mut(COLOURS).take(width).enumerate() {
                 pixel.iter_mut().zip(planes).for_each(|(to, plane)| *to = plane[x]);
-            }
-        }
-    });
-}
-
-/// The channels-last map as planes (C, h, w).
-pub(crate) fn to_planes(map: Map, from: &[f32], planes: &mut [f32]) {
-    /// Pixels and channels of a block: two blocks of 4 KiB.
-    const SIDE: usize = 32;
-    let pixels = map.pixels();
-    planes.par_chunks_mut(pixels * SIDE).enumerate().for_each(|(group, planes)| {
-        for start in (0..pixels).step_by(SIDE) {
-            let end = (start + SIDE).min(pixels);
-            for (c, plane) in planes.chunks_exact_mut(pixels).enumerate() {
-                let channel = group * SIDE + c;
-                for (pixel, to) in (start..end).zip(&mut plane[start..end]) {
-                    *to = from[pixel * map.stride + channel];
-                }
             }
         }
     });

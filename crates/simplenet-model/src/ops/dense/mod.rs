@@ -178,6 +178,31 @@ impl Dense {
         });
     }
 
+    /// Runs a 1×1 layer of stride 1 on some pixels, on this thread alone: `input`, `residual` and `out` hold just these.
+    ///
+    /// # Panics
+    /// A layer of another kind; slices that do not hold the same pixels.
+    pub(crate) fn forward_pixels(&self, input: &[f32], residual: Option<&[f32]>, out: &mut [f32]) {
+        let ConvGeometry { kernel, stride, .. } = self.geometry;
+        let (count, width) = (input.len() / self.stride, self.output_stride());
+        assert!(kernel == [1, 1] && stride == 1 && self.depth <= self.stride);
+        assert!(out.len() == count * width && residual.is_none_or(|residual| residual.len() == out.len()));
+        let target = Target {
+            out: out.as_mut_ptr(),
+            stride: width,
+            residual: residual.map_or(std::ptr::null(), <[f32]>::as_ptr),
+            bias: self.bias.as_ptr(),
+            clamp: self.clamp,
+        };
+        with_row_pointers(input, self.stride, |pointers| {
+            let rows = Rows { pointers, taps: 1, depth: self.depth, count };
+            // SAFETY: `isa` was bounded by what the machine has. Each pointer has `stride` numbers behind it, `depth` of
+            // which are read; weights and bias have the layer's sizes by construction; out and residual hold `count` rows
+            // by the assert, and `out` is borrowed mutably.
+            unsafe { tile::multiply(self.isa, &rows, &self.weights, 0..self.weights.panels(), &target, 0) };
+        });
+    }
+
     /// Pointers to what every tap of the pixels reads, tap after tap.
     fn point_at_rows(&self, input: &[f32], pixels: std::ops::Range<usize>, pointers: &mut Vec<*const f32>) {
         let ConvGeometry { input: [height, width], kernel, stride, before, output } = self.geometry;

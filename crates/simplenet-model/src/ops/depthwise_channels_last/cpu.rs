@@ -29,7 +29,29 @@ const MIN_TASK: usize = 80_000;
 
 /// Lengths, kernel and stride are checked by [`PackedDepthwise::forward`].
 pub(super) fn forward(layer: &PackedDepthwise, geometry: &Geometry, input: &[f32], out: &mut [f32]) {
-    let run: RowFn = match (geometry.kernel, geometry.stride, layer.isa) {
+    let run = row_fn(layer);
+    let row = geometry.output()[1] * layer.lanes_channels;
+    if out.is_empty() {
+        return;
+    }
+    let group_cost = ROWS * row / lanes(layer.isa) * geometry.kernel * geometry.kernel;
+    out.par_chunks_mut(ROWS * row).with_min_len(MIN_TASK.div_ceil(group_cost)).enumerate().for_each(
+        |(i, out)| {
+            // SAFETY: `layer.isa` is one that `Isa::detect` found on this machine.
+            unsafe { run(layer, geometry, input, i * ROWS, out) }
+        },
+    );
+}
+
+/// As [`forward`], on this thread alone.
+pub(super) fn forward_here(layer: &PackedDepthwise, geometry: &Geometry, input: &[f32], out: &mut [f32]) {
+    // SAFETY: `layer.isa` is one that `Isa::detect` found on this machine.
+    unsafe { row_fn(layer)(layer, geometry, input, 0, out) }
+}
+
+/// The loop for a layer's kernel, stride and instruction set.
+fn row_fn(layer: &PackedDepthwise) -> RowFn {
+    match (layer.kernel, layer.stride, layer.isa) {
         #[cfg(target_arch = "x86_64")]
         (3, 1, Isa::Avx512) => avx512::<3, 1>,
         #[cfg(target_arch = "x86_64")]
@@ -50,18 +72,7 @@ pub(super) fn forward(layer: &PackedDepthwise, geometry: &Geometry, input: &[f32
         (3, ..) => scalar::<3, 2>,
         (_, 1, _) => scalar::<5, 1>,
         _ => scalar::<5, 2>,
-    };
-    let row = geometry.output()[1] * layer.lanes_channels;
-    if out.is_empty() {
-        return;
     }
-    let group_cost = ROWS * row / lanes(layer.isa) * geometry.kernel * geometry.kernel;
-    out.par_chunks_mut(ROWS * row).with_min_len(MIN_TASK.div_ceil(group_cost)).enumerate().for_each(
-        |(i, out)| {
-            // SAFETY: `layer.isa` is one that `Isa::detect` found on this machine.
-            unsafe { run(layer, geometry, input, i * ROWS, out) }
-        },
-    );
 }
 
 /// Computes the output rows from `y` that `out` holds.

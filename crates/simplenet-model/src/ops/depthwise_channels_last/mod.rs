@@ -82,6 +82,20 @@ impl PackedDepthwise {
     /// # Panics
     /// A geometry of another kernel or stride, lengths that do not fit it.
     pub fn forward(&self, geometry: &Geometry, input: &[f32], out: &mut [f32]) {
+        self.check(geometry, input, out);
+        cpu::forward(self, geometry, input, out);
+    }
+
+    /// As [`PackedDepthwise::forward`], on this thread alone.
+    ///
+    /// # Panics
+    /// As [`PackedDepthwise::forward`].
+    pub(crate) fn forward_here(&self, geometry: &Geometry, input: &[f32], out: &mut [f32]) {
+        self.check(geometry, input, out);
+        cpu::forward_here(self, geometry, input, out);
+    }
+
+    fn check(&self, geometry: &Geometry, input: &[f32], out: &[f32]) {
         let ([height, width], [out_height, out_width]) = (geometry.input, geometry.output());
         assert!(
             (geometry.kernel, geometry.stride) == (self.kernel, self.stride),
@@ -97,7 +111,6 @@ impl PackedDepthwise {
             "depthwise convolution: lengths {expected:?} of input and output, got {:?}",
             [input.len(), out.len()]
         );
-        cpu::forward(self, geometry, input, out);
     }
 }
 

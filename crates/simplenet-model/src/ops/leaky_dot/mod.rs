@@ -1,7 +1,7 @@
 //! The end of the head: Σ tail[h] · LeakyReLU(hidden[h]), with LeakyReLU(v) = max(v, slope · v) for slopes up to 1.
 //!
 //! In: one row of the hidden layer and the tail's weights, whole vectors of both. Out: one number. Lanes are summed apart
-//! and then together, in one order.
+//! and then together, in one order. Before it, [`add_weighted`] adds what coarser layers say, resized.
 
 use super::Isa;
 use super::simd::{MAX_LANES, Simd, for_each_isa};
@@ -39,10 +39,57 @@ unsafe fn sum<V: Simd>(hidden: &[f32], tail: &[f32], slope: f32) -> f32 {
     }
 }
 
+/// `row += Σ shares[i] · corners[i]`: the bilinear mean of four rows.
+///
+/// # Panics
+/// Lengths that differ or are not whole vectors of `isa`.
+pub fn add_weighted(isa: Isa, corners: [&[f32]; 4], shares: [f32; 4], row: &mut [f32]) {
+    let isa = isa.min(Isa::detect());
+    assert!(row.len().is_multiple_of(super::channels_last::lanes(isa)));
+    assert!(corners.iter().all(|corner| corner.len() == row.len()));
+    // SAFETY: the machine has `isa`; lengths are equal whole vectors.
+    unsafe { dispatch_add(isa, corners, shares, row) }
+}
+
+for_each_isa! {
+    /// # Safety
+    /// The machine has `isa`, whose lanes divide the lengths, which are equal.
+    dispatch_add => add(corners: [&[f32]; 4], shares: [f32; 4], row: &mut [f32]) -> ()
+}
+
+#[inline(always)]
+unsafe fn add<V: Simd>(corners: [&[f32]; 4], shares: [f32; 4], row: &mut [f32]) {
+    // SAFETY: the caller's contract: every vector lies in all slices.
+    unsafe {
+        for at in (0..row.len()).step_by(V::LANES) {
+            let mut sum = V::load(row.as_ptr().add(at));
+            for (corner, share) in corners.iter().zip(shares) {
+                sum = V::multiply_add(V::splat(share), V::load(corner.as_ptr().add(at)), sum);
+            }
+            V::store(row.as_mut_ptr().add(at), sum);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ops::numbers;
+
+    #[test]
+    fn adds_the_mean_of_four_rows() {
+        let rows: Vec<Vec<f32>> = (1..=5).map(|seed| numbers(48, seed)).collect();
+        let corners: [&[f32]; 4] = std::array::from_fn(|i| rows[i].as_slice());
+        let shares = [0.1, 0.2, 0.3, 0.4];
+        for isa in Isa::available() {
+            let mut row = rows[4].clone();
+            add_weighted(isa, corners, shares, &mut row);
+            for (i, got) in row.into_iter().enumerate() {
+                let want = rows[4][i] + (0..4).map(|c| shares[c] * corners[c][i]).sum::<f32>();
+                assert!((got - want).abs() < 1e-6, "{isa:?}: {got} not {want}");
+            }
+        }
+    }
 
     #[test]
     fn agrees_with_the_formula() {

@@ -3,6 +3,7 @@
 //! In: one to three contiguous f32 maps (B, C, h, w), the first one's grid deciding. Out: (B, h, w, D) f32. The map is
 //! fixed and the features are frozen, so there is no gradient. [`PatchAggregate::reference`] is the literal chain.
 
+mod channels_last;
 mod cpu;
 mod plan;
 mod reference;
@@ -13,6 +14,10 @@ use candle_core::{
 
 use std::ops::Range;
 
+use rayon::prelude::*;
+
+use super::Isa;
+use channels_last::PatchRows;
 use cpu::Map;
 use plan::{LayerPlan, Plan};
 
@@ -66,9 +71,11 @@ impl PatchAggregate {
         cpu::aggregate(&self.plan, &maps.iter().map(map).collect::<Vec<_>>(), 1)
     }
 
-    /// The part of one layer, on its own grid.
-    pub(crate) fn layer(&self, index: usize) -> Pooling {
-        Pooling { layer: self.plan.layers[index].clone(), patch_size: self.plan.patch_size }
+    /// The part of one layer on its own grid, for a channels-last map of these sides with `stride` numbers a pixel.
+    pub(crate) fn layer(&self, index: usize, isa: Isa, size: [usize; 2], stride: usize) -> Pooling {
+        let layer = self.plan.layers[index].clone();
+        let rows = PatchRows::new(&layer, self.plan.patch_size, stride);
+        Pooling { layer, patch_size: self.plan.patch_size, isa, size, stride, rows }
     }
 
     fn cpu(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
@@ -103,6 +110,11 @@ impl PatchAggregate {
 pub(crate) struct Pooling {
     layer: LayerPlan,
     patch_size: usize,
+    isa: Isa,
+    size: [usize; 2],
+    stride: usize,
+    /// The short way, where the shapes have one.
+    rows: Option<PatchRows>,
 }
 
 impl Pooling {
@@ -111,12 +123,42 @@ impl Pooling {
         self.layer.outputs.clone()
     }
 
-    /// Planes (C, h, w) -> (h, w, outputs).
-    pub(crate) fn run(&self, planes: &[f32], height: usize, width: usize, out: &mut [f32]) {
+    /// Numbers that [`Pooling::run`] needs for the map's planes.
+    pub(crate) fn planes_len(&self) -> usize {
+        match self.rows {
+            Some(_) => 0,
+            None => self.layer.channels * self.size[0] * self.size[1],
+        }
+    }
+
+    /// (h, w, stride) -> (h, w, outputs).
+    pub(crate) fn run(&self, map: &[f32], planes: &mut [f32], out: &mut [f32]) {
+        let [height, width] = self.size;
+        if let Some(rows) = &self.rows {
+            return rows.run(self.isa, self.size, map, out);
+        }
+        to_planes(height * width, self.stride, map, planes);
         out.fill(0.0);
         let map = Map { data: planes, height, width };
         cpu::pool_layer(&self.layer, self.patch_size, map, out, self.layer.outputs.len(), 0);
     }
+}
+
+/// A channels-last map of `stride` numbers a pixel as planes (C, pixels), C = `planes.len() / pixels`.
+pub(crate) fn to_planes(pixels: usize, stride: usize, from: &[f32], planes: &mut [f32]) {
+    /// Pixels and channels of a block: two blocks of 4 KiB.
+    const SIDE: usize = 32;
+    planes.par_chunks_mut(pixels * SIDE).enumerate().for_each(|(group, planes)| {
+        for start in (0..pixels).step_by(SIDE) {
+            let end = (start + SIDE).min(pixels);
+            for (c, plane) in planes.chunks_exact_mut(pixels).enumerate() {
+                let channel = group * SIDE + c;
+                for (pixel, to) in (start..end).zip(&mut plane[start..end]) {
+                    *to = from[pixel * stride + channel];
+                }
+            }
+        }
+    });
 }
 
 impl CustomOp1 for PatchAggregate {

@@ -77,14 +77,10 @@ impl Winograd {
                 }
             }
         });
-        let filters: Vec<PackedMatrix> = (0..POSITIONS)
-            .map(|position| {
-                PackedMatrix::new(isa, channels, outputs, |channel| {
-                    let row = &transformed[(channel * POSITIONS + position) * outputs..][..outputs];
-                    move |output| row[output]
-                })
-            })
-            .collect();
+        let filters = PackedMatrix::stack(isa, POSITIONS, channels, outputs, |position, channel| {
+            let row = &transformed[(channel * POSITIONS + position) * outputs..][..outputs];
+            move |output| row[output]
+        });
         let mut padded_bias = bias.to_vec();
         padded_bias.resize(filters[0].padded_columns(), 0.0);
         Self { isa, height, width, stride, filters, bias: padded_bias, clamp }
