@@ -31,7 +31,7 @@ const METRICS: [&str; 8] = [
 fn every_verb_explains_itself() {
     let folder = tempfile::tempdir().unwrap();
     for (verb, words) in [
-        ("", &["train", "eval", "infer", "info", "verify", "--threads", "Exit codes"][..]),
+        ("", &["train", "eval", "infer", "info", "verify", "bench", "--threads", "Exit codes"][..]),
         (
             "train",
             &[
@@ -58,6 +58,7 @@ fn every_verb_explains_itself() {
         ),
         ("info", &["--model"]),
         ("verify", &["--model"]),
+        ("bench", &["--model", "--input", "--repeats", "50", "--json", "newest"]),
     ] {
         run(folder.path(), &format!("simplenet {verb} --help")).ok().says(words);
     }
@@ -79,6 +80,8 @@ fn wrong_usage_is_exit_code_2_and_says_what_is_right() {
         ("eval --data a", &["--model <FILE>"]),
         ("infer --map-format gif", &["gif", "npy", "png", "none"]),
         ("infer --threshold high", &["high", "--threshold"]),
+        ("bench --repeats 0", &["--repeats", "0"]),
+        ("bench --repeats often", &["--repeats", "often"]),
         ("--threads 0 info", &["--threads", "0"]),
     ] {
         run(folder.path(), &format!("simplenet {line}")).fails(2, words);
@@ -117,6 +120,19 @@ fn what_cannot_be_done_is_exit_code_1_and_one_sentence() {
         ("infer".into(), &["no model.safetensors under results/"]),
         ("infer --model ../out/model.safetensors --input nowhere".into(), &["cannot read nowhere"]),
         ("infer --model ../out/model.safetensors --input empty".into(), &["empty holds no"]),
+        ("bench".into(), &["no model.safetensors under results/", "train one first", "--model"]),
+        ("bench --model absent.safetensors".into(), &["absent.safetensors"]),
+        ("bench --model ../out/model.safetensors --input nowhere".into(), &["cannot read nowhere"]),
+        ("bench --model ../out/model.safetensors --input empty".into(), &["empty holds no"]),
+        // Its `data` is relative to where the training ran: from here the test images are not found.
+        (
+            "bench --model ../out/model.safetensors".into(),
+            &["no --input", "test images", "--input IMAGE_OR_FOLDER"],
+        ),
+        (
+            "bench --model ../out/model.safetensors --input half --json never/bench.json".into(),
+            &["half/b.png is not a PNG, JPEG, BMP or TIFF image"],
+        ),
         ("eval --model ../out/model.safetensors --data empty".into(), &["empty/train/good is not a folder"]),
     ] {
         // clap takes `-1` for a flag unless it is joined.
@@ -444,6 +460,86 @@ fn infer_without_input_takes_the_newest_model_and_its_test_images() {
 }
 
 #[test]
+fn bench_measures_every_part_and_writes_nothing_else() {
+    let shared = demo::trained();
+    let folder = shared.path().join("benched");
+    fs::create_dir_all(&folder).unwrap();
+    let model = "--model ../out/model.safetensors";
+    let mut large = image::open(shared.path().join("demo/oak_plank/test/good/000.png")).unwrap().to_rgb8();
+    large = imageops::resize(&large, 200, 100, imageops::FilterType::Nearest);
+    large.save(folder.join("large.png")).unwrap();
+    // Fewer photographs than inspections, more, and one.
+    for (inputs, repeats, [found, used], sizes) in [
+        ("--input ../demo/oak_plank/test", 9, [7, 7], [[96, 96], [96, 96]]),
+        ("--input ../demo/oak_plank/test --input large.png", 8, [8, 8], [[96, 96], [200, 100]]),
+        ("--input ../demo/oak_plank/test --input large.png", 3, [8, 3], [[96, 96], [96, 96]]),
+        ("--input large.png", 1, [1, 1], [[200, 100], [200, 100]]),
+    ] {
+        let line =
+            format!("simplenet bench {model} {inputs} --repeats {repeats} --threads 2 --json new/bench.json");
+        run(&folder, &line).ok().says(&[
+            "efficientnet-lite0, 96×96 pixels, default preset but for preprocess",
+            "model file to first verdict",
+            &format!("{repeats} inspections, one at a time, in milliseconds"),
+            "postprocess",
+            "images/s one at a time, ",
+            " at once",
+            "peak memory",
+            "new/bench.json",
+        ]);
+        assert_eq!(names(&folder), ["large.png", "new"]);
+        assert_eq!(names(&folder.join("new")), ["bench.json"]);
+        let bench = json(&folder.join("new/bench.json"));
+        let number =
+            |value: &Value| value.as_f64().unwrap_or_else(|| panic!("{value} is no number in {bench}"));
+        assert_eq!(text(&bench["model"], "path"), "../out/model.safetensors");
+        assert_eq!(bench["model"]["network_size"], serde_json::json!([96, 96]));
+        let bytes = shared.path().join("out/model.safetensors").metadata().unwrap().len();
+        assert_eq!(bench["model"]["file_bytes"], bytes);
+        assert_eq!(bench["machine"]["threads"], 2);
+        assert!(["baseline", "AVX2", "AVX-512"].contains(&text(&bench["machine"], "instruction_set")));
+        let photographs = &bench["photographs"];
+        assert_eq!([&photographs["found"], &photographs["used"]], [found, used]);
+        assert_eq!(
+            [&photographs["smallest"], &photographs["largest"]],
+            sizes.map(|size| serde_json::json!(size)).each_ref()
+        );
+
+        let start = &bench["start_milliseconds"];
+        let parts: f64 = keys(start)[..3].iter().map(|part| number(&start[part])).sum();
+        assert!((parts - number(&start["to_first_verdict"])).abs() < 0.005, "{start}");
+        let single = &bench["one_at_a_time"];
+        assert_eq!(single["inspections"], repeats);
+        let times = &single["milliseconds"];
+        assert_eq!(keys(times), ["decode", "preprocess", "network", "postprocess", "total"]);
+        for part in keys(times) {
+            assert_eq!(keys(&times[part]), ["p50", "p95", "p99", "max"]);
+            let ms: Vec<f64> = ["p50", "p95", "p99", "max"].map(|at| number(&times[part][at])).to_vec();
+            assert!(ms[0] > 0.0 && ms.is_sorted(), "{part}: {ms:?}");
+            assert!(ms[3] <= number(&times["total"]["max"]), "{part} takes longer than the whole: {times}");
+        }
+        // The mean of the totals is not above the largest.
+        let rate = number(&single["images_per_second"]);
+        assert!(1e3 / rate <= number(&times["total"]["max"]) + 0.01, "{single}");
+        let several = &bench["several_at_once"];
+        assert_eq!([&several["at_once"], &several["inspections"]], [2, 16]);
+        assert!(number(&several["images_per_second"]) > 0.0);
+        if cfg!(target_os = "linux") {
+            let [before, after] = [single, several].map(|part| number(&part["peak_memory_mib"]));
+            assert!(before > 1.0 && before <= after, "{before} {after}");
+        }
+        fs::remove_dir_all(folder.join("new")).unwrap();
+    }
+    // One thread takes one at a time; without --input, the test images.
+    let line =
+        "simplenet bench --model out/model.safetensors --repeats 2 --threads 1 --json benched/one.json";
+    let one =
+        run(shared.path(), line).ok().says(&["the 7 test images of demo/oak_plank", "2 of 7, 96×96 pixels"]);
+    one.check(!one.out.contains("at once"), "one thread cannot take several");
+    assert_eq!(json(&folder.join("one.json"))["several_at_once"], Value::Null);
+}
+
+#[test]
 fn info_and_verify_tell_what_is_in_a_model() {
     let shared = demo::trained();
     run(shared.path(), "simplenet info --model out/model.safetensors").ok().says(&[
@@ -466,9 +562,13 @@ fn info_and_verify_tell_what_is_in_a_model() {
 #[test]
 fn a_reader_that_stops_reading_does_not_stop_the_work() {
     let shared = demo::trained();
-    for verb in
-        ["info", "verify", "eval --data demo/oak_plank", "infer --input demo/oak_plank/test --output unread"]
-    {
+    for verb in [
+        "info",
+        "verify",
+        "bench --repeats 2",
+        "eval --data demo/oak_plank",
+        "infer --input demo/oak_plank/test --output unread",
+    ] {
         run_unread(shared.path(), &format!("simplenet {verb} --model out/model.safetensors")).ok();
     }
     assert_eq!(predictions(&shared.path().join("unread")).len(), 7);

@@ -35,6 +35,8 @@ pub enum Verb {
     Info(ModelArgs),
     /// Run the check that a model file carries: same scores on this machine?
     Verify(ModelArgs),
+    /// Measure how long an inspection takes on this machine: each part, images a second, memory.
+    Bench(BenchArgs),
 }
 
 /// Flags of `train`.
@@ -173,6 +175,25 @@ pub struct ModelArgs {
     /// The model file [default: the newest model.safetensors under results/].
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
+}
+
+/// Flags of `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// The model file [default: the newest model.safetensors under results/].
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// An image or a folder (read with its sub-folders); may be given several times
+    /// [default: the test images of the category that the model was trained on].
+    #[arg(long, value_name = "IMAGE_OR_FOLDER")]
+    pub input: Vec<PathBuf>,
+    /// Inspections to measure, one at a time. Fewer photographs are taken again and again, of more than that, evenly
+    /// spread ones.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeats: u32,
+    /// Also write the numbers as JSON here; nothing else is written.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
 }
 
 /// `288` or `384x288` (width x height).

@@ -1,5 +1,5 @@
-//! One photograph through the detector and onto the disk: heat map, raw map, and its line in predictions.jsonl.
-//! `infer` and `eval` share it.
+//! One photograph from its file through the detector, and onto the disk: heat map, raw map, and its line in
+//! predictions.jsonl. `infer` and `bench` share the first, `infer` and `eval` the second.
 
 use std::{
     collections::HashSet,
@@ -8,8 +8,12 @@ use std::{
 };
 
 use image::RgbImage;
+use simplenet_data::decode;
 use simplenet_model::checkpoint;
-use simplenet_train::{Detector, detector::Inspection};
+use simplenet_train::{
+    Detector, TrainError,
+    detector::{Inspection, timed},
+};
 
 use crate::{
     error::CliError,
@@ -27,6 +31,40 @@ pub const PREDICTIONS_FILE: &str = "predictions.jsonl";
 pub const HEATMAPS: &str = "heatmaps";
 /// Folder of the raw maps, in the output folder.
 pub const MAPS: &str = "anomaly_maps";
+
+/// A photograph that was read and inspected.
+#[derive(Debug, Clone)]
+pub struct Inspected {
+    /// Its pixels.
+    pub photograph: RgbImage,
+    /// What was found.
+    pub inspection: Inspection,
+    /// How long reading and decoding took.
+    pub decode: Duration,
+}
+
+impl Inspected {
+    /// How long each part took.
+    pub fn milliseconds(&self) -> Milliseconds {
+        let times = self.inspection.times;
+        Milliseconds::new(self.decode, times.preprocess, times.network, times.postprocess)
+    }
+}
+
+/// Reads, decodes and inspects one photograph.
+///
+/// # Errors
+/// A file that is not an image or not whole; a score that is not a number.
+pub fn inspect_file(detector: &Detector, path: &Path) -> Result<Inspected, CliError> {
+    let (photograph, decode) = timed(|| decode::decode_file(path, &detector.preprocess().decode));
+    let photograph = photograph?;
+    let inspection = detector.inspect(&photograph)?;
+    if !inspection.score.is_finite() {
+        let error = TrainError::NonFiniteScore { path: path.to_path_buf(), score: inspection.score };
+        return Err(error.into());
+    }
+    Ok(Inspected { photograph, inspection, decode })
+}
 
 /// Writes what is known of each photograph below one folder.
 pub struct Recorder<'a> {

@@ -6,7 +6,7 @@ use clap::Parser;
 use simplenet_cli::{
     CliError,
     args::{Cli, Verb},
-    commands::{eval, infer, info, train, verify},
+    commands::{bench, eval, infer, info, train, verify},
     progress::TerminalProgress,
     set_threads,
 };
@@ -33,5 +33,6 @@ fn run(cli: &Cli) -> Result<usize, CliError> {
         Verb::Infer(args) => infer::run(args, &progress).map(|outcome| outcome.failed),
         Verb::Info(args) => info::run(args).map(|()| 0),
         Verb::Verify(args) => verify::run(args).map(|()| 0),
+        Verb::Bench(args) => bench::run(args, &progress).map(|_| 0),
     }
 }

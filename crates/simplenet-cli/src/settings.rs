@@ -1,4 +1,5 @@
-//! From flags to a complete training configuration: preset, then the TOML file, then the flags.
+//! From flags to a complete training configuration: preset, then the TOML file, then the flags. And back: which preset a
+//! model was trained with.
 
 use simplenet_data::preprocess::{CropSize, Preprocess, Resize};
 use simplenet_model::{BackboneId, WeightsSource};
@@ -7,6 +8,7 @@ use simplenet_train::config::{Preset, TrainConfig};
 use crate::{
     args::{PresetArg, SettingArgs},
     error::CliError,
+    output::bench_report::NearestPreset,
 };
 
 /// The paper's ratio of resized shorter side to crop.
@@ -55,6 +57,21 @@ pub fn resolve(args: &SettingArgs, seed: Option<u64>) -> Result<TrainConfig, Cli
     Ok(config)
 }
 
+/// The preset that the settings in a model file are nearest to, and where they leave it; the seed is not looked at.
+/// `None` where these are not the settings of a training.
+pub fn nearest_preset(training: &serde_json::Value) -> Option<NearestPreset> {
+    // Through the type: an f32 reads otherwise as a JSON number in a text than as one made from the f32 itself.
+    let config: TrainConfig = serde_json::from_value(training.clone()).ok()?;
+    let settings = serde_json::to_value(&config).ok()?;
+    let near = |preset: Preset| {
+        let standard = serde_json::to_value(TrainConfig::preset(preset, config.backbone)).ok()?;
+        let differs = |name: &&String| *name != "seed" && settings.get(*name) != standard.get(name.as_str());
+        let changed = settings.as_object()?.keys().filter(differs).cloned().collect();
+        Some(NearestPreset { name: serde_json::to_value(preset).ok()?.as_str()?.to_string(), changed })
+    };
+    [Preset::Default, Preset::Paper].into_iter().filter_map(near).min_by_key(|near| near.changed.len())
+}
+
 /// Where the backbone's weights come from.
 pub fn weights_source(args: &SettingArgs) -> WeightsSource {
     args.weights.clone().map_or(WeightsSource::Default, WeightsSource::File)
@@ -84,4 +101,30 @@ fn backbone_in(text: &str, path: &std::path::Path) -> Result<Option<BackboneId>,
     toml::from_str::<OnlyBackbone>(text)
         .map(|file| file.backbone)
         .map_err(|e| CliError::Usage(format!("{}: {e}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_tells_its_preset_and_what_was_changed() {
+        let backbone = BackboneId::EfficientNetLite0;
+        for (preset, name) in [(Preset::Default, "default"), (Preset::Paper, "paper")] {
+            let mut config = TrainConfig::preset(preset, backbone);
+            config.seed = 7;
+            let near = |config: &TrainConfig| {
+                let text = serde_json::to_string(config).unwrap();
+                nearest_preset(&serde_json::from_str(&text).unwrap())
+            };
+            assert_eq!(near(&config), Some(NearestPreset { name: name.into(), changed: vec![] }));
+            config.epochs += 1;
+            config.preprocess.resize = Resize::Exact { width: 96, height: 64 };
+            let changed = vec!["epochs".to_string(), "preprocess".into()];
+            assert_eq!(near(&config), Some(NearestPreset { name: name.into(), changed }));
+        }
+        for other in [serde_json::Value::Null, serde_json::json!({"made_by": "hand"})] {
+            assert_eq!(nearest_preset(&other), None, "{other}");
+        }
+    }
 }

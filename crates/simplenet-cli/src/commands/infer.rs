@@ -1,26 +1,17 @@
 //! `simplenet infer`: photographs in; for each a verdict, a heat map, its regions, a raw map and the time it took.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::{
-        atomic::{AtomicUsize, Ordering},
-        mpsc::sync_channel,
-    },
-};
+use std::path::PathBuf;
 
 use candle_core::Device;
-use simplenet_data::{
-    dataset::{folder, mvtec},
-    decode,
-};
-use simplenet_train::{Detector, TrainError, detector::timed};
+use simplenet_train::Detector;
 
-use super::{model_path, train::TRAINING_FILE};
+use super::model_path;
 use crate::{
     args::InferArgs,
     error::CliError,
-    inspect::{PREDICTIONS_FILE, Recorder},
+    inputs::{Input, inputs},
+    inspect::{Inspected, PREDICTIONS_FILE, Recorder, inspect_file},
+    one_a_thread,
     output::{
         prediction::{JsonPath, PredictionError, PredictionLine, PredictionRecord, Verdict},
         prediction_file::PredictionWriter,
@@ -53,7 +44,7 @@ pub fn run(args: &InferArgs, progress: &TerminalProgress) -> Result<Outcome, Cli
         detector.override_threshold(threshold);
     }
     println!("model: {}", model.display());
-    let inputs = inputs(args, &model, &detector)?;
+    let inputs = inputs(&args.input, &model, &detector)?;
     std::fs::create_dir_all(&args.output).map_err(CliError::io("create", &args.output))?;
     let mut recorder = Recorder::new(&detector, &args.output, args.map_format.format())?;
     let predictions = args.output.join(PREDICTIONS_FILE);
@@ -63,7 +54,8 @@ pub fn run(args: &InferArgs, progress: &TerminalProgress) -> Result<Outcome, Cli
     progress.start("inspecting", inputs.len() as u64);
     let tasks: Vec<Task> =
         inputs.into_iter().map(|Input { path, name }| Task { path, name: recorder.reserve(&name) }).collect();
-    inspect_all(&detector, &recorder, &tasks, |task, result| {
+    let work = |task: &Task| inspect(&detector, &recorder, task);
+    one_a_thread::in_order(&tasks, work, |task, result| {
         let line = match result {
             Ok(record) => {
                 progress.line(&sentence(&record));
@@ -103,110 +95,10 @@ pub fn run(args: &InferArgs, progress: &TerminalProgress) -> Result<Outcome, Cli
     Ok(outcome)
 }
 
-/// A photograph, and what its results are called below the output folder.
-struct Input {
-    path: PathBuf,
-    name: PathBuf,
-}
-
-fn inputs(args: &InferArgs, model: &Path, detector: &Detector) -> Result<Vec<Input>, CliError> {
-    let mut inputs = vec![];
-    if args.input.is_empty() {
-        let (root, images) = test_images(model, detector)?;
-        println!("no --input: inspecting the {} test images of {}", images.len(), root.display());
-        inputs.extend(images.into_iter().map(|path| named(path, &root)));
-    }
-    for root in &args.input {
-        let folder = if root.is_dir() { root.as_path() } else { root.parent().unwrap_or(Path::new("")) };
-        let images = folder::list_images(root)?;
-        inputs.extend(images.into_iter().map(|path| named(path, folder)));
-    }
-    Ok(inputs)
-}
-
-fn named(path: PathBuf, root: &Path) -> Input {
-    let name = path
-        .strip_prefix(root)
-        .map(Path::to_path_buf)
-        .unwrap_or_else(|_| path.file_name().map(PathBuf::from).unwrap_or_default());
-    Input { path, name }
-}
-
-/// The test images of the category that a model was trained on, from the record beside it.
-fn test_images(model: &Path, detector: &Detector) -> Result<(PathBuf, Vec<PathBuf>), CliError> {
-    #[derive(serde::Deserialize)]
-    struct OnlyData {
-        data: PathBuf,
-    }
-    let record = model.with_file_name(TRAINING_FILE);
-    let no_input = |why: String| {
-        CliError::Usage(format!("what should be inspected? {why}: give --input IMAGE_OR_FOLDER"))
-    };
-    let text = std::fs::read_to_string(&record).map_err(|e| {
-        no_input(format!("there is no --input, and {} cannot be read ({e})", record.display()))
-    })?;
-    let OnlyData { data } = serde_json::from_str(&text).map_err(|e| {
-        no_input(format!("there is no --input, and {} does not name the data ({e})", record.display()))
-    })?;
-    let category = mvtec::load_category_with(&data, &detector.preprocess().decode).map_err(|e| {
-        no_input(format!("there is no --input, and the model's own data set has no test images ({e})"))
-    })?;
-    let images: Vec<PathBuf> = category.test.into_iter().map(|sample| sample.path).collect();
-    if images.is_empty() {
-        return Err(no_input(format!("there is no --input, and {} has no test images", data.display())));
-    }
-    Ok((data, images))
-}
-
 /// A photograph, and the name that it alone has in the output folder.
 struct Task {
     path: PathBuf,
     name: PathBuf,
-}
-
-/// Inspects all photographs and hands their results over in order. One photograph alone gets all threads; of several,
-/// each thread takes one at a time from file to heat map, so that none waits for another.
-fn inspect_all(
-    detector: &Detector,
-    recorder: &Recorder<'_>,
-    tasks: &[Task],
-    mut on_result: impl FnMut(&Task, Result<PredictionRecord, CliError>) -> Result<(), CliError>,
-) -> Result<(), CliError> {
-    let threads = rayon::current_num_threads().min(tasks.len());
-    if threads < 2 {
-        return tasks.iter().try_for_each(|task| on_result(task, inspect(detector, recorder, task)));
-    }
-    let one_thread = || rayon::ThreadPoolBuilder::new().num_threads(1).build();
-    let pools = (0..threads).map(|_| one_thread()).collect::<Result<Vec<_>, _>>();
-    let pools = pools.map_err(|e| CliError::Usage(format!("cannot start {threads} threads: {e}")))?;
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        let (sender, results) = sync_channel(threads);
-        for pool in &pools {
-            let (sender, next) = (sender.clone(), &next);
-            scope.spawn(move || {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(task) = tasks.get(index) else { break };
-                    // Nobody receives any more once a result was fatal.
-                    if sender.send((index, pool.install(|| inspect(detector, recorder, task)))).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-        drop(sender);
-        let mut early = BTreeMap::new();
-        let mut due = 0;
-        for (index, result) in results {
-            early.insert(index, result);
-            while let Some(result) = early.remove(&due) {
-                on_result(&tasks[due], result)?;
-                due += 1;
-            }
-        }
-        Ok(())
-    })
 }
 
 fn inspect(
@@ -214,14 +106,8 @@ fn inspect(
     recorder: &Recorder<'_>,
     Task { path, name }: &Task,
 ) -> Result<PredictionRecord, CliError> {
-    let (photograph, decoding) = timed(|| decode::decode_file(path, &detector.preprocess().decode));
-    let photograph = photograph?;
-    let inspection = detector.inspect(&photograph)?;
-    if !inspection.score.is_finite() {
-        let error = TrainError::NonFiniteScore { path: path.to_path_buf(), score: inspection.score };
-        return Err(error.into());
-    }
-    recorder.record(path, name, &photograph, &inspection, decoding)
+    let Inspected { photograph, inspection, decode } = inspect_file(detector, path)?;
+    recorder.record(path, name, &photograph, &inspection, decode)
 }
 
 /// One line a photograph, for people.

@@ -1,6 +1,7 @@
 //! The verbs: each takes resolved arguments and a progress display, does its work through the libraries and says the
 //! result. `xtask` calls the same functions.
 
+pub mod bench;
 pub mod eval;
 pub mod infer;
 pub mod info;

@@ -33,6 +33,15 @@ impl Isa {
         Self::Scalar
     }
 
+    /// What people call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Scalar => "baseline",
+            Self::Avx2 => "AVX2",
+            Self::Avx512 => "AVX-512",
+        }
+    }
+
     /// All that this machine can run, the plainest first.
     pub fn available() -> Vec<Self> {
         let best = Self::detect();

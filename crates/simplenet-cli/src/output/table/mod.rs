@@ -10,10 +10,12 @@
 mod csv;
 mod grid;
 mod markdown;
+mod plain;
 mod terminal;
 
 pub use grid::{Cell, Grid};
 pub(crate) use markdown::{markdown_row, markdown_rule};
+pub(crate) use plain::plain_table;
 pub use terminal::terminal_width;
 
 /// Shown for a number that does not exist.

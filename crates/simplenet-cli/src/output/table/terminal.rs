@@ -70,13 +70,8 @@ fn write_block(
     block: std::ops::Range<usize>,
 ) {
     let mut line = |name: &str, cells: &dyn Fn(usize) -> String| {
-        let mut out = pad_right(name, name_width);
-        for column in block.clone() {
-            out.push_str(&" ".repeat(GAP));
-            out.push_str(&pad_left(&cells(column), widths[column]));
-        }
-        text.push_str(out.trim_end());
-        text.push('\n');
+        let cells = block.clone().map(|column| (cells(column), widths[column]));
+        text.push_str(&aligned_line(name, name_width, cells));
     };
     let rule = |column: usize| "─".repeat(widths[column]);
     line("", &|column| grid.columns[column].heading()[0].to_string());
@@ -87,6 +82,20 @@ fn write_block(
     }
     line(&"─".repeat(name_width), &rule);
     line("mean", &|column| aligned(grid, column, &grid.mean[column]));
+}
+
+/// The name to the left, each cell to the right in its width; ends in a newline.
+pub(super) fn aligned_line(
+    name: &str,
+    name_width: usize,
+    cells: impl Iterator<Item = (String, usize)>,
+) -> String {
+    let mut line = pad_right(name, name_width);
+    for (cell, width) in cells {
+        line.push_str(&" ".repeat(GAP));
+        line.push_str(&pad_left(&cell, width));
+    }
+    format!("{}\n", line.trim_end())
 }
 
 /// A cell's text; where the mean carries its mark, the other cells leave room for it, so that digits stand in line.
