@@ -1,4 +1,4 @@
-//! The end of the head: Σ tail[h] · LeakyReLU(hidden[h]), with LeakyReLU(v) = max(v, slope · v) for slopes up to 1.
+//! The end of the head: Σ `tail[h]` · LeakyReLU(`hidden[h]`), with LeakyReLU(v) = max(v, slope · v) for slopes up to 1.
 //!
 //! In: one row of the hidden layer and the tail's weights, whole vectors of both. Out: one number. Lanes are summed apart
 //! and then together, in one order. Before it, [`add_weighted`] adds what coarser layers say, resized.
