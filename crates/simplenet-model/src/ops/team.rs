@@ -2,7 +2,8 @@
 //!
 //! A network is a few dozen steps of a tenth of a millisecond. Handing each to a thread pool by itself lets the other
 //! threads fall asleep in between, and waking one takes as long as the step, on a virtual machine most of all: after a
-//! pause of 100 ms EfficientNet-Lite0 took 4.9 ms with two threads, as with one, and 2.4 only after ten images in a row.
+//! pause of 100 ms EfficientNet-Lite0 took 4.9 ms with two threads of the project's machine, as with one, and 2.5 only
+//! after ten images in a row.
 //!
 //! So the thread that runs the network leads: it publishes one job after the other, each a number of tasks, and takes
 //! tasks itself. Helpers are spawned once into the current rayon pool, take tasks of whatever job is out, and spin in
@@ -10,15 +11,16 @@
 //! something else, it does all of them: there is nothing to deadlock on. Which thread runs a task changes nothing.
 
 use std::{
-    cell::UnsafeCell,
+    cell::{Cell, UnsafeCell},
     hint::spin_loop,
+    marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 /// A state is (generation, end, next task), so that one exchange takes a task of just the job that was seen. The leader
-/// takes from the front and helpers from the end: of two threads each gets the same half of every layer, whose inputs it
-/// has just written into its own cache (EfficientNet-Lite0: 2.4 ms; 3.1 where tasks alternate).
+/// takes from the front and helpers from the end: of two threads each gets about the same half of every layer, whose
+/// inputs it has just written into its own cache.
 const FIELD: u32 = 21;
 const MASK: u64 = (1 << FIELD) - 1;
 /// No further job will come.
@@ -36,8 +38,17 @@ enum End {
 /// A job: what to do with each task's number.
 type Job<'a> = &'a (dyn Fn(usize) + Sync);
 
-/// See the module.
-pub struct Team {
+/// The leader's side of a team; see the module.
+///
+/// It is not `Sync`: a task cannot hold a reference to it, so no task can publish a job of its own.
+pub struct Team<'a> {
+    shared: &'a Shared,
+    threads: usize,
+    leader_only: PhantomData<Cell<()>>,
+}
+
+/// What leader and helpers look at.
+struct Shared {
     state: AtomicU64,
     /// The job that `state` speaks of; written by the leader while there is none.
     job: UnsafeCell<Option<Job<'static>>>,
@@ -46,11 +57,12 @@ pub struct Team {
 }
 
 // SAFETY: `job` is written by the leader only, before it publishes the job's state (release) and after all tasks of the
-// job before are done (acquire); helpers read it only while they hold a task, hence between those two.
-unsafe impl Sync for Team {}
+// job before are done (acquire); helpers read it only while they hold a task, hence between those two. There is one
+// leader: `Team` is made once for a `Shared`, and being neither `Sync` nor handed out by value stays on its thread.
+unsafe impl Sync for Shared {}
 
 /// Ends the helpers when the leader is through, also by a panic.
-struct Ended<'a>(&'a Team);
+struct Ended<'a>(&'a Shared);
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
@@ -58,45 +70,53 @@ impl Drop for Ended<'_> {
     }
 }
 
-/// Runs `lead` on a thread of the current rayon pool while the pool's other threads help.
-pub fn with_team<R: Send>(lead: impl FnOnce(&Team) -> R + Send) -> R {
-    let team = Team {
+/// Runs `lead` on a thread of the current rayon pool while the pool's other threads help. Until it returns, these
+/// threads are the team's: rayon's own loops in `lead` would find nobody to share with.
+pub fn with_team<R: Send>(lead: impl FnOnce(&Team<'_>) -> R + Send) -> R {
+    let shared = Shared {
         state: AtomicU64::new(0),
         job: UnsafeCell::new(None),
         done: AtomicUsize::new(0),
         panicked: AtomicBool::new(false),
     };
     rayon::scope(|scope| {
-        let team = &team;
-        for _ in 1..rayon::current_num_threads() {
-            scope.spawn(move |_| team.help());
+        let shared = &shared;
+        let threads = rayon::current_num_threads();
+        for _ in 1..threads {
+            scope.spawn(move |_| shared.help());
         }
-        let _ended = Ended(team);
-        lead(team)
+        let _ended = Ended(shared);
+        lead(&Team { shared, threads, leader_only: PhantomData })
     })
 }
 
-impl Team {
+impl Team<'_> {
+    /// The most threads that can work on a job.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
     /// Calls `run` with every number below `tasks`, each once, in any order and on any threads; returns when all are
-    /// through. Only the leader may call it, and not from within a task.
+    /// through.
     pub fn for_each(&self, tasks: usize, run: impl Fn(usize) + Sync) {
         assert!((tasks as u64) < MASK, "{tasks} tasks are more than a team takes");
         if tasks < 2 {
             return (0..tasks).for_each(run);
         }
+        let shared = self.shared;
         let job: Job<'_> = &run;
-        self.done.store(0, Ordering::Relaxed);
+        shared.done.store(0, Ordering::Relaxed);
         // SAFETY: no task is out, so nobody reads `job`. The longer lifetime is never used beyond this call: whoever
         // reads it holds a task, and this call returns only when all tasks are done.
-        unsafe { *self.job.get() = Some(std::mem::transmute::<Job<'_>, Job<'static>>(job)) };
-        let generation = (self.state.load(Ordering::Relaxed) >> (2 * FIELD)) + 1;
+        unsafe { *shared.job.get() = Some(std::mem::transmute::<Job<'_>, Job<'static>>(job)) };
+        let generation = (shared.state.load(Ordering::Relaxed) >> (2 * FIELD)) + 1;
         // The generation wraps; FINISHED is not among the values because the tasks are fewer than MASK.
-        self.state.store((generation << (2 * FIELD)) | ((tasks as u64) << FIELD), Ordering::Release);
-        while self.take_task(End::Front) {}
-        while self.done.load(Ordering::Acquire) < tasks {
+        shared.state.store((generation << (2 * FIELD)) | ((tasks as u64) << FIELD), Ordering::Release);
+        while shared.take_task(End::Front) {}
+        while shared.done.load(Ordering::Acquire) < tasks {
             spin_loop();
         }
-        if self.panicked.load(Ordering::Relaxed) {
+        if shared.panicked.load(Ordering::Relaxed) {
             resume_unwind(Box::new("a task of the network panicked"));
         }
     }
@@ -112,7 +132,9 @@ impl Team {
             run(index, piece);
         });
     }
+}
 
+impl Shared {
     /// Does a task of the current job, if one is left.
     fn take_task(&self, end: End) -> bool {
         let mut state = self.state.load(Ordering::Acquire);

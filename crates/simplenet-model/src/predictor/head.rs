@@ -101,7 +101,7 @@ impl Head {
     /// The layers' maps -> a score for each place of the first one's grid.
     pub(crate) fn run(
         &self,
-        team: &Team,
+        team: &Team<'_>,
         maps: &[&[f32]],
         workspace: &mut HeadWorkspace,
         scores: &mut [f32],

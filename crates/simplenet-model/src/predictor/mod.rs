@@ -16,7 +16,7 @@ use crate::{
     ops::{
         Isa,
         patch_aggregate::{PatchAggregate, to_planes},
-        team::{Team, with_team},
+        team::with_team,
     },
     simplenet::{FeatureExtractor, SimpleNet},
 };
@@ -52,8 +52,7 @@ impl Default for PredictorOptions {
 pub struct Predictor {
     backbone: CompiledBackbone,
     head: Head,
-    /// Memory of runs that are over.
-    spare: Mutex<Vec<(Workspace, HeadWorkspace)>>,
+    spare: Spare<(Workspace, HeadWorkspace)>,
 }
 
 /// A backbone compiled for one image size.
@@ -108,8 +107,8 @@ impl CompiledBackbone {
 pub struct CompiledExtractor {
     backbone: CompiledBackbone,
     aggregate: PatchAggregate,
-    /// Memory of runs that are over: the program's, and a tap's planes.
-    spare: Mutex<Vec<(Workspace, Vec<Vec<f32>>)>>,
+    /// The program's memory, and the taps as planes.
+    spare: Spare<(Workspace, Vec<Vec<f32>>)>,
 }
 
 impl CompiledExtractor {
@@ -124,7 +123,7 @@ impl CompiledExtractor {
         options: &PredictorOptions,
     ) -> Result<Self, ModelError> {
         let backbone = CompiledBackbone::compile(extractor, height, width, options.isa)?;
-        Ok(Self { backbone, aggregate: extractor.aggregator().op().clone(), spare: Mutex::default() })
+        Ok(Self { backbone, aggregate: extractor.aggregator().op().clone(), spare: Spare::default() })
     }
 
     /// Rows and columns of patches.
@@ -139,30 +138,23 @@ impl CompiledExtractor {
     /// `ModelError::InputShape` for another number of values.
     pub fn features(&self, image: &[f32]) -> Result<Vec<f32>, ModelError> {
         self.backbone.check(image)?;
-        Ok(with_team(|team| self.run(team, image)))
-    }
-
-    fn run(&self, team: &Team, image: &[f32]) -> Vec<f32> {
         let CompiledBackbone { program, taps, .. } = &self.backbone;
-        let spare = || self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         let maps: Vec<Map> = taps.iter().map(|&tap| program.map(tap)).collect();
-        let kept = spare().pop();
-        let (mut workspace, mut planes) = kept.unwrap_or_else(|| {
+        let (mut workspace, mut planes) = self.spare.take(|| {
             let planes = maps.iter().map(|map| vec![0.0; map.channels * map.pixels()]);
-            (program.workspace(), planes.collect())
+            (program.workspace(), planes.collect::<Vec<_>>())
         });
-        program.run(team, image, &mut workspace);
-        maps.iter()
-            .zip(&mut planes)
-            .for_each(|(&map, planes)| to_planes(map.pixels(), map.stride, workspace.get(map), planes));
-        let inputs: Vec<_> = maps
-            .iter()
-            .zip(&planes)
-            .map(|(map, planes)| (planes.as_slice(), map.height, map.width))
-            .collect();
-        let features = self.aggregate.planes(&inputs);
-        spare().push((workspace, planes));
-        features
+        with_team(|team| {
+            program.run(team, image, &mut workspace);
+            for (&map, planes) in maps.iter().zip(&mut planes) {
+                to_planes(team, map.pixels(), map.stride, workspace.get(map), planes);
+            }
+        });
+        // Not in the team: the aggregation shares its work by rayon, which a team keeps busy.
+        let inputs = maps.iter().zip(&planes).map(|(map, planes)| (planes.as_slice(), map.height, map.width));
+        let features = self.aggregate.planes(&inputs.collect::<Vec<_>>());
+        self.spare.put((workspace, planes));
+        Ok(features)
     }
 }
 
@@ -181,7 +173,7 @@ impl Predictor {
         let backbone = CompiledBackbone::compile(net.extractor(), height, width, isa)?;
         let maps: Vec<_> = backbone.taps.iter().map(|&tap| backbone.program.map(tap)).collect();
         let head = Head::compile(net, &maps, isa)?;
-        Ok(Self { backbone, head, spare: Mutex::default() })
+        Ok(Self { backbone, head, spare: Spare::default() })
     }
 
     /// Rows and columns of the patch scores.
@@ -200,19 +192,35 @@ impl Predictor {
         self.backbone.check(image)?;
         let (rows, columns) = self.grid();
         let mut scores = vec![0.0; rows * columns];
-        with_team(|team| self.run(team, image, &mut scores));
+        let CompiledBackbone { program, taps, .. } = &self.backbone;
+        let (mut workspace, mut head) = self.spare.take(|| (program.workspace(), self.head.workspace()));
+        with_team(|team| {
+            program.run(team, image, &mut workspace);
+            let maps: Vec<&[f32]> = taps.iter().map(|&tap| workspace.get(program.map(tap))).collect();
+            self.head.run(team, &maps, &mut head, &mut scores);
+        });
+        self.spare.put((workspace, head));
         Ok(scores)
     }
+}
 
-    fn run(&self, team: &Team, image: &[f32], scores: &mut [f32]) {
-        let program = &self.backbone.program;
-        let spare = || self.spare.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = spare().pop();
-        let (mut workspace, mut head) = kept.unwrap_or_else(|| (program.workspace(), self.head.workspace()));
-        program.run(team, image, &mut workspace);
-        let maps: Vec<&[f32]> =
-            self.backbone.taps.iter().map(|&tap| workspace.get(program.map(tap))).collect();
-        self.head.run(team, &maps, &mut head, scores);
-        spare().push((workspace, head));
+/// Memory of runs that are over, for runs to come: as much as there ever were runs at once.
+#[derive(Debug)]
+struct Spare<T>(Mutex<Vec<T>>);
+
+impl<T> Default for Spare<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Spare<T> {
+    fn take(&self, new: impl FnOnce() -> T) -> T {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        kept.unwrap_or_else(new)
+    }
+
+    fn put(&self, memory: T) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(memory);
     }
 }

@@ -273,7 +273,7 @@ impl Program {
     }
 
     /// The image's (3, H, W) numbers -> every tap of [`Builder::finish`] in the workspace.
-    pub(crate) fn run(&self, team: &Team, image: &[f32], workspace: &mut Workspace) {
+    pub(crate) fn run(&self, team: &Team<'_>, image: &[f32], workspace: &mut Workspace) {
         for step in &self.steps {
             let mut out = workspace.take(self.map(step.out));
             let input = step.input.map(|input| self.map(input));
@@ -339,7 +339,7 @@ impl Workspace {
 
 /// (3, H, W) -> (padded height, padded width, 3) with zeros around.
 fn pack_image(
-    team: &Team,
+    team: &Team<'_>,
     image: &[f32],
     [height, width]: [usize; 2],
     before: [usize; 2],

@@ -142,7 +142,7 @@ impl Dense {
     ///
     /// # Panics
     /// Slices that are shorter than the layer needs: a mistake in this crate's planning.
-    pub fn forward(&self, team: &Team, input: &[f32], residual: Option<&[f32]>, out: &mut [f32]) {
+    pub fn forward(&self, team: &Team<'_>, input: &[f32], residual: Option<&[f32]>, out: &mut [f32]) {
         assert!(input.len() >= self.input_len() && out.len() >= self.output_len());
         assert!(residual.is_none_or(|residual| residual.len() >= self.output_len()));
         let target = Target {
@@ -158,7 +158,7 @@ impl Dense {
         let most = (BLOCK_NUMBERS / numbers_a_row).max(2 * tile::max_rows(self.isa));
         let blocks = pixels.div_ceil(most);
         let panels = self.weights.panels();
-        let groups = (TASKS_PER_THREAD * rayon::current_num_threads()).div_ceil(blocks.max(1)).min(panels);
+        let groups = (TASKS_PER_THREAD * team.threads()).div_ceil(blocks.max(1)).min(panels);
         team.for_each(blocks * groups, |task| {
             let (block, group) = (task / groups, task % groups);
             let (start, end) = (pixels * block / blocks, pixels * (block + 1) / blocks);

@@ -41,7 +41,7 @@ pub struct InvertedResidual {
 
 impl InvertedResidual {
     /// Rows of a band, so that its maps fit, and threads get as many bands each.
-    fn band_rows(&self) -> usize {
+    fn band_rows(&self, threads: usize) -> usize {
         let Geometry { input: [_, width], kernel, stride, .. } = self.geometry;
         let [height, out_width] = self.geometry.output();
         let hidden = self.depthwise.lanes_channels();
@@ -49,7 +49,6 @@ impl InvertedResidual {
         // rows · a_row + ((rows − 1) · stride + kernel) · an_input_row <= BAND_NUMBERS
         let halo = kernel.saturating_sub(stride) * an_input_row;
         let most = (BAND_NUMBERS.saturating_sub(halo) / (a_row + stride * an_input_row)).max(1);
-        let threads = rayon::current_num_threads();
         let bands = height.div_ceil(most).next_multiple_of(threads);
         height.div_ceil(bands)
     }
@@ -59,12 +58,12 @@ impl InvertedResidual {
     ///
     /// # Panics
     /// Slices of other lengths: a mistake in this crate's planning.
-    pub fn forward(&self, team: &Team, input: &[f32], out: &mut [f32]) {
+    pub fn forward(&self, team: &Team<'_>, input: &[f32], out: &mut [f32]) {
         let [height, width] = self.geometry.output();
         let [in_height, in_width] = self.geometry.input;
         let (channels, outputs) = (input.len() / (in_height * in_width), self.project.output_stride());
         assert!(out.len() == height * width * outputs && input.len() == in_height * in_width * channels);
-        let rows = self.band_rows();
+        let rows = self.band_rows(team.threads());
         team.for_each_chunk(out, rows * width * outputs, |band, out| {
             let start = band * rows;
             let (geometry, first) = band_geometry(&self.geometry, start, out.len() / (width * outputs));

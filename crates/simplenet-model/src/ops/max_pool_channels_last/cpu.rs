@@ -19,7 +19,7 @@ const MIN_TASK: usize = 8_000;
 
 /// Lengths are checked by the module's `forward`; `isa` is one that this machine has.
 pub(super) fn forward(
-    team: &Team,
+    team: &Team<'_>,
     isa: Isa,
     geometry: &Geometry,
     channels: usize,

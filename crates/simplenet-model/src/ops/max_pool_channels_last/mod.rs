@@ -31,7 +31,7 @@ fn geometry(height: usize, width: usize) -> Geometry {
 /// # Panics
 /// Lengths that do not fit the sides, channels that are not whole vectors.
 pub fn forward(
-    team: &Team,
+    team: &Team<'_>,
     isa: Isa,
     height: usize,
     width: usize,

@@ -61,7 +61,7 @@ impl PatchRows {
     /// Slices of other lengths; a stride that is not whole vectors of `isa`.
     pub(super) fn run(
         &self,
-        team: &Team,
+        team: &Team<'_>,
         isa: Isa,
         [height, width]: [usize; 2],
         map: &[f32],

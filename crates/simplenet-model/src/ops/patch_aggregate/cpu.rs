@@ -9,7 +9,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::plan::{LayerPlan, Plan};
-use crate::bilinear::sources;
+use crate::{bilinear::sources, ops::team::Team};
 
 /// A contiguous (batch, channels, height, width) map.
 #[derive(Clone, Copy)]
@@ -44,7 +44,7 @@ pub(crate) fn aggregate(plan: &Plan, maps: &[Map<'_>], batch: usize) -> Vec<f32>
 }
 
 /// Adds a layer's pooled values to the rows of `out`, which are `stride` long, from number `first` on.
-pub(super) fn pool_layer(
+fn pool_layer(
     layer: &LayerPlan,
     patch_size: usize,
     map: Map<'_>,
@@ -67,6 +67,23 @@ pub(super) fn pool_layer(
                 pool_band(layer, patch_size, map, rows, out, stride, first, scratch);
             },
         );
+    });
+}
+
+/// One image's pooled values of a layer, (h, w, outputs).
+pub(super) fn pool_image(
+    team: &Team<'_>,
+    layer: &LayerPlan,
+    patch_size: usize,
+    map: Map<'_>,
+    out: &mut [f32],
+) {
+    let stride = layer.outputs.len();
+    out.fill(0.0);
+    team.for_each_chunk(out, BAND * map.width * stride, |band, out| {
+        let start = band * BAND;
+        let rows = start..(start + BAND).min(map.height);
+        pool_band(layer, patch_size, map, rows, out, stride, 0, &mut Scratch::default());
     });
 }
 

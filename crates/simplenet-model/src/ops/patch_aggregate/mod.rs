@@ -14,8 +14,6 @@ use candle_core::{
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::{Isa, team::Team};
 use channels_last::PatchRows;
 use cpu::Map;
@@ -132,23 +130,21 @@ impl Pooling {
     }
 
     /// (h, w, stride) -> (h, w, outputs).
-    pub(crate) fn run(&self, team: &Team, map: &[f32], planes: &mut [f32], out: &mut [f32]) {
+    pub(crate) fn run(&self, team: &Team<'_>, map: &[f32], planes: &mut [f32], out: &mut [f32]) {
         let [height, width] = self.size;
         if let Some(rows) = &self.rows {
             return rows.run(team, self.isa, self.size, map, out);
         }
-        to_planes(height * width, self.stride, map, planes);
-        out.fill(0.0);
-        let map = Map { data: planes, height, width };
-        cpu::pool_layer(&self.layer, self.patch_size, map, out, self.layer.outputs.len(), 0);
+        to_planes(team, height * width, self.stride, map, planes);
+        cpu::pool_image(team, &self.layer, self.patch_size, Map { data: planes, height, width }, out);
     }
 }
 
 /// A channels-last map of `stride` numbers a pixel as planes (C, pixels), C = `planes.len() / pixels`.
-pub(crate) fn to_planes(pixels: usize, stride: usize, from: &[f32], planes: &mut [f32]) {
+pub(crate) fn to_planes(team: &Team<'_>, pixels: usize, stride: usize, from: &[f32], planes: &mut [f32]) {
     /// Pixels and channels of a block: two blocks of 4 KiB.
     const SIDE: usize = 32;
-    planes.par_chunks_mut(pixels * SIDE).enumerate().for_each(|(group, planes)| {
+    team.for_each_chunk(planes, pixels * SIDE, |group, planes| {
         for start in (0..pixels).step_by(SIDE) {
             let end = (start + SIDE).min(pixels);
             for (c, plane) in planes.chunks_exact_mut(pixels).enumerate() {

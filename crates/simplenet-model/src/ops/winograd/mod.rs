@@ -119,7 +119,7 @@ impl Winograd {
     /// Slices that are shorter than the layer needs: a mistake in this crate's planning.
     pub fn forward(
         &self,
-        team: &Team,
+        team: &Team<'_>,
         input: &[f32],
         residual: Option<&[f32]>,
         out: &mut [f32],
@@ -182,7 +182,7 @@ impl Winograd {
     }
 
     /// Calls `run(tile, y, x)` for each tile and its first output pixel, a row of tiles a task.
-    fn for_each_tile(&self, team: &Team, run: impl Fn(usize, usize, usize) + Sync) {
+    fn for_each_tile(&self, team: &Team<'_>, run: impl Fn(usize, usize, usize) + Sync) {
         team.for_each(self.tile_rows(), |row| {
             for column in 0..self.tile_columns() {
                 run(row * self.tile_columns() + column, row * TILE, column * TILE);
