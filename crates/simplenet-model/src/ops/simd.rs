@@ -167,31 +167,33 @@ intrinsics! {
     _mm512_max_ps _mm512_min_ps _mm512_fmadd_ps
 }
 
-/// Defines a function that takes an [`crate::ops::Isa`] first and calls a function over its vector type, compiled for it.
+/// Defines a function that takes an [`crate::ops::Isa`] first and calls a function over its vector type (and over the
+/// same constants, if there are any), compiled for it.
 macro_rules! for_each_isa {
-    ($(#[$doc:meta])* $vis:vis $name:ident => $body:ident($($arg:ident: $type:ty),*) -> $out:ty) => {
+    ($(#[$doc:meta])* $vis:vis $name:ident $(<$($constant:ident),+>)?
+     => $body:ident($($arg:ident: $type:ty),*) -> $out:ty) => {
         $(#[$doc])*
-        $vis unsafe fn $name(isa: $crate::ops::Isa, $($arg: $type),*) -> $out {
+        $vis unsafe fn $name$(<$(const $constant: usize),+>)?(isa: $crate::ops::Isa, $($arg: $type),*) -> $out {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
-            unsafe fn avx512($($arg: $type),*) -> $out {
+            unsafe fn avx512$(<$(const $constant: usize),+>)?($($arg: $type),*) -> $out {
                 // SAFETY: the caller's contract; this function has the features that `Avx512` needs.
-                unsafe { $body::<$crate::ops::simd::Avx512>($($arg),*) }
+                unsafe { $body::<$crate::ops::simd::Avx512 $(, $($constant),+)?>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
-            unsafe fn avx2($($arg: $type),*) -> $out {
+            unsafe fn avx2$(<$(const $constant: usize),+>)?($($arg: $type),*) -> $out {
                 // SAFETY: the caller's contract; this function has the features that `Avx2` needs.
-                unsafe { $body::<$crate::ops::simd::Avx2>($($arg),*) }
+                unsafe { $body::<$crate::ops::simd::Avx2 $(, $($constant),+)?>($($arg),*) }
             }
             // SAFETY: the caller's contract.
             unsafe {
                 match isa {
                     #[cfg(target_arch = "x86_64")]
-                    $crate::ops::Isa::Avx512 => avx512($($arg),*),
+                    $crate::ops::Isa::Avx512 => avx512$(::<$($constant),+>)?($($arg),*),
                     #[cfg(target_arch = "x86_64")]
-                    $crate::ops::Isa::Avx2 => avx2($($arg),*),
-                    _ => $body::<$crate::ops::simd::Plain>($($arg),*),
+                    $crate::ops::Isa::Avx2 => avx2$(::<$($constant),+>)?($($arg),*),
+                    _ => $body::<$crate::ops::simd::Plain $(, $($constant),+)?>($($arg),*),
                 }
             }
         }

@@ -41,6 +41,11 @@ type Job<'a> = &'a (dyn Fn(usize) + Sync);
 /// The leader's side of a team; see the module.
 ///
 /// It is not `Sync`: a task cannot hold a reference to it, so no task can publish a job of its own.
+///
+/// ```compile_fail,E0277
+/// use simplenet_model::ops::team::with_team;
+/// with_team(|team| team.for_each(2, |_| team.for_each(2, |_| {})));
+/// ```
 pub struct Team<'a> {
     shared: &'a Shared,
     threads: usize,

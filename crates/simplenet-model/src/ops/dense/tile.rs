@@ -11,7 +11,7 @@ use super::packed::{PANEL_VECTORS, PackedMatrix};
 use crate::ops::Isa;
 #[cfg(target_arch = "x86_64")]
 use crate::ops::simd::{Avx2, Avx512};
-use crate::ops::simd::{Plain, Simd};
+use crate::ops::simd::{Plain, Simd, for_each_isa};
 
 /// What is done to a result before it is stored: kept between two bounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -89,59 +89,17 @@ impl TileRows for Avx512 {
     const ROWS: usize = 11;
 }
 
-/// Rows `first_row..` of the target = clamp(A · weights + bias + residual), in the panels of `range`. Every sum runs
-/// over taps and depth in ascending order, whatever the tile.
-///
-/// # Safety
-/// The machine has `isa`, and `weights` was packed for it. `rows.pointers` holds taps x count pointers, each to `depth`
-/// readable numbers; the weights have taps x depth rows. The target's row first_row + count - 1 and all columns of the
-/// panels can be written (and read from the residual, and from the bias), by this thread alone.
-pub(crate) unsafe fn multiply(
-    isa: Isa,
-    rows: &Rows<'_>,
-    weights: &PackedMatrix,
-    range: Range<usize>,
-    target: &Target,
-    first_row: usize,
-) {
-    debug_assert_eq!(rows.pointers.len(), rows.taps * rows.count);
-    debug_assert_eq!(weights.rows(), rows.taps * rows.depth);
-    // SAFETY: the caller's contract, passed on.
-    unsafe {
-        match isa {
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => avx512(rows, weights, range, target, first_row),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => avx2(rows, weights, range, target, first_row),
-            _ => panels::<Plain>(rows, weights, range, target, first_row),
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
-unsafe fn avx512(
-    rows: &Rows<'_>,
-    weights: &PackedMatrix,
-    range: Range<usize>,
-    target: &Target,
-    first_row: usize,
-) {
-    // SAFETY: the caller's contract; this function has the features that `Avx512` needs.
-    unsafe { panels::<Avx512>(rows, weights, range, target, first_row) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-unsafe fn avx2(
-    rows: &Rows<'_>,
-    weights: &PackedMatrix,
-    range: Range<usize>,
-    target: &Target,
-    first_row: usize,
-) {
-    // SAFETY: the caller's contract; this function has the features that `Avx2` needs.
-    unsafe { panels::<Avx2>(rows, weights, range, target, first_row) }
+for_each_isa! {
+    /// Rows `first_row..` of the target = clamp(A · weights + bias + residual), in the panels of `range`. Every sum runs
+    /// over taps and depth in ascending order, whatever the tile.
+    ///
+    /// # Safety
+    /// The machine has `isa`, and `weights` was packed for it. `rows.pointers` holds taps x count pointers, each to
+    /// `depth` readable numbers; the weights have taps x depth rows. The target's row first_row + count - 1 and all
+    /// columns of the panels can be written (and read from the residual, and from the bias), by this thread alone.
+    pub(crate) multiply => panels(
+        rows: &Rows<'_>, weights: &PackedMatrix, range: Range<usize>, target: &Target, first_row: usize
+    ) -> ()
 }
 
 /// All rows by one panel after the other: a panel stays in the second-level cache while the rows pass.
@@ -153,6 +111,8 @@ unsafe fn panels<V: Simd + TileRows>(
     target: &Target,
     first_row: usize,
 ) {
+    debug_assert_eq!(rows.pointers.len(), rows.taps * rows.count);
+    debug_assert_eq!(weights.rows(), rows.taps * rows.depth);
     for index in range {
         let (panel, column, vectors) = weights.panel(index);
         // SAFETY: the caller's contract; the panel holds vectors x LANES columns from `column` on.

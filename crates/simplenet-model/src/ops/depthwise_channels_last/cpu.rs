@@ -12,130 +12,58 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::PackedDepthwise;
-use crate::ops::Isa;
-use crate::ops::channels_last::{COLUMNS, blocks, inside, lanes};
+use crate::ops::channels_last::{COLUMNS, blocks, inside};
 use crate::ops::depthwise_conv::Geometry;
-#[cfg(target_arch = "x86_64")]
-use crate::ops::simd::{Avx2, Avx512};
-use crate::ops::simd::{Plain, Simd};
+use crate::ops::simd::{MAX_LANES, Simd, for_each_isa};
 
-/// The most output rows that are computed together, and the fewest that a task takes.
+/// The most output rows that are computed together.
 const ROWS: usize = 2;
-/// Multiply-adds of vectors that take 15 to 35 microseconds: less is not worth a task.
-const MIN_TASK: usize = 80_000;
 
 /// Lengths, kernel and stride are checked by [`PackedDepthwise::forward`].
 pub(super) fn forward(layer: &PackedDepthwise, geometry: &Geometry, input: &[f32], out: &mut [f32]) {
-    let run = row_fn(layer);
-    let row = geometry.output()[1] * layer.lanes_channels;
     if out.is_empty() {
         return;
     }
-    let group_cost = ROWS * row / lanes(layer.isa) * geometry.kernel * geometry.kernel;
-    out.par_chunks_mut(ROWS * row).with_min_len(MIN_TASK.div_ceil(group_cost)).enumerate().for_each(
-        |(i, out)| {
-            // SAFETY: `layer.isa` is one that `Isa::detect` found on this machine.
-            unsafe { run(layer, geometry, input, i * ROWS, out) }
-        },
-    );
-}
-
-/// As [`forward`], on this thread alone.
-pub(super) fn forward_here(layer: &PackedDepthwise, geometry: &Geometry, input: &[f32], out: &mut [f32]) {
     // SAFETY: `layer.isa` is one that `Isa::detect` found on this machine.
-    unsafe { row_fn(layer)(layer, geometry, input, 0, out) }
-}
-
-/// The loop for a layer's kernel, stride and instruction set.
-fn row_fn(layer: &PackedDepthwise) -> RowFn {
-    match (layer.kernel, layer.stride, layer.isa) {
-        #[cfg(target_arch = "x86_64")]
-        (3, 1, Isa::Avx512) => avx512::<3, 1>,
-        #[cfg(target_arch = "x86_64")]
-        (3, _, Isa::Avx512) => avx512::<3, 2>,
-        #[cfg(target_arch = "x86_64")]
-        (_, 1, Isa::Avx512) => avx512::<5, 1>,
-        #[cfg(target_arch = "x86_64")]
-        (_, _, Isa::Avx512) => avx512::<5, 2>,
-        #[cfg(target_arch = "x86_64")]
-        (3, 1, Isa::Avx2) => avx2::<3, 1>,
-        #[cfg(target_arch = "x86_64")]
-        (3, _, Isa::Avx2) => avx2::<3, 2>,
-        #[cfg(target_arch = "x86_64")]
-        (_, 1, Isa::Avx2) => avx2::<5, 1>,
-        #[cfg(target_arch = "x86_64")]
-        (_, _, Isa::Avx2) => avx2::<5, 2>,
-        (3, 1, _) => scalar::<3, 1>,
-        (3, ..) => scalar::<3, 2>,
-        (_, 1, _) => scalar::<5, 1>,
-        _ => scalar::<5, 2>,
+    unsafe {
+        match (layer.kernel, layer.stride) {
+            (3, 1) => rows::<3, 1>(layer.isa, layer, geometry, input, out),
+            (3, _) => rows::<3, 2>(layer.isa, layer, geometry, input, out),
+            (_, 1) => rows::<5, 1>(layer.isa, layer, geometry, input, out),
+            _ => rows::<5, 2>(layer.isa, layer, geometry, input, out),
+        }
     }
 }
 
-/// Computes the output rows from `y` that `out` holds.
-type RowFn = unsafe fn(&PackedDepthwise, &Geometry, &[f32], usize, &mut [f32]);
-
-unsafe fn scalar<const K: usize, const S: usize>(
-    layer: &PackedDepthwise,
-    geometry: &Geometry,
-    input: &[f32],
-    y: usize,
-    out: &mut [f32],
-) {
-    // SAFETY: plain code runs anywhere.
-    unsafe { rows::<Plain, K, S, 1>(layer, geometry, input, y, out) }
+for_each_isa! {
+    /// Computes all output rows.
+    ///
+    /// # Safety
+    /// The machine has `isa`.
+    rows<K, S> => rows_of(layer: &PackedDepthwise, geometry: &Geometry, input: &[f32], out: &mut [f32]) -> ()
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn avx2<const K: usize, const S: usize>(
-    layer: &PackedDepthwise,
-    geometry: &Geometry,
-    input: &[f32],
-    y: usize,
-    out: &mut [f32],
-) {
-    // SAFETY: this function has the features that `Avx2` needs.
-    unsafe { rows::<Avx2, K, S, 1>(layer, geometry, input, y, out) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
-fn avx512<const K: usize, const S: usize>(
-    layer: &PackedDepthwise,
-    geometry: &Geometry,
-    input: &[f32],
-    y: usize,
-    out: &mut [f32],
-) {
-    // SAFETY: this function has the features that `Avx512` needs.
-    unsafe { rows::<Avx512, K, S, ROWS>(layer, geometry, input, y, out) }
-}
-
-/// Computes the output rows from `y` that `out` holds, R at a time. Inlined into each of the functions above and
-/// compiled there for its instruction set.
+/// All output rows, [`ROWS`] at a time where a vector's registers are many.
 ///
 /// # Safety
 /// The caller has the features that `V` needs.
 #[inline(always)]
-unsafe fn rows<V: Simd, const K: usize, const S: usize, const R: usize>(
+unsafe fn rows_of<V: Simd, const K: usize, const S: usize>(
     layer: &PackedDepthwise,
     geometry: &Geometry,
     input: &[f32],
-    y: usize,
     out: &mut [f32],
 ) {
     let row = geometry.output()[1] * layer.lanes_channels;
-    for (i, out) in out.chunks_mut(R * row).enumerate() {
+    let rows = if V::LANES == MAX_LANES { ROWS } else { 1 };
+    for (i, out) in out.chunks_mut(rows * row).enumerate() {
         // SAFETY: the instruction set is the caller's.
         unsafe {
-            if out.len() == R * row {
-                group::<V, K, S, R>(layer, geometry, input, y + i * R, out);
+            if out.len() == ROWS * row {
+                group::<V, K, S, ROWS>(layer, geometry, input, i * rows, out);
             } else {
-                group::<V, K, S, 1>(layer, geometry, input, y + i * R, out);
+                group::<V, K, S, 1>(layer, geometry, input, i * rows, out);
             }
         }
     }

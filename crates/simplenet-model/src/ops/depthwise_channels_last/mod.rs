@@ -8,8 +8,8 @@
 //!
 //! C' is C rounded up to whole vectors. The channels beyond C hold zeros and stay zeros.
 //!
-//! No padded copy is made: taps that lie in the padding are left out. Every output is computed by one task, its taps
-//! in the order of ky, then kx: results do not depend on the thread count.
+//! No padded copy is made: taps that lie in the padding are left out. The taps of an output are summed in the order of ky,
+//! then kx, whichever band of rows it is computed in.
 
 mod cpu;
 pub mod reference;
@@ -77,25 +77,11 @@ impl PackedDepthwise {
     }
 
     /// `input` is (H, W, C'), `out` (h, w, C') with the sides of `geometry`, which are the layer's kernel and stride.
-    /// Runs on rayon's current pool and allocates nothing.
+    /// Runs on this thread alone and allocates nothing: [`crate::ops::inverted_residual`] shares the work by bands.
     ///
     /// # Panics
     /// A geometry of another kernel or stride, lengths that do not fit it.
     pub fn forward(&self, geometry: &Geometry, input: &[f32], out: &mut [f32]) {
-        self.check(geometry, input, out);
-        cpu::forward(self, geometry, input, out);
-    }
-
-    /// As [`PackedDepthwise::forward`], on this thread alone.
-    ///
-    /// # Panics
-    /// As [`PackedDepthwise::forward`].
-    pub(crate) fn forward_here(&self, geometry: &Geometry, input: &[f32], out: &mut [f32]) {
-        self.check(geometry, input, out);
-        cpu::forward_here(self, geometry, input, out);
-    }
-
-    fn check(&self, geometry: &Geometry, input: &[f32], out: &[f32]) {
         let ([height, width], [out_height, out_width]) = (geometry.input, geometry.output());
         assert!(
             (geometry.kernel, geometry.stride) == (self.kernel, self.stride),
@@ -111,6 +97,7 @@ impl PackedDepthwise {
             "depthwise convolution: lengths {expected:?} of input and output, got {:?}",
             [input.len(), out.len()]
         );
+        cpu::forward(self, geometry, input, out);
     }
 }
 

@@ -143,19 +143,6 @@ fn borders_have_the_same_bits_as_the_interior() {
 }
 
 #[test]
-fn results_are_the_same_bits_for_any_thread_count() {
-    let run = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| {
-            [(3, 1), (3, 2), (5, 1), (5, 2)].map(|(kernel, stride)| {
-                bits(&Case::new(Geometry::same(61, 50, kernel, stride), 144, 6.0).run(Isa::detect()))
-            })
-        })
-    };
-    assert_eq!(run(1), run(3));
-}
-
-#[test]
 fn what_is_not_a_number_stays_so() {
     for isa in Isa::available() {
         let mut case = Case::new(Geometry::same(3, 14, 3, 1), 2, 6.0);

@@ -2,22 +2,16 @@
 //! registers.
 //!
 //! With stride 2 the scratch keeps even and odd columns apart, so that both strides read consecutive numbers. The loop
-//! is written once over a vector type (`simd.rs`) and compiled once for each instruction set.
-
-mod simd;
+//! is written once over a vector type and compiled once for each instruction set.
 
 use rayon::prelude::*;
 
 use super::{Geometry, Parameters};
 use crate::ops::Isa;
-#[cfg(target_arch = "x86_64")]
-use simd::{Avx2, Avx512};
-use simd::{Plain, Simd};
+use crate::ops::simd::{MAX_LANES, Simd, for_each_isa};
 
 /// Output rows computed together: as many independent sums as hide the latency of a fused multiply-add.
 const ROWS: usize = 4;
-/// Numbers that may be read beyond a row's last output: the widest vector.
-const MAX_LANES: usize = 16;
 /// Fewest planes a task takes: the smallest planes cost about a microsecond.
 const MIN_PLANES: usize = 4;
 
@@ -31,27 +25,12 @@ pub fn depthwise_conv(
     input: &[f32],
     out: &mut [f32],
 ) {
-    let run: PlaneFn = match (geometry.kernel, geometry.stride, isa.min(Isa::detect())) {
-        #[cfg(target_arch = "x86_64")]
-        (3, 1, Isa::Avx512) => avx512::<3, 1>,
-        #[cfg(target_arch = "x86_64")]
-        (3, _, Isa::Avx512) => avx512::<3, 2>,
-        #[cfg(target_arch = "x86_64")]
-        (_, 1, Isa::Avx512) => avx512::<5, 1>,
-        #[cfg(target_arch = "x86_64")]
-        (_, _, Isa::Avx512) => avx512::<5, 2>,
-        #[cfg(target_arch = "x86_64")]
-        (3, 1, Isa::Avx2) => avx2::<3, 1>,
-        #[cfg(target_arch = "x86_64")]
-        (3, _, Isa::Avx2) => avx2::<3, 2>,
-        #[cfg(target_arch = "x86_64")]
-        (_, 1, Isa::Avx2) => avx2::<5, 1>,
-        #[cfg(target_arch = "x86_64")]
-        (_, _, Isa::Avx2) => avx2::<5, 2>,
-        (3, 1, _) => scalar::<3, 1>,
-        (3, ..) => scalar::<3, 2>,
-        (_, 1, _) => scalar::<5, 1>,
-        _ => scalar::<5, 2>,
+    let isa = isa.min(Isa::detect());
+    let run: PlaneFn = match (geometry.kernel, geometry.stride) {
+        (3, 1) => plane::<3, 1>,
+        (3, _) => plane::<3, 2>,
+        (_, 1) => plane::<5, 1>,
+        _ => plane::<5, 2>,
     };
     let [height, width] = geometry.output();
     let (plane_in, plane_out) = (geometry.input[0] * geometry.input[1], height * width);
@@ -74,8 +53,8 @@ pub fn depthwise_conv(
                     input_bias: parameters.input_bias[c],
                     limit: parameters.limit,
                 };
-                // SAFETY: `run` was picked for an instruction set that `Isa::detect` found on this machine.
-                unsafe { run(geometry, &channel, input, scratch, out) }
+                // SAFETY: `Isa::detect` found `isa` on this machine.
+                unsafe { run(isa, geometry, &channel, input, scratch, out) }
             },
         );
 }
@@ -88,7 +67,7 @@ struct Channel<'a> {
     limit: f32,
 }
 
-type PlaneFn = unsafe fn(&Geometry, &Channel<'_>, &[f32], &mut [f32], &mut [f32]);
+type PlaneFn = unsafe fn(Isa, &Geometry, &Channel<'_>, &[f32], &mut [f32], &mut [f32]);
 
 /// Numbers in one row of one phase of the scratch: what the last vector of a row can reach.
 fn phase_width(geometry: &Geometry) -> usize {
@@ -101,50 +80,22 @@ fn scratch_len(geometry: &Geometry) -> usize {
     rows * geometry.stride * phase_width(geometry)
 }
 
-unsafe fn scalar<const K: usize, const S: usize>(
-    geometry: &Geometry,
-    channel: &Channel<'_>,
-    input: &[f32],
-    scratch: &mut [f32],
-    out: &mut [f32],
-) {
-    // SAFETY: plain code runs anywhere.
-    unsafe { plane::<Plain, K, S>(geometry, channel, input, scratch, out) }
+for_each_isa! {
+    /// Computes one plane.
+    ///
+    /// # Safety
+    /// The machine has `isa`.
+    plane<K, S> => plane_of(
+        geometry: &Geometry, channel: &Channel<'_>, input: &[f32], scratch: &mut [f32], out: &mut [f32]
+    ) -> ()
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn avx2<const K: usize, const S: usize>(
-    geometry: &Geometry,
-    channel: &Channel<'_>,
-    input: &[f32],
-    scratch: &mut [f32],
-    out: &mut [f32],
-) {
-    // SAFETY: this function has the features that `Avx2` needs.
-    unsafe { plane::<Avx2, K, S>(geometry, channel, input, scratch, out) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
-fn avx512<const K: usize, const S: usize>(
-    geometry: &Geometry,
-    channel: &Channel<'_>,
-    input: &[f32],
-    scratch: &mut [f32],
-    out: &mut [f32],
-) {
-    // SAFETY: this function has the features that `Avx512` needs.
-    unsafe { plane::<Avx512, K, S>(geometry, channel, input, scratch, out) }
-}
-
-/// Fills the scratch, then computes every output row. Inlined into each of the functions above and compiled there for
-/// its instruction set.
+/// Fills the scratch, then computes every output row.
 ///
 /// # Safety
 /// The caller has the features that `V` needs.
 #[inline(always)]
-unsafe fn plane<V: Simd, const K: usize, const S: usize>(
+unsafe fn plane_of<V: Simd, const K: usize, const S: usize>(
     geometry: &Geometry,
     channel: &Channel<'_>,
     input: &[f32],
@@ -162,7 +113,7 @@ unsafe fn plane<V: Simd, const K: usize, const S: usize>(
     // and uses K rows, which `scratch_len` counts; the last vector starts at x <= width - 1, a multiple of LANES, plus
     // (K - 1) / S columns, which `phase_width` counts. Writes: LANES numbers only where that many are left in the row.
     unsafe {
-        let (bias, limit) = (V::splat(channel.bias), V::splat(channel.limit));
+        let (bias, zero, limit) = (V::splat(channel.bias), V::splat(0.0), V::splat(channel.limit));
         for top in (0..height).step_by(ROWS) {
             // The last block repeats the last row.
             let rows: [usize; ROWS] = std::array::from_fn(|r| (top + r).min(height - 1));
@@ -179,7 +130,7 @@ unsafe fn plane<V: Simd, const K: usize, const S: usize>(
                     }
                 }
                 for (sum, y) in sums.into_iter().zip(rows) {
-                    let clipped = V::clip(sum, limit);
+                    let clipped = V::min(V::max(sum, zero), limit);
                     let to = y * width + x;
                     let left = width - x;
                     if left >= V::LANES {

@@ -75,9 +75,9 @@ impl InvertedResidual {
                     Some(expand) => {
                         let expanded = at_least(expanded, geometry.input[0] * in_width * hidden);
                         expand.forward_pixels(input_rows, None, expanded);
-                        self.depthwise.forward_here(&geometry, expanded, filtered);
+                        self.depthwise.forward(&geometry, expanded, filtered);
                     }
-                    None => self.depthwise.forward_here(&geometry, input_rows, filtered),
+                    None => self.depthwise.forward(&geometry, input_rows, filtered),
                 }
                 let residual = self.residual.then(|| &input[start * width * outputs..][..out.len()]);
                 self.project.forward_pixels(filtered, residual, out);

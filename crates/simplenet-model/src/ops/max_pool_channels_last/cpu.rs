@@ -6,9 +6,7 @@ use std::ops::Range;
 use crate::ops::Isa;
 use crate::ops::channels_last::{COLUMNS, blocks, inside, lanes};
 use crate::ops::depthwise_conv::Geometry;
-#[cfg(target_arch = "x86_64")]
-use crate::ops::simd::{Avx2, Avx512};
-use crate::ops::simd::{Plain, Simd};
+use crate::ops::simd::{Simd, for_each_isa};
 use crate::ops::team::Team;
 
 /// Sides of the window, and its step.
@@ -26,55 +24,33 @@ pub(super) fn forward(
     input: &[f32],
     out: &mut [f32],
 ) {
-    let run: RowFn = match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => avx512,
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => avx2,
-        _ => scalar,
-    };
     if out.is_empty() {
         return;
     }
-    let row = geometry.output()[1] * channels;
-    let rows = MIN_TASK.div_ceil(row / lanes(isa));
-    team.for_each_chunk(out, rows * row, |task, out| {
-        for (y, out) in out.chunks_exact_mut(row).enumerate() {
+    let line = geometry.output()[1] * channels;
+    let rows = MIN_TASK.div_ceil(line / lanes(isa));
+    team.for_each_chunk(out, rows * line, |task, out| {
+        for (y, out) in out.chunks_exact_mut(line).enumerate() {
             // SAFETY: `isa` is one that this machine has.
-            unsafe { run(geometry, channels, input, task * rows + y, out) }
+            unsafe { row(isa, geometry, channels, input, task * rows + y, out) }
         }
     });
 }
 
-/// Computes output row `y` into `out`.
-type RowFn = unsafe fn(&Geometry, usize, &[f32], usize, &mut [f32]);
-
-unsafe fn scalar(geometry: &Geometry, channels: usize, input: &[f32], y: usize, out: &mut [f32]) {
-    // SAFETY: plain code runs anywhere.
-    unsafe { row::<Plain>(geometry, channels, input, y, out) }
+for_each_isa! {
+    /// Computes output row `y` into `out`.
+    ///
+    /// # Safety
+    /// The machine has `isa`.
+    row => row_of(geometry: &Geometry, channels: usize, input: &[f32], y: usize, out: &mut [f32]) -> ()
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn avx2(geometry: &Geometry, channels: usize, input: &[f32], y: usize, out: &mut [f32]) {
-    // SAFETY: this function has the features that `Avx2` needs.
-    unsafe { row::<Avx2>(geometry, channels, input, y, out) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq")]
-fn avx512(geometry: &Geometry, channels: usize, input: &[f32], y: usize, out: &mut [f32]) {
-    // SAFETY: this function has the features that `Avx512` needs.
-    unsafe { row::<Avx512>(geometry, channels, input, y, out) }
-}
-
-/// One output row, block by block. Inlined into each of the functions above and compiled there for its instruction
-/// set.
+/// One output row, block by block.
 ///
 /// # Safety
 /// The caller has the features that `V` needs.
 #[inline(always)]
-unsafe fn row<V: Simd>(geometry: &Geometry, channels: usize, input: &[f32], y: usize, out: &mut [f32]) {
+unsafe fn row_of<V: Simd>(geometry: &Geometry, channels: usize, input: &[f32], y: usize, out: &mut [f32]) {
     let [height, width] = geometry.input;
     let [out_height, out_width] = geometry.output();
     // What the reads and writes of the blocks rely on.
