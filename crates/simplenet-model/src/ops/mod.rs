@@ -17,13 +17,15 @@ pub mod winograd;
 
 pub use isa::Isa;
 
-/// `n` pseudo-random numbers in [-1, 1) for tests.
+/// `n` pseudo-random numbers in [-1, 1) for tests, by SplitMix64. Sequences of neighbouring seeds have nothing in common.
 #[cfg(test)]
 fn numbers(n: usize, seed: u32) -> Vec<f32> {
-    let mut state = seed;
+    let mut state = u64::from(seed) << 32;
     let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1 << 23) as f32 - 1.0
     };
     (0..n).map(|_| next()).collect()
 }

@@ -1,20 +1,10 @@
 //! One list of cases over the reference and each instruction set.
 
 use super::*;
+use crate::ops::numbers;
 
 /// Largest difference from the f64 reference: 25 products of numbers up to 6 in f32.
 const TOLERANCE: f32 = 2e-5;
-
-fn numbers(seed: u64, count: usize, scale: f32) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z >> 40) as f32 / 8_388_608.0 - 1.0) * scale
-    };
-    (0..count).map(|_| next()).collect()
-}
 
 /// (height, width): single pixels, odd sides, outputs narrower than a block of columns, just as wide, one more.
 const SIDES: [[usize; 2]; 12] =
@@ -33,13 +23,15 @@ struct Case {
 impl Case {
     fn new(geometry: Geometry, channels: usize, limit: f32) -> Self {
         let [height, width] = geometry.input;
-        let activated = numbers(3, height * width * channels, 8.0).into_iter().map(|v| v.clamp(0.0, 6.0));
+        let weight = numbers(channels * geometry.kernel * geometry.kernel, 1);
+        let input = numbers(height * width * channels, 3);
         Self {
             geometry,
             limit,
-            weight: numbers(1, channels * geometry.kernel * geometry.kernel, 0.5),
-            bias: numbers(2, channels, 1.0),
-            input: activated.collect(),
+            weight: weight.into_iter().map(|v| 0.5 * v).collect(),
+            bias: numbers(channels, 2),
+            // Activated.
+            input: input.into_iter().map(|v| (8.0 * v).clamp(0.0, 6.0)).collect(),
         }
     }
 

@@ -3,26 +3,21 @@
 use candle_core::{Device, Tensor};
 
 use super::*;
+use crate::ops::numbers;
 
 /// Largest difference from the f64 reference: 25 products of numbers up to 6 in f32.
 const TOLERANCE: f32 = 2e-5;
 
-fn numbers(seed: u64, count: usize, scale: f32) -> Vec<f32> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z >> 40) as f32 / 8_388_608.0 - 1.0) * scale
-    };
-    (0..count).map(|_| next()).collect()
+/// `numbers` in [-scale, scale).
+fn scaled(count: usize, seed: u32, scale: f32) -> Vec<f32> {
+    numbers(count, seed).into_iter().map(|v| v * scale).collect()
 }
 
 fn parameters(channels: usize, kernel: usize) -> Parameters {
     Parameters {
-        weight: numbers(1, channels * kernel * kernel, 0.5).into(),
-        bias: numbers(2, channels, 1.0).into(),
-        input_bias: numbers(3, channels, 2.0).into(),
+        weight: scaled(channels * kernel * kernel, 1, 0.5).into(),
+        bias: numbers(channels, 2).into(),
+        input_bias: scaled(channels, 3, 2.0).into(),
         limit: 6.0,
     }
 }
@@ -45,7 +40,7 @@ fn for_each_case(check: impl Fn(&Geometry, &Parameters, [usize; 2], &[f32], &[f3
     for [batch, channels, height, width] in SHAPES {
         for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
             let parameters = parameters(channels, kernel);
-            let input = numbers(4, batch * channels * height * width, 8.0);
+            let input = scaled(batch * channels * height * width, 4, 8.0);
             let same = Geometry::same(height, width, kernel, stride);
             let lopsided = Geometry { vertical: (2, 3), horizontal: (3, 4), ..same };
             for geometry in [same, lopsided] {
@@ -113,7 +108,7 @@ fn results_are_the_same_bits_for_any_thread_count() {
         pool.install(|| {
             let geometry = Geometry::same(36, 36, 5, 2);
             let mut out = vec![0.0; 2 * 40 * 18 * 18];
-            let input = numbers(4, 2 * 40 * 36 * 36, 8.0);
+            let input = scaled(2 * 40 * 36 * 36, 4, 8.0);
             cpu::depthwise_conv(Isa::detect(), &geometry, &parameters(40, 5), &input, &mut out);
             all.extend(out.into_iter().map(f32::to_bits));
         });

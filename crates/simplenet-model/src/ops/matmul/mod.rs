@@ -100,15 +100,7 @@ fn mismatch(expected: String, actual: Vec<usize>) -> ModelError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn numbers(n: usize, seed: u32) -> Vec<f32> {
-        let mut state = seed;
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-        };
-        (0..n).map(|_| next()).collect()
-    }
+    use crate::ops::numbers;
 
     #[test]
     fn agrees_with_the_reference_for_every_layout() {

@@ -3,17 +3,10 @@
 use candle_core::{Device, Tensor};
 
 use super::PatchAggregate;
+use crate::ops::numbers;
 
-/// Reproducible numbers in [-1, 1).
-fn map(seed: u64, shape: &[usize]) -> Tensor {
-    let mut state = seed;
-    let values: Vec<f32> = (0..shape.iter().product::<usize>())
-        .map(|_| {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            (state >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-        })
-        .collect();
-    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+fn map(seed: u32, shape: &[usize]) -> Tensor {
+    Tensor::from_vec(numbers(shape.iter().product(), seed), shape, &Device::Cpu).unwrap()
 }
 
 struct Case {
