@@ -151,9 +151,7 @@ impl Head {
 #[derive(Debug, Clone)]
 pub struct FeatureExtractor {
     backbone: Backbone,
-    weights: BackboneWeights,
     aggregator: PatchAggregator,
-    device: Device,
 }
 
 impl FeatureExtractor {
@@ -169,7 +167,7 @@ impl FeatureExtractor {
     ) -> Result<Self, ModelError> {
         let backbone = Backbone::load(id, weights, device)?;
         let aggregator = PatchAggregator::new(aggregator, backbone.tap_channels())?;
-        Ok(Self { backbone, weights: weights.clone(), aggregator, device: device.clone() })
+        Ok(Self { backbone, aggregator })
     }
 
     /// (B, 3, H, W) f32, normalised -> (B, h, w, D) contiguous f32, not scaled; (h, w) as [`FeatureExtractor::grid`].
@@ -193,7 +191,7 @@ impl FeatureExtractor {
 
     /// Where it computes.
     pub fn device(&self) -> &Device {
-        &self.device
+        self.backbone.device()
     }
 
     /// The backbone.
@@ -203,7 +201,7 @@ impl FeatureExtractor {
 
     /// The backbone's weights as their source stores them.
     pub fn weights(&self) -> &BackboneWeights {
-        &self.weights
+        self.backbone.weights()
     }
 
     /// The aggregator.

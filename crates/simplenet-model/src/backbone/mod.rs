@@ -79,6 +79,16 @@ impl Backbone {
         self.id
     }
 
+    /// The weights as their source stores them.
+    pub fn weights(&self) -> &BackboneWeights {
+        &self.weights
+    }
+
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// Channels of each tap, in the order of [`Backbone::forward`].
     pub fn tap_channels(&self) -> &'static [usize] {
         self.id.tap_channels()
