@@ -1,9 +1,9 @@
-//! One suite of cases over the literal chain and the kernel.
+//! One suite of cases over the literal chain and the kernel; plans over the two ways of a layer on channels-last maps.
 
 use candle_core::{Device, Tensor};
 
-use super::PatchAggregate;
-use crate::ops::numbers;
+use super::{PatchAggregate, Pooling};
+use crate::ops::{Isa, channels_last::lanes, numbers, team::with_team};
 
 fn map(seed: u32, shape: &[usize]) -> Tensor {
     Tensor::from_vec(numbers(shape.iter().product(), seed), shape, &Device::Cpu).unwrap()
@@ -74,6 +74,59 @@ fn neither_threads_nor_batch_change_a_bit() {
             .collect();
         assert!(one_by_one == whole, "{name}: one by one");
     });
+}
+
+/// Patch size, what each layer is pooled to, width of the result, channels of each layer; and of which layers every
+/// output is the mean of whole patch rows.
+type PlanCase = (usize, &'static [usize], usize, &'static [usize], &'static [bool]);
+
+const PLANS: &[PlanCase] = &[
+    // The paper's: means of 6 and of 12 values, two rows and four.
+    (3, &[1536, 1536], 1536, &[512, 1024], &[true, true]),
+    (3, &[768], 768, &[512], &[true]),
+    (3, &[1536], 1536, &[1024], &[true]),
+    // The mean of each channel, in whole vectors and not.
+    (3, &[40, 112], 152, &[40, 112], &[true, true]),
+    (3, &[5, 3], 8, &[5, 3], &[true, true]),
+    // One of each kind: 9 values and 4.
+    (3, &[8, 18], 26, &[8, 8], &[true, false]),
+    // Windows that end within a row, or overlap.
+    (3, &[512, 512], 512, &[40, 112], &[false, false]),
+    (3, &[1536, 1536], 1536, &[128, 256], &[false, false]),
+    (3, &[64, 64, 64], 31, &[8, 8, 8], &[false, false, false]),
+    // Other patches.
+    (1, &[40, 112], 152, &[40, 112], &[false, false]),
+    (5, &[5, 3], 8, &[5, 3], &[false, false]),
+];
+
+#[test]
+fn means_of_whole_patch_rows_go_the_short_way_and_agree_with_the_long_one() {
+    let run = |pooling: &Pooling, map: &[f32]| {
+        let mut planes = vec![f32::NAN; pooling.planes_len()];
+        let mut out = vec![f32::NAN; pooling.size[0] * pooling.size[1] * pooling.outputs().len()];
+        with_team(|team| pooling.run(team, map, &mut planes, &mut out));
+        out
+    };
+    for (patch_size, pretrain_dims, target_dim, channels, short) in PLANS {
+        let op = PatchAggregate::new(*patch_size, pretrain_dims, *target_dim, channels);
+        for (index, (&channels, &short)) in channels.iter().zip(*short).enumerate() {
+            for isa in Isa::available() {
+                let stride = channels.next_multiple_of(lanes(isa));
+                for size in [[1, 1], [1, 5], [3, 1], [2, 3], [7, 9]] {
+                    let pooling = op.layer(index, isa, size, stride);
+                    let case = format!("patch {patch_size}, {channels} channels, {size:?}, {isa:?}");
+                    assert_eq!(pooling.rows.is_some(), short, "{case}: the short way");
+                    // Also beyond the channels, where nothing may be read.
+                    let map = numbers(size[0] * size[1] * stride, 1);
+                    let got = run(&pooling, &map);
+                    let want = run(&Pooling { rows: None, ..pooling }, &map);
+                    for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+                        assert!((got - want).abs() <= 1e-6, "{case}: number {i} is {got}, not {want}");
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[test]
