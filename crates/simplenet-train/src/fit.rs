@@ -109,15 +109,20 @@ pub fn fit(
     let split = calibrate::split(good.len(), &config.calibration, &Generator::new(config.seed));
     let (train, held_out) = (pick(&good, &split.train), pick(&good, &split.held_out));
     let extractor = FeatureExtractor::load(config.backbone, weights, config.aggregator, &device)?;
+    let dim = extractor.feature_dim();
+    let (width, height) = config.preprocess.network_size();
+    let options = PredictorOptions::default();
+    let compiled = CompiledExtractor::compile(&extractor, height as usize, width as usize, &options)?;
 
-    let cache = extract(config, &extractor, &train, "computing features", reporter)?;
+    let cache = extract(config, &compiled, dim, &train, "computing features", reporter)?;
     let extraction_seconds = start.elapsed().as_secs_f64();
     let statistics = cache.statistics();
     let norm = feature_norm(config, &statistics, &device)?;
 
     let (test, mut oracle_time) =
-        timed(|| oracle.map(|samples| OracleSet::new(config, &extractor, samples, reporter)).transpose());
+        timed(|| oracle.map(|samples| OracleSet::new(config, &compiled, dim, samples, reporter)).transpose());
     let test = test?;
+    drop(compiled);
     let extraction_of_test = oracle_time;
     let training = Instant::now();
     let mut losses = vec![];
@@ -194,25 +199,22 @@ fn feature_norm(
     Ok(norm?)
 }
 
-/// Features of every sample (and its augmented copies), in order.
+/// Features of width `dim` of every sample (and its augmented copies), in order.
 fn extract(
     config: &TrainConfig,
-    extractor: &FeatureExtractor,
+    compiled: &CompiledExtractor,
+    dim: usize,
     samples: &[Sample],
     what: &str,
     reporter: &dyn Reporter,
 ) -> Result<FeatureCache, TrainError> {
-    let (width, height) = config.preprocess.network_size();
-    let compiled =
-        CompiledExtractor::compile(extractor, height as usize, width as usize, &PredictorOptions::default())?;
     let (rows, columns) = compiled.grid();
     let precision = match config.batch {
         Batch::Images(_) => Precision::F32,
         Batch::Patches { .. } => Precision::F16,
     };
     let passes = 1 + config.augmentation.copies;
-    let mut cache =
-        FeatureCache::new(precision, samples.len() * passes, rows * columns, extractor.feature_dim());
+    let mut cache = FeatureCache::new(precision, samples.len() * passes, rows * columns, dim);
     let paths: Vec<PathBuf> = samples.iter().map(|s| s.path.clone()).collect();
     reporter.start(what, (samples.len() * passes) as u64);
     for pass in 0..passes {
@@ -243,7 +245,8 @@ struct OracleSet {
 impl OracleSet {
     fn new(
         config: &TrainConfig,
-        extractor: &FeatureExtractor,
+        compiled: &CompiledExtractor,
+        dim: usize,
         samples: &[Sample],
         reporter: &dyn Reporter,
     ) -> Result<Self, TrainError> {
@@ -251,7 +254,8 @@ impl OracleSet {
             augmentation: Augmentation { copies: 0, ..config.augmentation.clone() },
             ..config.clone()
         };
-        let cache = extract(&plain, extractor, samples, "computing test features for the oracle", reporter)?;
+        let cache =
+            extract(&plain, compiled, dim, samples, "computing test features for the oracle", reporter)?;
         Ok(Self { cache, labels: samples.iter().map(|s| s.label == Label::Anomalous).collect() })
     }
 
