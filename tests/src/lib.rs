@@ -1,5 +1,5 @@
 //! Helpers of the tests that cross crates: where the reference vectors are and how to read them, small data sets, the
-//! built programs.
+//! built programs and the files that they write.
 //!
 //! The golden tests are driven by the manifests of a folder of reference vectors, one sub-folder a case.
 //! `SIMPLENET_REFERENCE=DIR` names another such folder; without it `tests/golden/` is read.
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use safetensors::{Dtype, SafeTensors};
 
 pub mod demo;
+pub mod files;
 pub mod program;
 pub mod scheme;
 

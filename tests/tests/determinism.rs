@@ -2,11 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use candle_core::Device;
 use serde_json::Value;
@@ -14,7 +10,7 @@ use simplenet_data::{
     dataset::{Sample, mvtec},
     preprocess::MaskRule,
 };
-use simplenet_tests::{demo, program::run};
+use simplenet_tests::{demo, files::json, program::run};
 use simplenet_train::{
     Detector, Silent,
     evaluate::{Metrics, evaluate},
@@ -114,8 +110,4 @@ fn scores(folder: &Path) -> BTreeMap<String, Value> {
             (line["path"].as_str().unwrap().to_string(), found)
         })
         .collect()
-}
-
-fn json(path: &PathBuf) -> Value {
-    serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
 }

@@ -14,6 +14,7 @@ use serde_json::Value;
 use simplenet_data::synthetic::DEMO_CATEGORIES;
 use simplenet_tests::{
     demo,
+    files::{json, names},
     program::{run, run_unread},
 };
 
@@ -314,17 +315,4 @@ fn state(folder: &Path) -> BTreeMap<PathBuf, (SystemTime, Vec<u8>)> {
 
 fn is_table(path: &Path) -> bool {
     path.starts_with("table.csv") || path.starts_with("table.md")
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
-
-fn json(path: &Path) -> Value {
-    let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
