@@ -1,7 +1,9 @@
 //! A backbone as a list of steps over reused buffers. In: an image (3, H, W). Out: the tapped maps, channels-last.
 //!
 //! [`Builder`] is filled once, layer by layer, for one image size: it folds, transforms and packs weights, and finds for
-//! every value a buffer that is free from the value's first step to its last. [`Program::run`] then allocates nothing.
+//! every value a buffer that is free from the value's first step to its last. No buffer is allocated per
+//! image: values lie in a [`Workspace`], and what kernels need beside them stays with their threads. A run does make small
+//! things around it: a vector of pointers to the taps, a box for each helper that rayon spawns.
 
 use crate::ops::{
     Isa,
