@@ -5,7 +5,8 @@
 
 use candle_core::Tensor;
 use simplenet_model::{
-    BackboneId, CompiledExtractor, ModelError, Predictor, PredictorOptions, ops::Isa, simplenet::SimpleNet,
+    ActivationRanges, BackboneId, CompiledExtractor, ModelError, Precision, Predictor, PredictorOptions,
+    ops::Isa, simplenet::SimpleNet,
 };
 
 mod drawn_net;
@@ -69,6 +70,69 @@ fn every_instruction_set_at_odd_sizes() {
             }
         }
     }
+}
+
+/// The ranges of the activations on a few drawn images.
+fn ranges(net: &SimpleNet, height: usize, width: usize) -> ActivationRanges {
+    let extractor =
+        CompiledExtractor::compile(net.extractor(), height, width, &PredictorOptions::default()).unwrap();
+    let mut ranges = extractor.observe(&drawn_image(height, width)).unwrap();
+    let darker: Vec<f32> = drawn_image(height, width).iter().map(|v| v * 0.5).collect();
+    ranges.join(&extractor.observe(&darker).unwrap());
+    ranges
+}
+
+/// Reduced precision on every instruction set: the scores rise and fall as those in f32 do.
+#[test]
+fn bf16_and_bytes_follow_f32_on_every_instruction_set() {
+    let correlation = |a: &[f32], b: &[f32]| {
+        let mean = |v: &[f32]| v.iter().sum::<f32>() / v.len() as f32;
+        let (of_a, of_b) = (mean(a), mean(b));
+        let sum = |f: &dyn Fn(f32, f32) -> f32| -> f32 {
+            a.iter().zip(b).map(|(&a, &b)| f(a - of_a, b - of_b)).sum()
+        };
+        sum(&|a, b| a * b) / (sum(&|a, _| a * a) * sum(&|_, b| b * b)).sqrt()
+    };
+    for id in [BackboneId::EfficientNetLite0, BackboneId::ResNet18] {
+        let net = drawn_net(id, false);
+        let (height, width) = (97, 121);
+        let image = drawn_image(height, width);
+        let ranges = ranges(&net, height, width);
+        let want = Predictor::compile(&net, height, width, &PredictorOptions::default())
+            .unwrap()
+            .patch_scores(&image)
+            .unwrap();
+        for (precision, least) in [(Precision::Bf16, 0.9995), (Precision::Int8(ranges), 0.997)] {
+            for isa in Isa::available() {
+                let mut options = options(isa);
+                options.precision = precision.clone();
+                let predictor = Predictor::compile(&net, height, width, &options).unwrap();
+                let got = predictor.patch_scores(&image).unwrap();
+                let found = correlation(&want, &got);
+                assert!(found >= least, "{id} {} {isa:?}: correlation {found}", precision.name());
+                let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+                assert_eq!(
+                    alone.install(|| predictor.patch_scores(&image)).unwrap(),
+                    got,
+                    "threads change the result"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn ranges_that_are_not_those_of_the_backbone_are_refused() {
+    let net = drawn_net(BackboneId::EfficientNetLite0, false);
+    let mut options = PredictorOptions::default();
+    for ranges in [ActivationRanges::default(), ranges(&drawn_net(BackboneId::ResNet18, false), 64, 64)] {
+        options.precision = Precision::Int8(ranges);
+        let refused = Predictor::compile(&net, 64, 64, &options);
+        assert!(matches!(refused, Err(ModelError::Configuration { what: "int8", .. })), "{refused:?}");
+    }
+    options.precision = Precision::Bf16;
+    let extractor = CompiledExtractor::compile(net.extractor(), 64, 64, &options).unwrap();
+    assert!(extractor.observe(&drawn_image(64, 64)).is_err());
 }
 
 #[test]

@@ -15,9 +15,9 @@ pub(crate) const COLUMNS: usize = 6;
 pub(crate) fn lanes(isa: Isa) -> usize {
     match isa {
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => Avx512::LANES,
+        Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Bf16 => Avx512::LANES,
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => Avx2::LANES,
+        Isa::Avx2 | Isa::Avx2Vnni => Avx2::LANES,
         _ => Plain::LANES,
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod channels_last;
 pub mod dense;
 pub mod depthwise_channels_last;
 pub mod depthwise_conv;
+pub mod encoding;
 pub mod inverted_residual;
 mod isa;
 pub mod leaky_dot;

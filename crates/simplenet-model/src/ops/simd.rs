@@ -190,9 +190,9 @@ macro_rules! for_each_isa {
             unsafe {
                 match isa {
                     #[cfg(target_arch = "x86_64")]
-                    $crate::ops::Isa::Avx512 => avx512$(::<$($constant),+>)?($($arg),*),
+                    $crate::ops::Isa::Avx512 | $crate::ops::Isa::Avx512Vnni | $crate::ops::Isa::Avx512Bf16 => avx512$(::<$($constant),+>)?($($arg),*),
                     #[cfg(target_arch = "x86_64")]
-                    $crate::ops::Isa::Avx2 => avx2$(::<$($constant),+>)?($($arg),*),
+                    $crate::ops::Isa::Avx2 | $crate::ops::Isa::Avx2Vnni => avx2$(::<$($constant),+>)?($($arg),*),
                     _ => $body::<$crate::ops::simd::Plain $(, $($constant),+)?>($($arg),*),
                 }
             }

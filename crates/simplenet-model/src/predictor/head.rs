@@ -7,14 +7,15 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use super::program::Map;
+use super::{precision::Precision, program::Map};
 use crate::{
     bilinear::{Source, sources},
     error::ModelError,
     ops::{
         Isa,
         aligned::Aligned,
-        dense::{Clamp, ConvGeometry, Dense},
+        dense::{Clamp, ConvGeometry, Dense, Input, Output},
+        encoding::Encoding,
         leaky_dot,
         patch_aggregate::Pooling,
         team::Team,
@@ -58,7 +59,12 @@ struct Affine {
 
 impl Head {
     /// Folds the head of `net` for `maps`, one for each layer of its aggregator.
-    pub(crate) fn compile(net: &SimpleNet, maps: &[Map], isa: Isa) -> Result<Self, ModelError> {
+    pub(crate) fn compile(
+        net: &SimpleNet,
+        maps: &[Map],
+        isa: Isa,
+        precision: &Precision,
+    ) -> Result<Self, ModelError> {
         let config = net.config().head.discriminator;
         let (dim, hidden) = (config.dim, config.hidden);
         let Affine { matrix, shift } = fold(net)?;
@@ -67,15 +73,20 @@ impl Head {
         let aggregate = net.extractor().aggregator().op();
         let first = maps.first().copied();
         let layers = maps.iter().enumerate().map(|(index, &map)| {
-            let pooling = aggregate.layer(index, isa, [map.height, map.width], map.stride);
+            let kept = (map.stride, map.encoding);
+            // Bytes would be too coarse here: features differ from the normal ones by little.
+            let wanted = if *precision == Precision::F32 { Encoding::F32 } else { Encoding::Bf16 };
+            let pooling = aggregate.layer(index, isa, [map.height, map.width], kept, wanted);
             let outputs = pooling.outputs();
             // The shift is added once, with the first layer.
             let bias = if index == 0 { &shift } else { &nothing };
             let geometry = ConvGeometry::rows(map.pixels());
-            let product =
-                Dense::new(isa, geometry, outputs.len(), outputs.len(), bias, Clamp::NONE, |_, d, h| {
-                    matrix[h * dim + outputs.start + d] as f32
-                });
+            let (depth, encoding) = (outputs.len(), pooling.encoding());
+            let reads = Input { depth, stride: depth, encoding };
+            let stored = Output { clamp: Clamp::NONE, encoding: Encoding::F32, residual: Encoding::F32 };
+            let product = Dense::encoded(isa, geometry, reads, stored, bias, |_, d, h| {
+                matrix[h * dim + outputs.start + d] as f32
+            });
             let grid = first.filter(|_| index > 0);
             let resize = grid.map(|to| [sources(map.height, to.height), sources(map.width, to.width)]);
             Layer { map, pooling, product, resize }
@@ -93,7 +104,9 @@ impl Head {
         };
         HeadWorkspace {
             planes: buffers(&|layer| layer.pooling.planes_len()),
-            pooled: buffers(&|layer| layer.map.pixels() * layer.pooling.outputs().len()),
+            pooled: buffers(&|layer| {
+                layer.pooling.encoding().words(layer.map.pixels() * layer.pooling.outputs().len())
+            }),
             hidden: buffers(&|layer| layer.product.output_len()),
         }
     }

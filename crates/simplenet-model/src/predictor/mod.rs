@@ -7,7 +7,10 @@
 //! there to be trained and read, this one is there to be fast.
 
 mod head;
+mod precision;
 pub(crate) mod program;
+
+pub use precision::{ActivationRanges, Precision};
 
 use std::sync::{Mutex, PoisonError};
 
@@ -24,16 +27,18 @@ use head::{Head, HeadWorkspace};
 use program::{Builder, Map, Program, Value, Workspace};
 
 /// How a predictor is compiled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct PredictorOptions {
     /// The instruction set to use; one that the machine lacks falls back to a lower one.
     pub isa: Isa,
+    /// The numbers to compute in.
+    pub precision: Precision,
 }
 
 impl Default for PredictorOptions {
     fn default() -> Self {
-        Self { isa: Isa::detect() }
+        Self { isa: Isa::detect(), precision: Precision::F32 }
     }
 }
 
@@ -75,6 +80,7 @@ impl CompiledBackbone {
         height: usize,
         width: usize,
         isa: Isa,
+        precision: &Precision,
     ) -> Result<Self, ModelError> {
         if height == 0 || width == 0 {
             return Err(ModelError::InputShape {
@@ -83,10 +89,10 @@ impl CompiledBackbone {
                 actual: vec![height, width],
             });
         }
-        let mut builder = Builder::new(isa);
+        let mut builder = Builder::new(isa, precision);
         let id = extractor.backbone().id();
         let taps = id.compile(extractor.weights(), [height, width], &mut builder)?;
-        Ok(Self { program: builder.finish(&taps), taps, height, width })
+        Ok(Self { program: builder.finish(&taps)?, taps, height, width })
     }
 
     fn check(&self, image: &[f32]) -> Result<(), ModelError> {
@@ -122,13 +128,20 @@ impl CompiledExtractor {
         width: usize,
         options: &PredictorOptions,
     ) -> Result<Self, ModelError> {
-        let backbone = CompiledBackbone::compile(extractor, height, width, options.isa)?;
+        let backbone = CompiledBackbone::compile(extractor, height, width, options.isa, &options.precision)?;
         Ok(Self { backbone, aggregate: extractor.aggregator().op().clone(), spare: Spare::default() })
     }
 
     /// Rows and columns of patches.
     pub fn grid(&self) -> (usize, usize) {
         self.backbone.grid()
+    }
+
+    /// What one run needs.
+    fn memory(&self) -> (Workspace, Vec<Vec<f32>>) {
+        let CompiledBackbone { program, taps, .. } = &self.backbone;
+        let maps = taps.iter().map(|&tap| program.map(tap));
+        (program.workspace(), maps.map(|map| vec![0.0; map.channels * map.pixels()]).collect())
     }
 
     /// One image (3, H, W), normalised, row by row -> (h, w, D) patch features, not scaled. Runs on the current rayon
@@ -140,14 +153,11 @@ impl CompiledExtractor {
         self.backbone.check(image)?;
         let CompiledBackbone { program, taps, .. } = &self.backbone;
         let maps: Vec<Map> = taps.iter().map(|&tap| program.map(tap)).collect();
-        let (mut workspace, mut planes) = self.spare.take(|| {
-            let planes = maps.iter().map(|map| vec![0.0; map.channels * map.pixels()]);
-            (program.workspace(), planes.collect::<Vec<_>>())
-        });
+        let (mut workspace, mut planes) = self.spare.take(|| self.memory());
         with_team(|team| {
-            program.run(team, image, &mut workspace);
+            program.run(team, image, &mut workspace, |_, _| {});
             for (&map, planes) in maps.iter().zip(&mut planes) {
-                to_planes(team, map.pixels(), map.stride, workspace.get(map), planes);
+                to_planes(team, map.pixels(), map.stride, (workspace.get(map), map.encoding), planes);
             }
         });
         // Not in the team: the aggregation shares its work by rayon, which a team keeps busy.
@@ -155,6 +165,34 @@ impl CompiledExtractor {
         let features = self.aggregate.planes(&inputs.collect::<Vec<_>>());
         self.spare.put((workspace, planes));
         Ok(features)
+    }
+}
+
+impl CompiledExtractor {
+    /// The largest absolute output of every layer for one image (3, H, W), normalised: what [`Precision::Int8`] needs to
+    /// know, over a few images like those to come. Of an extractor in f32.
+    ///
+    /// # Errors
+    /// `ModelError::InputShape` for another number of values; `ModelError::Configuration` for another precision.
+    pub fn observe(&self, image: &[f32]) -> Result<ActivationRanges, ModelError> {
+        self.backbone.check(image)?;
+        let program = &self.backbone.program;
+        if !program.is_f32() {
+            return Err(ModelError::Configuration {
+                what: "activation ranges",
+                reason: "they are measured with an extractor compiled in f32".into(),
+            });
+        }
+        let mut ranges = ActivationRanges::default();
+        let (mut workspace, planes) = self.spare.take(|| self.memory());
+        with_team(|team| {
+            program.run(team, image, &mut workspace, |layer, outputs| {
+                let largest = outputs.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+                ranges.widen(layer, largest);
+            });
+        });
+        self.spare.put((workspace, planes));
+        Ok(ranges)
     }
 }
 
@@ -169,10 +207,10 @@ impl Predictor {
         width: usize,
         options: &PredictorOptions,
     ) -> Result<Self, ModelError> {
-        let isa = options.isa.min(Isa::detect());
-        let backbone = CompiledBackbone::compile(net.extractor(), height, width, isa)?;
+        let isa = options.isa.or_lower();
+        let backbone = CompiledBackbone::compile(net.extractor(), height, width, isa, &options.precision)?;
         let maps: Vec<_> = backbone.taps.iter().map(|&tap| backbone.program.map(tap)).collect();
-        let head = Head::compile(net, &maps, isa)?;
+        let head = Head::compile(net, &maps, isa, &options.precision)?;
         Ok(Self { backbone, head, spare: Spare::default() })
     }
 
@@ -195,7 +233,7 @@ impl Predictor {
         let CompiledBackbone { program, taps, .. } = &self.backbone;
         let (mut workspace, mut head) = self.spare.take(|| (program.workspace(), self.head.workspace()));
         with_team(|team| {
-            program.run(team, image, &mut workspace);
+            program.run(team, image, &mut workspace, |_, _| {});
             let maps: Vec<&[f32]> = taps.iter().map(|&tap| workspace.get(program.map(tap))).collect();
             self.head.run(team, &maps, &mut head, &mut scores);
         });

@@ -5,16 +5,21 @@
 //! image: values lie in a [`Workspace`], and what kernels need beside them stays with their threads. A run does make small
 //! things around it: a vector of pointers to the taps, a box for each helper that rayon spawns.
 
-use crate::ops::{
-    Isa,
-    aligned::Aligned,
-    dense::{Clamp, ConvGeometry, Dense},
-    depthwise_channels_last::PackedDepthwise,
-    depthwise_conv::{Geometry, same_padding},
-    inverted_residual::InvertedResidual,
-    max_pool_channels_last,
-    team::Team,
-    winograd::Winograd,
+use super::precision::Precision;
+use crate::{
+    error::ModelError,
+    ops::{
+        Isa,
+        aligned::Aligned,
+        dense::{Clamp, ConvGeometry, Dense, Input, Output},
+        depthwise_channels_last::PackedDepthwise,
+        depthwise_conv::{Geometry, same_padding},
+        encoding::Encoding,
+        inverted_residual::InvertedResidual,
+        max_pool_channels_last,
+        team::Team,
+        winograd::Winograd,
+    },
 };
 
 /// Colours of a photograph.
@@ -24,7 +29,7 @@ const COLOURS: usize = 3;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Value(usize);
 
-/// A map in a buffer: (height, width, stride) numbers, the first `channels` of each pixel in use.
+/// A map in a buffer: (height, width, stride) numbers in that encoding, the first `channels` of each pixel in use.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Map {
     buffer: usize,
@@ -32,6 +37,7 @@ pub(crate) struct Map {
     pub(crate) width: usize,
     pub(crate) channels: usize,
     pub(crate) stride: usize,
+    pub(crate) encoding: Encoding,
 }
 
 impl Map {
@@ -39,8 +45,9 @@ impl Map {
         self.height * self.width
     }
 
+    /// Words.
     fn len(&self) -> usize {
-        self.pixels() * self.stride
+        self.encoding.words(self.pixels() * self.stride)
     }
 }
 
@@ -95,9 +102,12 @@ struct Step {
 #[derive(Debug)]
 pub(crate) struct Builder {
     isa: Isa,
+    precision: Precision,
     steps: Vec<Step>,
     /// `buffer` is not yet known.
     values: Vec<Map>,
+    /// What the layers with weights give, in order: what [`super::ActivationRanges`] speaks of.
+    layers: Vec<Value>,
 }
 
 /// Steps and buffers, ready to run.
@@ -106,7 +116,8 @@ pub(crate) struct Program {
     isa: Isa,
     steps: Vec<Step>,
     values: Vec<Map>,
-    /// Numbers that each buffer holds.
+    layers: Vec<Value>,
+    /// Words that each buffer holds.
     buffers: Vec<usize>,
 }
 
@@ -115,13 +126,46 @@ pub(crate) struct Program {
 pub(crate) struct Workspace(Vec<Aligned>);
 
 impl Builder {
-    pub(crate) fn new(isa: Isa) -> Self {
-        Self { isa: isa.min(Isa::detect()), steps: Vec::new(), values: Vec::new() }
+    pub(crate) fn new(isa: Isa, precision: &Precision) -> Self {
+        let precision = precision.clone();
+        Self { isa: isa.or_lower(), precision, steps: vec![], values: vec![], layers: vec![] }
     }
 
-    fn value(&mut self, [height, width]: [usize; 2], channels: usize, stride: usize) -> Value {
-        self.values.push(Map { buffer: 0, height, width, channels, stride });
+    fn value(
+        &mut self,
+        [height, width]: [usize; 2],
+        channels: usize,
+        stride: usize,
+        encoding: Encoding,
+    ) -> Value {
+        self.values.push(Map { buffer: 0, height, width, channels, stride, encoding });
         Value(self.values.len() - 1)
+    }
+
+    /// What a layer gives.
+    fn layer(&mut self, sides: [usize; 2], channels: usize, stride: usize, encoding: Encoding) -> Value {
+        let out = self.value(sides, channels, stride, encoding);
+        self.layers.push(out);
+        out
+    }
+
+    /// The range of a layer's output that was measured; [`Builder::finish`] finds the layers that have none.
+    fn range(&self, layer: usize) -> f32 {
+        match &self.precision {
+            Precision::Int8(ranges) => ranges.as_slice().get(layer).copied().unwrap_or_default(),
+            _ => 0.0,
+        }
+    }
+
+    /// How the next layer's output is kept.
+    fn next_encoding(&self, clamp: Clamp) -> Encoding {
+        match &self.precision {
+            Precision::F32 => Encoding::F32,
+            Precision::Bf16 => Encoding::Bf16,
+            Precision::Int8(_) if clamp.low == 0.0 => Encoding::up_to(self.range(self.layers.len())),
+            // Shortcuts: few, and of both signs.
+            Precision::Int8(_) => Encoding::Bf16,
+        }
     }
 
     fn map(&self, value: Value) -> Map {
@@ -137,17 +181,20 @@ impl Builder {
         });
         let before = sides.map(|side| side.0);
         let padded = [0, 1].map(|axis| image[axis] + sides[axis].0 + sides[axis].1);
-        let packed = self.value(padded, COLOURS, COLOURS);
+        let packed = self.value(padded, COLOURS, COLOURS, Encoding::F32);
         self.steps.push(Step { work: Work::PackImage { image, before, padded }, input: None, out: packed });
 
         let output = padded.map(|side| (side - kernel) / stride + 1);
         let geometry = ConvGeometry { input: padded, kernel: [kernel, 1], stride, before: [0, 0], output };
         let depth = kernel * COLOURS;
-        let layer = Dense::new(self.isa, geometry, depth, COLOURS, bias, clamp, |ky, k, o| {
+        let input = Input { depth, stride: COLOURS, encoding: Encoding::F32 };
+        let encoding = self.next_encoding(clamp);
+        let stored = Output { clamp, encoding, residual: encoding };
+        let layer = Dense::encoded(self.isa, geometry, input, stored, bias, |ky, k, o| {
             let (kx, colour) = (k / COLOURS, k % COLOURS);
             weight[((o * COLOURS + colour) * kernel + ky) * kernel + kx]
         });
-        let out = self.value(output, bias.len(), layer.output_stride());
+        let out = self.layer(output, bias.len(), layer.output_stride(), encoding);
         self.steps.push(Step { work: Work::Dense { layer, residual: None }, input: Some(packed), out });
         out
     }
@@ -160,17 +207,21 @@ impl Builder {
         let value =
             |tap: usize, channel: usize, output: usize| weight[(output * channels + channel) * taps + tap];
         let sides = [from.height, from.width];
-        if kernel == 3 && stride == 1 {
+        let encoding = self.next_encoding(clamp);
+        if kernel == 3 && stride == 1 && self.precision == Precision::F32 {
             let layer = Winograd::new(self.isa, sides, channels, from.stride, bias, clamp, value);
-            let scratch = layer.scratch_lens().map(|len| self.value([1, 1], len, len));
-            let out = self.value(sides, bias.len(), layer.output_stride());
+            let scratch = layer.scratch_lens().map(|len| self.value([1, 1], len, len, Encoding::F32));
+            let out = self.layer(sides, bias.len(), layer.output_stride(), encoding);
             let work = Work::Winograd { layer, residual, scratch };
             self.steps.push(Step { work, input: Some(input), out });
             return out;
         }
         let geometry = ConvGeometry::centred(sides, kernel, stride);
-        let layer = Dense::new(self.isa, geometry, channels, from.stride, bias, clamp, value);
-        let out = self.value(geometry.output, bias.len(), layer.output_stride());
+        let reads = Input { depth: channels, stride: from.stride, encoding: from.encoding };
+        let residual_encoding = residual.map_or(encoding, |residual| self.map(residual).encoding);
+        let stored = Output { clamp, encoding, residual: residual_encoding };
+        let layer = Dense::encoded(self.isa, geometry, reads, stored, bias, value);
+        let out = self.layer(geometry.output, bias.len(), layer.output_stride(), encoding);
         self.steps.push(Step { work: Work::Dense { layer, residual }, input: Some(input), out });
         out
     }
@@ -186,21 +237,38 @@ impl Builder {
         residual: bool,
     ) -> Value {
         let from = self.map(input);
-        let pointwise = |sides: [usize; 2], channels: usize, stride: usize, conv: &Convolution<'_>| {
+        // What the depthwise layer gives lies between 0 and its upper clamp.
+        let (reads, projects) = match &self.precision {
+            Precision::F32 => (Encoding::F32, Encoding::F32),
+            Precision::Bf16 => (Encoding::Bf16, Encoding::Bf16),
+            Precision::Int8(_) => {
+                let made_by = self.layers.iter().position(|&layer| layer == input);
+                let range = made_by.map_or(0.0, |layer| self.range(layer));
+                (Encoding::around_zero(range), Encoding::up_to(filter.clamp.high))
+            }
+        };
+        let pointwise = |sides: [usize; 2], reads: Input, conv: &Convolution<'_>| {
             let Convolution { weight, bias, clamp, .. } = *conv;
+            let stored = Output { clamp, encoding: Encoding::F32, residual: Encoding::F32 };
             let geometry = ConvGeometry::centred(sides, 1, 1);
-            Dense::new(self.isa, geometry, channels, stride, bias, clamp, |_, c, o| weight[o * channels + c])
+            Dense::encoded(self.isa, geometry, reads, stored, bias, |_, c, o| weight[o * reads.depth + c])
         };
         let Convolution { weight, bias, kernel, stride, clamp } = *filter;
         let sides = [from.height, from.width];
-        let expand = expand.map(|conv| pointwise(sides, from.channels, from.stride, conv));
+        let expand = expand.map(|conv| {
+            let reads = Input { depth: from.channels, stride: from.stride, encoding: reads };
+            pointwise(sides, reads, conv)
+        });
         let depthwise = PackedDepthwise::new(kernel, stride, weight, bias, clamp.high, self.isa);
         let geometry = Geometry::same(from.height, from.width, kernel, stride);
         let output = geometry.output();
         let outputs = project.bias.len();
-        let project = pointwise(output, bias.len(), depthwise.lanes_channels(), project);
-        let out = self.value(output, outputs, project.output_stride());
-        let block = InvertedResidual { expand, depthwise, geometry, project, residual };
+        let reads = Input { depth: bias.len(), stride: depthwise.lanes_channels(), encoding: projects };
+        let project = pointwise(output, reads, project);
+        let out = self.layer(output, outputs, project.output_stride(), Encoding::F32);
+        let isa = self.isa;
+        let block =
+            InvertedResidual { isa, input: from.encoding, expand, depthwise, geometry, project, residual };
         self.steps.push(Step { work: Work::InvertedResidual(Box::new(block)), input: Some(input), out });
         out
     }
@@ -209,13 +277,19 @@ impl Builder {
     pub(crate) fn max_pool(&mut self, input: Value) -> Value {
         let from = self.map(input);
         let sides = max_pool_channels_last::output(from.height, from.width);
-        let out = self.value(sides, from.channels, from.stride);
+        let out = self.value(sides, from.channels, from.stride, from.encoding);
         self.steps.push(Step { work: Work::MaxPool, input: Some(input), out });
         out
     }
 
     /// Gives every value a buffer. `taps` stay whole until the end of a run.
-    pub(crate) fn finish(mut self, taps: &[Value]) -> Program {
+    ///
+    /// # Errors
+    /// Ranges of the activations that are not those of these layers.
+    pub(crate) fn finish(mut self, taps: &[Value]) -> Result<Program, ModelError> {
+        if let Precision::Int8(ranges) = &self.precision {
+            ranges.check(self.layers.len())?;
+        }
         let mut last_use: Vec<usize> = vec![0; self.values.len()];
         for (index, step) in self.steps.iter().enumerate() {
             step.uses().for_each(|value| last_use[value.0] = index);
@@ -239,7 +313,7 @@ impl Builder {
                 self.values[value.0].buffer = buffer;
             }
         }
-        Program { isa: self.isa, steps: self.steps, values: self.values, buffers }
+        Ok(Program { isa: self.isa, steps: self.steps, values: self.values, layers: self.layers, buffers })
     }
 }
 
@@ -269,13 +343,26 @@ impl Program {
         Workspace(self.buffers.iter().map(|&len| Aligned::zeros(len)).collect())
     }
 
+    /// Whether every value is f32.
+    pub(crate) fn is_f32(&self) -> bool {
+        self.values.iter().all(|map| map.encoding == Encoding::F32)
+    }
+
     /// The map that a value is.
     pub(crate) fn map(&self, value: Value) -> Map {
         self.values[value.0]
     }
 
-    /// The image's (3, H, W) numbers -> every tap of [`Builder::finish`] in the workspace.
-    pub(crate) fn run(&self, team: &Team<'_>, image: &[f32], workspace: &mut Workspace) {
+    /// The image's (3, H, W) numbers -> every tap of [`Builder::finish`] in the workspace. `observe` is given the words of
+    /// each layer's output.
+    pub(crate) fn run(
+        &self,
+        team: &Team<'_>,
+        image: &[f32],
+        workspace: &mut Workspace,
+        mut observe: impl FnMut(usize, &[f32]),
+    ) {
+        let mut layer = 0;
         for step in &self.steps {
             let mut out = workspace.take(self.map(step.out));
             let input = step.input.map(|input| self.map(input));
@@ -312,6 +399,7 @@ impl Program {
                         input.height,
                         input.width,
                         input.stride,
+                        input.encoding,
                         from,
                         to,
                     );
@@ -319,6 +407,10 @@ impl Program {
                 (_, None) => {}
             }
             workspace.put(self.map(step.out), out);
+            if self.layers.get(layer) == Some(&step.out) {
+                observe(layer, workspace.get(self.map(step.out)));
+                layer += 1;
+            }
         }
     }
 }

@@ -5,18 +5,20 @@
 //!                      + bias[o] + residual[y, x, o])
 //! ```
 //!
-//! In: (H, W, C) f32, a pixel's channels consecutive. Out: (h, w, O'), O rounded up to whole vectors, zeros beyond O.
-//! It is one matrix product whose rows are read where they lie, through pointers: nothing is unfolded into memory, and
+//! In: (H, W, C), a pixel's channels consecutive. Out: (h, w, O'), O rounded up to whole vectors, zeros beyond O. Each of
+//! in, residual and out is f32, bf16 or bytes ([`Encoding`]); the weights are rounded to what the input is, bytes with a
+//! step for each output. It is one matrix product whose rows are read where they lie, through pointers: nothing is unfolded into memory, and
 //! taps outside the image point at zeros. Weights are packed once. Every output is summed by one task in a fixed
 //! order: results do not depend on the thread count.
 
 pub(crate) mod packed;
+pub(crate) mod product;
 pub mod reference;
 pub(crate) mod tile;
 
 use std::cell::RefCell;
 
-use super::{Isa, team::Team};
+use super::{Isa, encoding::Encoding, team::Team};
 use packed::PackedMatrix;
 pub use tile::Clamp;
 use tile::{Rows, Target};
@@ -55,7 +57,7 @@ impl ConvGeometry {
     }
 }
 
-/// Calls `run` with a pointer to each row of `stride` numbers.
+/// Calls `run` with a pointer to each row of `stride` words.
 pub(crate) fn with_row_pointers(rows: &[f32], stride: usize, run: impl FnOnce(&[*const f32])) {
     POINTERS.with_borrow_mut(|pointers| {
         pointers.clear();
@@ -64,23 +66,49 @@ pub(crate) fn with_row_pointers(rows: &[f32], stride: usize, run: impl FnOnce(&[
     });
 }
 
+/// What a layer reads.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Input {
+    /// Channels that are read at each tap.
+    pub depth: usize,
+    /// Numbers from one pixel to the next: whole words, and at least `depth` rounded up to whole words where taps can touch
+    /// the image's end.
+    pub stride: usize,
+    /// How they are kept. Bytes whose zero is not 0 go with layers without padding only.
+    pub encoding: Encoding,
+}
+
+/// What a layer writes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Output {
+    /// What is done to each result.
+    pub clamp: Clamp,
+    /// How results are kept.
+    pub encoding: Encoding,
+    /// How what is added to them is kept.
+    pub residual: Encoding,
+}
+
 /// A dense layer with packed weights.
 #[derive(Debug, Clone)]
 pub struct Dense {
     isa: Isa,
     geometry: ConvGeometry,
-    /// Numbers read at each tap, and from one pixel to the next.
+    input: Encoding,
+    /// Words read at each tap, and from one pixel to the next.
     depth: usize,
     stride: usize,
     weights: PackedMatrix,
     bias: Vec<f32>,
-    clamp: Clamp,
+    /// What a sum of bytes is worth; empty for other sums.
+    scale: Vec<f32>,
+    output: Output,
     /// What a tap outside the image reads.
     zeros: Vec<f32>,
 }
 
-/// A task's share of the input should stay in the second-level cache beside a panel of weights.
-const BLOCK_NUMBERS: usize = 96 * 1024;
+/// A task's share of the input, in words, should stay in the second-level cache beside a panel of weights.
+const BLOCK_WORDS: usize = 96 * 1024;
 /// Tasks a thread, so that threads end together.
 const TASKS_PER_THREAD: usize = 4;
 
@@ -90,7 +118,7 @@ thread_local! {
 }
 
 impl Dense {
-    /// Packs a layer. `depth`: channels that are read at each tap; `stride`: numbers from one pixel to the next, at
+    /// Packs a layer of f32. `depth`: channels that are read at each tap; `stride`: numbers from one pixel to the next, at
     /// least `depth` where taps can touch the image's end; `weight(tap, channel, output)`; a bias for each output.
     pub fn new(
         isa: Isa,
@@ -101,15 +129,63 @@ impl Dense {
         clamp: Clamp,
         weight: impl Fn(usize, usize, usize) -> f32 + Sync,
     ) -> Self {
-        let isa = isa.min(Isa::detect());
-        let taps = geometry.kernel[0] * geometry.kernel[1];
-        let weights = PackedMatrix::new(isa, taps * depth, bias.len(), |row| {
-            let (tap, channel, weight) = (row / depth, row % depth, &weight);
-            move |output| weight(tap, channel, output)
-        });
-        let mut padded_bias = bias.to_vec();
-        padded_bias.resize(weights.padded_columns(), 0.0);
-        Self { isa, geometry, depth, stride, weights, bias: padded_bias, clamp, zeros: vec![0.0; depth] }
+        let encoding = Encoding::F32;
+        let output = Output { clamp, encoding, residual: encoding };
+        Self::encoded(isa, geometry, Input { depth, stride, encoding }, output, bias, weight)
+    }
+
+    /// Packs a layer; `weight(tap, channel, output)`, and a bias for each output.
+    ///
+    /// # Panics
+    /// Pixels that do not begin at words; padding of bytes whose zero is not 0.
+    pub fn encoded(
+        isa: Isa,
+        geometry: ConvGeometry,
+        input: Input,
+        output: Output,
+        bias: &[f32],
+        weight: impl Fn(usize, usize, usize) -> f32 + Sync,
+    ) -> Self {
+        let isa = isa.or_lower();
+        let Input { depth, stride, encoding } = input;
+        let (taps, in_a_word) = (geometry.kernel[0] * geometry.kernel[1], encoding.in_a_word());
+        assert!(
+            (stride * geometry.stride).is_multiple_of(in_a_word),
+            "dense layer: pixels of {stride} numbers do not begin at words of {encoding:?}"
+        );
+        let mut bias = bias.to_vec();
+        let mut scale = Vec::new();
+        let outputs = bias.len();
+        let weights = match encoding {
+            Encoding::F32 => PackedMatrix::new(isa, taps * depth, outputs, |row| {
+                let (tap, channel, weight) = (row / depth, row % depth, &weight);
+                move |output| weight(tap, channel, output)
+            }),
+            Encoding::Bf16 => PackedMatrix::halves(isa, taps, depth, outputs, weight),
+            Encoding::U8 { step, zero } => {
+                assert!(
+                    zero == 0 || taps == 1,
+                    "dense layer: padding of bytes whose zero is {zero} is not written"
+                );
+                let (weights, steps, sums) = PackedMatrix::bytes(isa, taps, depth, outputs, weight);
+                scale = steps.into_iter().map(|of_weight| of_weight * step).collect();
+                for ((bias, scale), sum) in bias.iter_mut().zip(&scale).zip(sums) {
+                    *bias -= f32::from(zero) * scale * sum as f32;
+                }
+                scale.resize(weights.padded_columns(), 0.0);
+                weights
+            }
+        };
+        bias.resize(weights.padded_columns(), 0.0);
+        let depth = encoding.words(depth);
+        let stride = stride / in_a_word;
+        let zeros = vec![0.0; depth];
+        Self { isa, geometry, input: encoding, depth, stride, weights, bias, scale, output, zeros }
+    }
+
+    /// How the input is kept.
+    pub fn input_encoding(&self) -> Encoding {
+        self.input
     }
 
     /// Numbers of one output pixel, O'.
@@ -122,12 +198,7 @@ impl Dense {
         self.geometry.pixels() * self.output_stride()
     }
 
-    /// Output height and width.
-    pub fn output(&self) -> [usize; 2] {
-        self.geometry.output
-    }
-
-    /// The numbers that the input must hold at least.
+    /// The words that the input must hold at least.
     fn input_len(&self) -> usize {
         let ConvGeometry { input, kernel, stride, before, output } = self.geometry;
         // The last pixel that any tap touches, row by row.
@@ -138,24 +209,17 @@ impl Dense {
         (last(0) * input[1] + last(1)) * self.stride + self.depth
     }
 
-    /// Runs the layer; allocates nothing once every thread has run a layer of this size.
+    /// Runs the layer; allocates nothing once every thread has run a layer of this size. Slices are words.
     ///
     /// # Panics
     /// Slices that are shorter than the layer needs: a mistake in this crate's planning.
     pub fn forward(&self, team: &Team<'_>, input: &[f32], residual: Option<&[f32]>, out: &mut [f32]) {
-        assert!(input.len() >= self.input_len() && out.len() >= self.output_len());
-        assert!(residual.is_none_or(|residual| residual.len() >= self.output_len()));
-        let target = Target {
-            out: out.as_mut_ptr(),
-            stride: self.output_stride(),
-            residual: residual.map_or(std::ptr::null(), <[f32]>::as_ptr),
-            bias: self.bias.as_ptr(),
-            clamp: self.clamp,
-        };
+        assert!(input.len() >= self.input_len());
         let pixels = self.geometry.pixels();
+        let target = self.target(pixels, residual, out);
         // Neighbouring taps share most of what they read.
-        let numbers_a_row = self.depth * self.geometry.kernel[0];
-        let most = (BLOCK_NUMBERS / numbers_a_row).max(2 * tile::max_rows(self.isa));
+        let words_a_row = self.depth * self.geometry.kernel[0];
+        let most = (BLOCK_WORDS / words_a_row).max(2 * tile::max_rows(self.isa));
         let blocks = pixels.div_ceil(most);
         let panels = self.weights.panels();
         let groups = (TASKS_PER_THREAD * team.threads()).div_ceil(blocks.max(1)).min(panels);
@@ -168,35 +232,50 @@ impl Dense {
                 let taps = self.geometry.kernel[0] * self.geometry.kernel[1];
                 let rows = Rows { pointers, taps, depth: self.depth, count: end - start };
                 // SAFETY: `isa` was bounded by what the machine has. Every pointer stands at a pixel inside the image,
-                // with `depth` numbers behind it because `input_len` of them are there, or at `zeros`. Weights and
-                // bias have the layer's sizes by construction, out and residual by the asserts. Tasks differ in their
+                // with `depth` words behind it because `input_len` of them are there, or at `zeros`. Weights, bias and
+                // scale have the layer's sizes by construction, out and residual by `target`. Tasks differ in their
                 // rows or in their panels, so no number of `out` has two writers.
                 unsafe { tile::multiply(self.isa, &rows, &self.weights, range, &target, start) };
             });
         });
     }
 
-    /// Runs a 1×1 layer of stride 1 on some pixels, on this thread alone: `input`, `residual` and `out` hold just these.
+    /// Where the results of so many pixels go.
     ///
     /// # Panics
-    /// A layer of another kind; slices that do not hold the same pixels.
+    /// Slices that are shorter.
+    fn target(&self, pixels: usize, residual: Option<&[f32]>, out: &mut [f32]) -> Target {
+        let Output { clamp, encoding, residual: residual_encoding } = self.output;
+        let numbers = pixels * self.output_stride();
+        assert!(out.len() >= encoding.words(numbers));
+        assert!(residual.is_none_or(|residual| residual.len() >= residual_encoding.words(numbers)));
+        Target {
+            out: out.as_mut_ptr().cast(),
+            encoding,
+            stride: self.output_stride(),
+            residual: residual.map_or(std::ptr::null(), |residual| residual.as_ptr().cast()),
+            residual_encoding,
+            bias: self.bias.as_ptr(),
+            scale: if self.scale.is_empty() { std::ptr::null() } else { self.scale.as_ptr() },
+            clamp,
+        }
+    }
+
+    /// Runs a 1×1 layer of stride 1 on some pixels, on this thread alone: `input` holds just these, `residual` and `out`
+    /// at least these.
+    ///
+    /// # Panics
+    /// A layer of another kind; slices that are shorter.
     pub(crate) fn forward_pixels(&self, input: &[f32], residual: Option<&[f32]>, out: &mut [f32]) {
         let ConvGeometry { kernel, stride, .. } = self.geometry;
-        let (count, width) = (input.len() / self.stride, self.output_stride());
+        let count = input.len() / self.stride;
         assert!(kernel == [1, 1] && stride == 1 && self.depth <= self.stride);
-        assert!(out.len() == count * width && residual.is_none_or(|residual| residual.len() == out.len()));
-        let target = Target {
-            out: out.as_mut_ptr(),
-            stride: width,
-            residual: residual.map_or(std::ptr::null(), <[f32]>::as_ptr),
-            bias: self.bias.as_ptr(),
-            clamp: self.clamp,
-        };
+        let target = self.target(count, residual, out);
         with_row_pointers(input, self.stride, |pointers| {
             let rows = Rows { pointers, taps: 1, depth: self.depth, count };
-            // SAFETY: `isa` was bounded by what the machine has. Each pointer has `stride` numbers behind it, `depth` of
-            // which are read; weights and bias have the layer's sizes by construction; out and residual hold `count` rows
-            // by the assert, and `out` is borrowed mutably.
+            // SAFETY: `isa` was bounded by what the machine has. Each pointer has `stride` words behind it, `depth` of
+            // which are read; weights, bias and scale have the layer's sizes by construction; out and residual hold `count`
+            // rows by `target`, and `out` is borrowed mutably.
             unsafe { tile::multiply(self.isa, &rows, &self.weights, 0..self.weights.panels(), &target, 0) };
         });
     }

@@ -1,13 +1,15 @@
 //! A weight matrix in the order in which the kernel reads it.
 //!
-//! In: a dense (rows, columns) matrix. Out: panels of two vectors of columns (the last one may be a single vector),
-//! each with its rows one after the other, columns padded with zeros to whole vectors.
+//! In: a dense (rows, columns) matrix of words: a word is one f32, two bf16 or four bytes ([`Kind`]). Out: panels of two
+//! vectors of columns (the last one may be a single vector), each with its rows one after the other, columns padded with
+//! zeros to whole vectors.
 
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::ops::{Isa, aligned::Aligned, channels_last::lanes};
+use super::product::Kind;
+use crate::ops::{Isa, aligned::Aligned, channels_last::lanes, encoding::bf16};
 
 /// Vectors of columns in a full panel.
 pub(crate) const PANEL_VECTORS: usize = 2;
@@ -18,26 +20,98 @@ pub(crate) struct PackedMatrix {
     /// This matrix's numbers, and those of the ones packed together with it.
     data: Arc<Aligned>,
     start: usize,
+    kind: Kind,
     rows: usize,
     lanes: usize,
     vectors: usize,
 }
 
+/// Two bf16 as a word.
+fn two_halves(first: f32, second: f32) -> f32 {
+    f32::from_bits(u32::from(bf16(first)) | u32::from(bf16(second)) << 16)
+}
+
+/// Four bytes with a sign as a word.
+fn four_bytes(numbers: [f32; 4]) -> f32 {
+    let bytes = numbers.map(|number| number.round_ties_even() as i8 as u8);
+    f32::from_bits(u32::from_le_bytes(bytes))
+}
+
+/// The largest byte of a weight: the same on both sides of zero.
+const LARGEST_BYTE: f32 = 127.0;
+
 impl PackedMatrix {
-    /// Packs element (row, column) = `value(row)(column)`.
+    /// Packs element (row, column) = `value(row)(column)`, as f32.
     pub(crate) fn new<F: Fn(usize) -> f32>(
         isa: Isa,
         rows: usize,
         columns: usize,
         value: impl Fn(usize) -> F + Sync,
     ) -> Self {
-        let shape = Shape::new(isa, rows, columns);
+        Self::pack(isa, Kind::F32, rows, columns, value)
+    }
+
+    /// Packs rows of two bf16 a word, each tap's `depth` rows filled up with zeros: `value(tap, row, column)`.
+    pub(crate) fn halves(
+        isa: Isa,
+        taps: usize,
+        depth: usize,
+        columns: usize,
+        value: impl Fn(usize, usize, usize) -> f32 + Sync,
+    ) -> Self {
+        let words = depth.div_ceil(2);
+        let value = &value;
+        Self::pack(isa, Kind::Bf16, taps * words, columns, |row| {
+            let (tap, first) = (row / words, row % words * 2);
+            let at = move |row: usize, column: usize| if row < depth { value(tap, row, column) } else { 0.0 };
+            move |column| two_halves(at(first, column), at(first + 1, column))
+        })
+    }
+
+    /// Packs rows of four bytes a word, each tap's `depth` rows filled up with zeros: `value(tap, row, column)`. Each
+    /// column has a step of its own, with which its largest number becomes 127. Also returned: for each column its step,
+    /// and the sum of its bytes.
+    pub(crate) fn bytes(
+        isa: Isa,
+        taps: usize,
+        depth: usize,
+        columns: usize,
+        value: impl Fn(usize, usize, usize) -> f32 + Sync,
+    ) -> (Self, Vec<f32>, Vec<i32>) {
+        let words = depth.div_ceil(4);
+        let value = &value;
+        let all =
+            |column: usize| (0..taps).flat_map(move |tap| (0..depth).map(move |row| value(tap, row, column)));
+        let steps = (0..columns).into_par_iter().map(|column| {
+            let largest = all(column).fold(0.0f32, |largest, v| largest.max(v.abs()));
+            let step = if largest > 0.0 { largest / LARGEST_BYTE } else { 1.0 };
+            let sum = all(column).map(|v| (v / step).round_ties_even() as i32).sum::<i32>();
+            (step, sum)
+        });
+        let (steps, sums): (Vec<f32>, Vec<i32>) = steps.unzip();
+        let of_step = &steps;
+        let matrix = Self::pack(isa, Kind::Bytes, taps * words, columns, |row| {
+            let (tap, first) = (row / words, row % words * 4);
+            let at = move |row: usize, column: usize| if row < depth { value(tap, row, column) } else { 0.0 };
+            move |column| four_bytes([0, 1, 2, 3].map(|i| at(first + i, column) / of_step[column]))
+        });
+        (matrix, steps, sums)
+    }
+
+    fn pack<F: Fn(usize) -> f32>(
+        isa: Isa,
+        kind: Kind,
+        rows: usize,
+        columns: usize,
+        value: impl Fn(usize) -> F + Sync,
+    ) -> Self {
+        let shape = Shape::new(isa, kind, rows, columns);
         let mut data = Aligned::zeros(shape.len());
         shape.pack(&mut data, &value);
         shape.matrix(&Arc::new(data), 0)
     }
 
-    /// Packs matrices of one shape, one behind the other in memory: of matrix i the element `value(i, row)(column)`.
+    /// Packs matrices of one shape, one behind the other in memory: of matrix i the element `value(i, row)(column)`, as f32.
     pub(crate) fn stack<F: Fn(usize) -> f32>(
         isa: Isa,
         count: usize,
@@ -45,7 +119,7 @@ impl PackedMatrix {
         columns: usize,
         value: impl Fn(usize, usize) -> F + Sync,
     ) -> Vec<Self> {
-        let shape = Shape::new(isa, rows, columns);
+        let shape = Shape::new(isa, Kind::F32, rows, columns);
         let mut data = Aligned::zeros(count * shape.len());
         let matrices = data.par_chunks_mut(shape.len().max(1)).enumerate();
         matrices.for_each(|(index, packed)| shape.pack(packed, &|row| value(index, row)));
@@ -58,7 +132,12 @@ impl PackedMatrix {
         self.vectors * self.lanes
     }
 
-    /// Rows.
+    /// What its words hold.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Rows of words.
     pub(crate) fn rows(&self) -> usize {
         self.rows
     }
@@ -80,6 +159,7 @@ impl PackedMatrix {
 /// What all matrices of a stack share.
 #[derive(Debug, Clone, Copy)]
 struct Shape {
+    kind: Kind,
     rows: usize,
     columns: usize,
     lanes: usize,
@@ -87,19 +167,19 @@ struct Shape {
 }
 
 impl Shape {
-    fn new(isa: Isa, rows: usize, columns: usize) -> Self {
+    fn new(isa: Isa, kind: Kind, rows: usize, columns: usize) -> Self {
         let lanes = lanes(isa);
-        Self { rows, columns, lanes, vectors: columns.div_ceil(lanes) }
+        Self { kind, rows, columns, lanes, vectors: columns.div_ceil(lanes) }
     }
 
-    /// Numbers of a packed matrix.
+    /// Words of a packed matrix.
     fn len(&self) -> usize {
         self.rows * self.vectors * self.lanes
     }
 
     /// Fills one matrix, panels in parallel.
     fn pack<F: Fn(usize) -> f32>(&self, packed: &mut [f32], value: &(impl Fn(usize) -> F + Sync)) {
-        let Self { rows, columns, lanes, vectors } = *self;
+        let Self { rows, columns, lanes, vectors, .. } = *self;
         let width = PANEL_VECTORS * lanes;
         packed.par_chunks_mut((rows * width).max(1)).enumerate().for_each(|(panel, packed)| {
             let first = panel * width;
@@ -113,7 +193,7 @@ impl Shape {
 
     /// The `index`-th matrix in `data`.
     fn matrix(&self, data: &Arc<Aligned>, index: usize) -> PackedMatrix {
-        let Self { rows, lanes, vectors, .. } = *self;
-        PackedMatrix { data: Arc::clone(data), start: index * self.len(), rows, lanes, vectors }
+        let Self { kind, rows, lanes, vectors, .. } = *self;
+        PackedMatrix { data: Arc::clone(data), start: index * self.len(), kind, rows, lanes, vectors }
     }
 }

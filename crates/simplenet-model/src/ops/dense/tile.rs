@@ -7,11 +7,19 @@
 
 use std::ops::Range;
 
-use super::packed::{PANEL_VECTORS, PackedMatrix};
-use crate::ops::Isa;
+#[cfg(target_arch = "x86_64")]
+use super::product::{Bf16Avx512, BytesAvx2Vnni, BytesAvx512Vnni};
+use super::{
+    packed::{PANEL_VECTORS, PackedMatrix},
+    product::{Bf16, Bytes, F32, Kind, Product, TileRows},
+};
 #[cfg(target_arch = "x86_64")]
 use crate::ops::simd::{Avx2, Avx512};
-use crate::ops::simd::{Plain, Simd, for_each_isa};
+use crate::ops::{
+    Isa,
+    encoding::{self, Encoding},
+    simd::{Plain, Simd},
+};
 
 /// What is done to a result before it is stored: kept between two bounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -31,7 +39,7 @@ impl Clamp {
     pub const RELU6: Self = Self { low: 0.0, high: 6.0 };
 }
 
-/// Rows of A, each in `taps` pieces of `depth` consecutive numbers.
+/// Rows of A, each in `taps` pieces of `depth` consecutive words.
 pub(crate) struct Rows<'a> {
     /// Piece `tap` of row r begins at `pointers[tap * count + r]`.
     pub(crate) pointers: &'a [*const f32],
@@ -40,15 +48,20 @@ pub(crate) struct Rows<'a> {
     pub(crate) count: usize,
 }
 
-/// Where results go: row r, column c to `out[r * stride + c]`.
+/// Where results go: row r, column c to place r * stride + c of `out`.
 #[derive(Clone, Copy)]
 pub(crate) struct Target {
-    pub(crate) out: *mut f32,
+    pub(crate) out: *mut u8,
+    pub(crate) encoding: Encoding,
+    /// In numbers.
     pub(crate) stride: usize,
-    /// Numbers added before the clamp, laid out as `out`; null for none.
-    pub(crate) residual: *const f32,
-    /// One number a padded column, where the sums begin; null for 0.
+    /// Numbers added before the clamp, at the same places as in `out`; null for none.
+    pub(crate) residual: *const u8,
+    pub(crate) residual_encoding: Encoding,
+    /// One number a padded column, where the sums begin; null for 0 where sums are not of integers.
     pub(crate) bias: *const f32,
+    /// What a sum of integers is worth, one number a padded column; null for other sums.
+    pub(crate) scale: *const f32,
     pub(crate) clamp: Clamp,
 }
 
@@ -60,51 +73,79 @@ unsafe impl Sync for Target {}
 /// The most rows of a tile.
 pub(crate) fn max_rows(isa: Isa) -> usize {
     match isa {
-        Isa::Scalar => Plain::ROWS,
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => Avx2::ROWS,
+        Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Bf16 => Avx512::ROWS,
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => Avx512::ROWS,
-        #[cfg(not(target_arch = "x86_64"))]
+        Isa::Avx2 | Isa::Avx2Vnni => Avx2::ROWS,
         _ => Plain::ROWS,
     }
 }
 
-/// How many rows of sums fit the registers.
-trait TileRows {
-    const ROWS: usize;
+/// The parameters of [`multiply`] behind the instruction set, and the functions compiled for each product.
+macro_rules! for_each_product {
+    ($(($isa:pat, $kind:pat, $features:literal, $name:ident, $product:ty))*) => {
+        /// Rows `first_row..` of the target = clamp(A · weights + bias + residual), in the panels of `range`. Every sum
+        /// runs over taps and depth in ascending order, whatever the tile.
+        ///
+        /// # Safety
+        /// The machine has `isa`, and `weights` was packed for it, as words of the same kind as those of `rows`.
+        /// `rows.pointers` holds taps x count pointers, each to `depth` readable words; the weights have taps x depth rows.
+        /// The target's row first_row + count - 1 and all columns of the panels can be written (and read from the residual,
+        /// from the bias and for integers from the scale), by this thread alone.
+        pub(crate) unsafe fn multiply(
+            isa: Isa,
+            rows: &Rows<'_>,
+            weights: &PackedMatrix,
+            range: Range<usize>,
+            target: &Target,
+            first_row: usize,
+        ) {
+            $(
+                #[cfg(target_arch = "x86_64")]
+                #[target_feature(enable = $features)]
+                unsafe fn $name(
+                    rows: &Rows<'_>, weights: &PackedMatrix, range: Range<usize>, target: &Target, first_row: usize,
+                ) {
+                    // SAFETY: the caller's contract; this function has the features that the product needs.
+                    unsafe { panels::<$product>(rows, weights, range, target, first_row) }
+                }
+            )*
+            // SAFETY: the caller's contract.
+            unsafe {
+                match (isa, weights.kind()) {
+                    $(
+                        #[cfg(target_arch = "x86_64")]
+                        ($isa, $kind) => $name(rows, weights, range, target, first_row),
+                    )*
+                    (_, Kind::F32) => panels::<F32<Plain>>(rows, weights, range, target, first_row),
+                    (_, Kind::Bf16) => panels::<Bf16<Plain>>(rows, weights, range, target, first_row),
+                    (_, Kind::Bytes) => panels::<Bytes<Plain>>(rows, weights, range, target, first_row),
+                }
+            }
+        }
+    };
 }
 
-impl TileRows for Plain {
-    const ROWS: usize = 4;
-}
-
-#[cfg(target_arch = "x86_64")]
-impl TileRows for Avx2 {
-    const ROWS: usize = 6;
-}
-
-#[cfg(target_arch = "x86_64")]
-impl TileRows for Avx512 {
-    const ROWS: usize = 11;
-}
-
-for_each_isa! {
-    /// Rows `first_row..` of the target = clamp(A · weights + bias + residual), in the panels of `range`. Every sum runs
-    /// over taps and depth in ascending order, whatever the tile.
-    ///
-    /// # Safety
-    /// The machine has `isa`, and `weights` was packed for it. `rows.pointers` holds taps x count pointers, each to
-    /// `depth` readable numbers; the weights have taps x depth rows. The target's row first_row + count - 1 and all
-    /// columns of the panels can be written (and read from the residual, and from the bias), by this thread alone.
-    pub(crate) multiply => panels(
-        rows: &Rows<'_>, weights: &PackedMatrix, range: Range<usize>, target: &Target, first_row: usize
-    ) -> ()
+for_each_product! {
+    (Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Bf16, Kind::F32,
+     "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq", avx512_f32, F32<Avx512>)
+    (Isa::Avx512Bf16, Kind::Bf16,
+     "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq,avx512bf16", avx512_bf16, Bf16Avx512)
+    (Isa::Avx512 | Isa::Avx512Vnni, Kind::Bf16,
+     "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq", avx512_halves, Bf16<Avx512>)
+    (Isa::Avx512Bf16 | Isa::Avx512Vnni, Kind::Bytes,
+     "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq,avx512vnni", avx512_vnni, BytesAvx512Vnni)
+    (Isa::Avx512, Kind::Bytes,
+     "avx2,fma,avx512f,avx512vl,avx512bw,avx512dq", avx512_bytes, Bytes<Avx512>)
+    (Isa::Avx2 | Isa::Avx2Vnni, Kind::F32, "avx2,fma", avx2_f32, F32<Avx2>)
+    (Isa::Avx2 | Isa::Avx2Vnni, Kind::Bf16, "avx2,fma", avx2_halves, Bf16<Avx2>)
+    (Isa::Avx2Vnni, Kind::Bytes, "avx2,fma,avxvnni", avx2_vnni, BytesAvx2Vnni)
+    (Isa::Avx2, Kind::Bytes, "avx2,fma", avx2_bytes, Bytes<Avx2>)
 }
 
 /// All rows by one panel after the other: a panel stays in the second-level cache while the rows pass.
 #[inline(always)]
-unsafe fn panels<V: Simd + TileRows>(
+unsafe fn panels<P: Product>(
     rows: &Rows<'_>,
     weights: &PackedMatrix,
     range: Range<usize>,
@@ -118,9 +159,9 @@ unsafe fn panels<V: Simd + TileRows>(
         // SAFETY: the caller's contract; the panel holds vectors x LANES columns from `column` on.
         unsafe {
             if vectors == PANEL_VECTORS {
-                tiles::<V, PANEL_VECTORS>(rows, panel.as_ptr(), column, target, first_row);
+                tiles::<P, PANEL_VECTORS>(rows, panel.as_ptr(), column, target, first_row);
             } else {
-                tiles::<V, 1>(rows, panel.as_ptr(), column, target, first_row);
+                tiles::<P, 1>(rows, panel.as_ptr(), column, target, first_row);
             }
         }
     }
@@ -128,15 +169,15 @@ unsafe fn panels<V: Simd + TileRows>(
 
 /// The rows in tiles of nearly equal size.
 #[inline(always)]
-unsafe fn tiles<V: Simd + TileRows, const VECTORS: usize>(
+unsafe fn tiles<P: Product, const VECTORS: usize>(
     rows: &Rows<'_>,
     panel: *const f32,
     column: usize,
     target: &Target,
     first_row: usize,
 ) {
-    let tiles = rows.count.div_ceil(V::ROWS);
-    let panel_len = rows.taps * rows.depth * VECTORS * V::LANES;
+    let tiles = rows.count.div_ceil(P::V::ROWS);
+    let panel_len = rows.taps * rows.depth * VECTORS * P::V::LANES;
     let mut start = 0;
     for index in 1..=tiles {
         let end = rows.count * index / tiles;
@@ -147,12 +188,12 @@ unsafe fn tiles<V: Simd + TileRows, const VECTORS: usize>(
             ($($n:literal)*) => {
                 match end - start {
                     // SAFETY: the caller's contract; rows start..end are some of its rows.
-                    $($n => unsafe { tile::<V, $n, VECTORS>(rows, start, panel, ahead, column, target, first_row + start) },)*
+                    $($n => unsafe { tile::<P, $n, VECTORS>(rows, start, panel, ahead, column, target, first_row + start) },)*
                     _ => {}
                 }
             };
         }
-        match V::ROWS {
+        match P::V::ROWS {
             11 => by_rows!(1 2 3 4 5 6 7 8 9 10 11),
             6 => by_rows!(1 2 3 4 5 6),
             _ => by_rows!(1 2 3 4),
@@ -162,7 +203,7 @@ unsafe fn tiles<V: Simd + TileRows, const VECTORS: usize>(
 }
 
 #[inline(always)]
-unsafe fn tile<V: Simd, const ROWS: usize, const VECTORS: usize>(
+unsafe fn tile<P: Product, const ROWS: usize, const VECTORS: usize>(
     rows: &Rows<'_>,
     start: usize,
     panel: *const f32,
@@ -171,41 +212,68 @@ unsafe fn tile<V: Simd, const ROWS: usize, const VECTORS: usize>(
     target: &Target,
     first_row: usize,
 ) {
+    let lanes = P::V::LANES;
     // SAFETY: the caller's contract. The pointers of rows start..start + ROWS exist for every tap; each is read at
-    // 0..depth. The panel is read taps x depth times VECTORS x LANES numbers, its length. Bias, residual and out are
-    // used at the panel's columns.
+    // 0..depth. The panel is read taps x depth times VECTORS x LANES words, its length. Bias, scale, residual and out
+    // are used at the panel's columns.
     unsafe {
-        let mut sums = [[V::splat(0.0); VECTORS]; ROWS];
-        if !target.bias.is_null() {
-            sums = [std::array::from_fn(|v| V::load(target.bias.add(column + v * V::LANES))); ROWS];
-        }
+        let of_column = |numbers: *const f32, v: usize| match numbers.is_null() {
+            true => numbers,
+            false => numbers.add(column + v * lanes),
+        };
+        let mut sums: [[P::Sums; VECTORS]; ROWS] =
+            [std::array::from_fn(|v| P::start(of_column(target.bias, v))); ROWS];
         let pointers = rows.pointers.as_ptr().add(start);
         let mut weights = panel;
         for tap in 0..rows.taps {
             let row: [*const f32; ROWS] = std::array::from_fn(|r| *pointers.add(tap * rows.count + r));
             for k in 0..rows.depth {
-                let w: [V::Vector; VECTORS] = std::array::from_fn(|v| V::load(weights.add(v * V::LANES)));
+                let w: [P::Words; VECTORS] = std::array::from_fn(|v| P::load(weights.add(v * lanes)));
                 for v in 0..VECTORS {
-                    V::prefetch(weights.wrapping_add(ahead + v * V::LANES));
+                    P::V::prefetch(weights.wrapping_add(ahead + v * lanes));
                 }
                 for r in 0..ROWS {
-                    let x = V::splat(*row[r].add(k));
+                    let x = P::splat(row[r].add(k));
                     for v in 0..VECTORS {
-                        sums[r][v] = V::multiply_add(x, w[v], sums[r][v]);
+                        sums[r][v] = P::add(sums[r][v], x, w[v]);
                     }
                 }
-                weights = weights.add(VECTORS * V::LANES);
+                weights = weights.add(VECTORS * lanes);
             }
         }
-        let (low, high) = (V::splat(target.clamp.low), V::splat(target.clamp.high));
         for (r, sums) in sums.into_iter().enumerate() {
-            for (v, mut sum) in sums.into_iter().enumerate() {
-                let at = (first_row + r) * target.stride + column + v * V::LANES;
-                if !target.residual.is_null() {
-                    sum = V::add(sum, V::load(target.residual.add(at)));
-                }
-                V::store(target.out.add(at), V::min(V::max(sum, low), high));
+            let values: [_; VECTORS] = std::array::from_fn(|v| {
+                P::finish(sums[v], of_column(target.scale, v), of_column(target.bias, v))
+            });
+            let at = (first_row + r) * target.stride + column;
+            // What most layers are, without a question a vector.
+            if target.encoding == Encoding::F32 && target.residual.is_null() {
+                put::<P::V, VECTORS, false>(target, Encoding::F32, Encoding::F32, at, values);
+            } else {
+                put::<P::V, VECTORS, true>(target, target.encoding, target.residual_encoding, at, values);
             }
+        }
+    }
+}
+
+/// Adds the residual (where `RESIDUAL` and there is one), clamps and stores neighbouring vectors at place `at`.
+#[inline(always)]
+unsafe fn put<V: encoding::Encoded, const VECTORS: usize, const RESIDUAL: bool>(
+    target: &Target,
+    out: Encoding,
+    residual: Encoding,
+    at: usize,
+    values: [V::Vector; VECTORS],
+) {
+    // SAFETY: the caller's contract.
+    unsafe {
+        let (low, high) = (V::splat(target.clamp.low), V::splat(target.clamp.high));
+        for (v, mut value) in values.into_iter().enumerate() {
+            let at = at + v * V::LANES;
+            if RESIDUAL && !target.residual.is_null() {
+                value = V::add(value, encoding::load::<V>(target.residual, at, residual));
+            }
+            encoding::store::<V>(target.out, at, out, V::min(V::max(value, low), high));
         }
     }
 }

@@ -58,7 +58,7 @@ impl PackedDepthwise {
         );
         assert!(limit >= 0.0, "depthwise convolution: limit of at least 0, got {limit}");
         let lanes_channels = channels.next_multiple_of(lanes(isa));
-        let isa = isa.min(Isa::detect());
+        let isa = isa.or_lower();
         let vector = lanes(isa);
         let count = lanes_channels * (1 + taps);
         let mut numbers = vec![Line([0.0; MAX_LANES]); count.div_ceil(MAX_LANES)];

@@ -25,7 +25,7 @@ pub fn depthwise_conv(
     input: &[f32],
     out: &mut [f32],
 ) {
-    let isa = isa.min(Isa::detect());
+    let isa = isa.or_lower();
     let run: PlaneFn = match (geometry.kernel, geometry.stride) {
         (3, 1) => plane::<3, 1>,
         (3, _) => plane::<3, 2>,

@@ -9,11 +9,19 @@
 //! So the output is made in bands of rows: a task expands the rows that its band reads, filters and projects them while
 //! they are in the cache, and the block has one barrier instead of three. Rows at a band's edge are expanded twice. Every
 //! number is computed as the three layers by themselves compute it, bit for bit.
+//!
+//! The output is f32, and so is the depthwise convolution. What the two dense layers read is converted to what their
+//! weights are (bf16, bytes) band by band.
 
 use std::cell::RefCell;
 
 use super::{
-    aligned::Aligned, dense::Dense, depthwise_channels_last::PackedDepthwise, depthwise_conv::Geometry,
+    Isa,
+    aligned::Aligned,
+    dense::Dense,
+    depthwise_channels_last::PackedDepthwise,
+    depthwise_conv::Geometry,
+    encoding::{Encoding, convert},
     team::Team,
 };
 
@@ -24,12 +32,25 @@ const BAND_NUMBERS: usize = 400 * 1024;
 
 thread_local! {
     /// A thread's maps in between; kept to save the allocation.
-    static SCRATCH: RefCell<[Aligned; 2]> = RefCell::default();
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+/// The maps of a band.
+#[derive(Default)]
+struct Scratch {
+    expanded: Aligned,
+    filtered: Aligned,
+    /// Another map in another encoding.
+    converted: Aligned,
 }
 
 /// The packed layers of a block.
 #[derive(Debug, Clone)]
 pub struct InvertedResidual {
+    /// Which kernels convert.
+    pub(crate) isa: Isa,
+    /// How the input is kept; f32 where it is added.
+    pub(crate) input: Encoding,
     /// None where the depthwise layer reads the block's input.
     pub(crate) expand: Option<Dense>,
     pub(crate) depthwise: PackedDepthwise,
@@ -53,37 +74,64 @@ impl InvertedResidual {
         height.div_ceil(bands)
     }
 
-    /// Runs the block: (H, W, C') -> (h, w, O'). Allocates nothing once every thread has run a
-    /// block of this size.
+    /// Runs the block: (H, W, C') words -> (h, w, O') f32. Allocates nothing once every thread has run a block of this
+    /// size.
     ///
     /// # Panics
     /// Slices of other lengths: a mistake in this crate's planning.
     pub fn forward(&self, team: &Team<'_>, input: &[f32], out: &mut [f32]) {
         let [height, width] = self.geometry.output();
         let [in_height, in_width] = self.geometry.input;
+        // Words of a pixel.
         let (channels, outputs) = (input.len() / (in_height * in_width), self.project.output_stride());
         assert!(out.len() == height * width * outputs && input.len() == in_height * in_width * channels);
+        assert!(!self.residual || self.input == Encoding::F32);
         let rows = self.band_rows(team.threads());
         team.for_each_chunk(out, rows * width * outputs, |band, out| {
             let start = band * rows;
             let (geometry, first) = band_geometry(&self.geometry, start, out.len() / (width * outputs));
             let input_rows = &input[first * in_width * channels..][..geometry.input[0] * in_width * channels];
-            SCRATCH.with_borrow_mut(|[expanded, filtered]| {
+            SCRATCH.with_borrow_mut(|Scratch { expanded, filtered, converted }| {
                 let hidden = self.depthwise.lanes_channels();
                 let filtered = at_least(filtered, geometry.output()[0] * width * hidden);
                 match &self.expand {
                     Some(expand) => {
                         let expanded = at_least(expanded, geometry.input[0] * in_width * hidden);
+                        let wanted = expand.input_encoding();
+                        let input_rows = as_encoding(self.isa, input_rows, self.input, converted, wanted);
                         expand.forward_pixels(input_rows, None, expanded);
                         self.depthwise.forward(&geometry, expanded, filtered);
                     }
-                    None => self.depthwise.forward(&geometry, input_rows, filtered),
+                    None => {
+                        let plain = Encoding::F32;
+                        let input_rows = as_encoding(self.isa, input_rows, self.input, converted, plain);
+                        self.depthwise.forward(&geometry, input_rows, filtered);
+                    }
                 }
+                let wanted = self.project.input_encoding();
+                let filtered = as_encoding(self.isa, filtered, Encoding::F32, converted, wanted);
                 let residual = self.residual.then(|| &input[start * width * outputs..][..out.len()]);
                 self.project.forward_pixels(filtered, residual, out);
             });
         });
     }
+}
+
+/// The same numbers in another encoding, in `buffer` where it is another one.
+fn as_encoding<'a>(
+    isa: Isa,
+    words: &'a [f32],
+    encoding: Encoding,
+    buffer: &'a mut Aligned,
+    wanted: Encoding,
+) -> &'a [f32] {
+    if encoding == wanted {
+        return words;
+    }
+    let count = words.len() * encoding.in_a_word();
+    let converted = at_least(buffer, wanted.words(count));
+    convert(isa, count, words, encoding, converted, wanted);
+    converted
 }
 
 /// The first `len` numbers of a buffer that grows when it has to.
@@ -144,7 +192,15 @@ mod tests {
         let mut want = vec![0.0; project.output_len()];
         with_team(|team| project.forward(team, &filtered, residual.then_some(input.as_slice()), &mut want));
 
-        let block = InvertedResidual { expand: Some(expand), depthwise, geometry, project, residual };
+        let block = InvertedResidual {
+            isa,
+            input: Encoding::F32,
+            expand: Some(expand),
+            depthwise,
+            geometry,
+            project,
+            residual,
+        };
         for threads in [1, 2, 3, 7] {
             let mut got = vec![f32::NAN; want.len()];
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();

@@ -11,7 +11,7 @@ use super::simd::{MAX_LANES, Simd, for_each_isa};
 /// # Panics
 /// Lengths that differ or are not whole vectors of `isa`.
 pub fn leaky_dot(isa: Isa, hidden: &[f32], tail: &[f32], slope: f32) -> f32 {
-    let isa = isa.min(Isa::detect());
+    let isa = isa.or_lower();
     assert!(hidden.len() == tail.len() && hidden.len().is_multiple_of(super::channels_last::lanes(isa)));
     // SAFETY: the machine has `isa`; lengths are equal whole vectors.
     unsafe { dispatch(isa, hidden, tail, slope) }
@@ -44,7 +44,7 @@ unsafe fn sum<V: Simd>(hidden: &[f32], tail: &[f32], slope: f32) -> f32 {
 /// # Panics
 /// Lengths that differ or are not whole vectors of `isa`.
 pub fn add_weighted(isa: Isa, corners: [&[f32]; 4], shares: [f32; 4], row: &mut [f32]) {
-    let isa = isa.min(Isa::detect());
+    let isa = isa.or_lower();
     assert!(row.len().is_multiple_of(super::channels_last::lanes(isa)));
     assert!(corners.iter().all(|corner| corner.len() == row.len()));
     // SAFETY: the machine has `isa`; lengths are equal whole vectors.

@@ -6,7 +6,8 @@ use std::ops::Range;
 use crate::ops::Isa;
 use crate::ops::channels_last::{COLUMNS, blocks, inside, lanes};
 use crate::ops::depthwise_conv::Geometry;
-use crate::ops::simd::{Simd, for_each_isa};
+use crate::ops::encoding::{self, Encoded, Encoding, RAW};
+use crate::ops::simd::for_each_isa;
 use crate::ops::team::Team;
 
 /// Sides of the window, and its step.
@@ -21,28 +22,36 @@ pub(super) fn forward(
     isa: Isa,
     geometry: &Geometry,
     channels: usize,
+    encoding: Encoding,
     input: &[f32],
     out: &mut [f32],
 ) {
     if out.is_empty() {
         return;
     }
-    let line = geometry.output()[1] * channels;
-    let rows = MIN_TASK.div_ceil(line / lanes(isa));
+    let vectors = geometry.output()[1] * channels / lanes(isa);
+    let line = encoding.words(geometry.output()[1] * channels);
+    let rows = MIN_TASK.div_ceil(vectors);
     team.for_each_chunk(out, rows * line, |task, out| {
         for (y, out) in out.chunks_exact_mut(line).enumerate() {
             // SAFETY: `isa` is one that this machine has.
-            unsafe { row(isa, geometry, channels, input, task * rows + y, out) }
+            unsafe {
+                match encoding {
+                    Encoding::F32 => row::<0>(isa, geometry, channels, input, task * rows + y, out),
+                    Encoding::Bf16 => row::<1>(isa, geometry, channels, input, task * rows + y, out),
+                    Encoding::U8 { .. } => row::<2>(isa, geometry, channels, input, task * rows + y, out),
+                }
+            }
         }
     });
 }
 
 for_each_isa! {
-    /// Computes output row `y` into `out`.
+    /// Computes output row `y` into `out`, encoded as [`RAW`]`[E]`.
     ///
     /// # Safety
     /// The machine has `isa`.
-    row => row_of(geometry: &Geometry, channels: usize, input: &[f32], y: usize, out: &mut [f32]) -> ()
+    row<E> => row_of(geometry: &Geometry, channels: usize, input: &[f32], y: usize, out: &mut [f32]) -> ()
 }
 
 /// One output row, block by block.
@@ -50,11 +59,18 @@ for_each_isa! {
 /// # Safety
 /// The caller has the features that `V` needs.
 #[inline(always)]
-unsafe fn row_of<V: Simd>(geometry: &Geometry, channels: usize, input: &[f32], y: usize, out: &mut [f32]) {
+unsafe fn row_of<V: Encoded, const E: usize>(
+    geometry: &Geometry,
+    channels: usize,
+    input: &[f32],
+    y: usize,
+    out: &mut [f32],
+) {
     let [height, width] = geometry.input;
     let [out_height, out_width] = geometry.output();
     // What the reads and writes of the blocks rely on.
-    assert!(input.len() == height * width * channels && out.len() == out_width * channels);
+    let words = |numbers: usize| RAW[E].words(numbers);
+    assert!(input.len() == words(height * width * channels) && out.len() == words(out_width * channels));
     assert!(y < out_height && channels.is_multiple_of(V::LANES));
     assert!((geometry.kernel, geometry.stride) == (K, S));
 
@@ -69,18 +85,20 @@ unsafe fn row_of<V: Simd>(geometry: &Geometry, channels: usize, input: &[f32], y
         let block = Block {
             channels,
             line,
-            input: input.as_ptr().wrapping_offset(first),
-            out: out[start * channels..(start + count) * channels].as_mut_ptr(),
+            input: input.as_ptr().cast(),
+            first,
+            out: out.as_mut_ptr().cast(),
+            start: start * channels,
         };
         // SAFETY: the instruction set is the caller's. Reads: `rows` and `columns` are the taps inside of the input;
-        // `true` stands for all of them. Writes: the slice above has `count` columns.
+        // `true` stands for all of them. Writes: the row has `count` columns from `start`.
         unsafe {
             if count == 1 {
-                block.run::<V, 1, false>(rows.clone(), columns);
+                block.run::<V, E, 1, false>(rows.clone(), columns);
             } else if rows == (0..K) && columns == (0..taps) {
-                block.run::<V, COLUMNS, true>(rows.clone(), columns);
+                block.run::<V, E, COLUMNS, true>(rows.clone(), columns);
             } else {
-                block.run::<V, COLUMNS, false>(rows.clone(), columns);
+                block.run::<V, E, COLUMNS, false>(rows.clone(), columns);
             }
         }
     }
@@ -92,9 +110,12 @@ struct Block {
     channels: usize,
     /// Numbers in a row of the input.
     line: usize,
-    /// The first tap of the first column.
-    input: *const f32,
-    out: *mut f32,
+    input: *const u8,
+    /// The first tap of the first column, in numbers.
+    first: isize,
+    out: *mut u8,
+    /// The first number that is written.
+    start: usize,
 }
 
 impl Block {
@@ -105,7 +126,7 @@ impl Block {
     /// The caller has the features that `V` needs. The taps that are read lie in the input, and T columns of output
     /// may be written.
     #[inline(always)]
-    unsafe fn run<V: Simd, const T: usize, const ALL: bool>(
+    unsafe fn run<V: Encoded, const E: usize, const T: usize, const ALL: bool>(
         &self,
         rows: Range<usize>,
         columns: Range<usize>,
@@ -119,10 +140,11 @@ impl Block {
                     if !ALL && !columns.contains(&column) {
                         continue;
                     }
-                    let source = self.input.wrapping_add(column * self.channels + c);
+                    let source = self.first + (column * self.channels + c) as isize;
                     let mut tallest = V::splat(f32::NEG_INFINITY);
                     for ky in rows.clone() {
-                        tallest = V::max(tallest, V::load(source.wrapping_add(ky * self.line)));
+                        let at = (source + (ky * self.line) as isize) as usize;
+                        tallest = V::max(tallest, encoding::load::<V>(self.input, at, RAW[E]));
                     }
                     for (t, best) in best.iter_mut().enumerate() {
                         if t * S <= column && column < t * S + K {
@@ -131,7 +153,7 @@ impl Block {
                     }
                 }
                 for (t, best) in best.into_iter().enumerate() {
-                    V::store(self.out.add(t * self.channels + c), best);
+                    encoding::store::<V>(self.out, self.start + t * self.channels + c, RAW[E], best);
                 }
             }
         }

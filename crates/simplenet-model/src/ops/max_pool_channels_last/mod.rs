@@ -1,5 +1,5 @@
 //! Max pooling of channels-last activations, 3×3 with stride 2 and one pixel of padding on every side.
-//! In: (H, W, C') f32, row-major. Out: (h, w, C') with h = (H - 1) / 2 + 1 and w = (W - 1) / 2 + 1, rounded down.
+//! In: (H, W, C') of any encoding, row-major. Out: the same encoding, (h, w, C') with h = (H - 1) / 2 + 1 and w = (W - 1) / 2 + 1, rounded down.
 //!
 //! ```text
 //! y[oy, ox, c] = max over the pixels (2·oy + ky - 1, 2·ox + kx - 1) of the image, ky and kx in 0..3
@@ -14,6 +14,7 @@ pub mod reference;
 use crate::ops::Isa;
 use crate::ops::channels_last::lanes;
 use crate::ops::depthwise_conv::Geometry;
+use crate::ops::encoding::Encoding;
 use crate::ops::team::Team;
 
 /// The sides of the pooled image.
@@ -26,7 +27,7 @@ fn geometry(height: usize, width: usize) -> Geometry {
 }
 
 /// `input` is (H, W, C'), `out` (h, w, C') with C' = `lanes_channels`, a multiple of the lanes of `isa`. An `isa` that
-/// this machine lacks falls back to a lower one. Allocates nothing.
+/// this machine lacks falls back to a lower one. Slices are words. Allocates nothing.
 ///
 /// # Panics
 /// Lengths that do not fit the sides, channels that are not whole vectors.
@@ -36,6 +37,7 @@ pub fn forward(
     height: usize,
     width: usize,
     lanes_channels: usize,
+    encoding: Encoding,
     input: &[f32],
     out: &mut [f32],
 ) {
@@ -46,13 +48,14 @@ pub fn forward(
     );
     let geometry = geometry(height, width);
     let [out_height, out_width] = geometry.output();
-    let expected = [height * width * lanes_channels, out_height * out_width * lanes_channels];
+    let expected =
+        [height * width, out_height * out_width].map(|pixels| encoding.words(pixels * lanes_channels));
     assert!(
         [input.len(), out.len()] == expected,
         "max pooling: lengths {expected:?} of input and output, got {:?}",
         [input.len(), out.len()]
     );
-    cpu::forward(team, isa.min(Isa::detect()), &geometry, lanes_channels, input, out);
+    cpu::forward(team, isa.or_lower(), &geometry, lanes_channels, encoding, input, out);
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One list of cases over the reference and each instruction set.
 
 use super::*;
+use crate::ops::encoding::convert;
 use crate::ops::team::with_team;
 
 /// (height, width): single pixels, odd sides, outputs narrower than a block of columns, just as wide, one more.
@@ -28,7 +29,7 @@ fn run(isa: Isa, [height, width]: [usize; 2], channels: usize, input: &[f32]) ->
     let [h, w] = output(height, width);
     let mut out = vec![f32::NAN; h * w * wide];
     let input = widen(input, channels, wide);
-    with_team(|team| forward(team, isa, height, width, wide, &input, &mut out));
+    with_team(|team| forward(team, isa, height, width, wide, Encoding::F32, &input, &mut out));
     out
 }
 
@@ -70,10 +71,32 @@ fn what_does_not_fit_is_refused() {
     ] {
         let refused = std::panic::catch_unwind(|| {
             let (input, mut out) = (vec![0.0; input], vec![0.0; out]);
-            with_team(|team| forward(team, Isa::Scalar, 4, 4, channels, &input, &mut out));
+            with_team(|team| forward(team, Isa::Scalar, 4, 4, channels, Encoding::F32, &input, &mut out));
         });
         let payload = refused.expect_err("no panic");
         let message = payload.downcast_ref::<String>().expect("a formatted message");
         assert!(message.contains(expected), "{message}");
+    }
+}
+
+/// The largest of rounded numbers is the largest number, rounded.
+#[test]
+fn every_encoding_pools_to_the_bits_of_the_rounded_maximum() {
+    for isa in Isa::available() {
+        for encoding in [Encoding::Bf16, Encoding::up_to(200.0)] {
+            let (size, wide) = ([7, 13], 32);
+            let input = image(size[0] * size[1] * wide);
+            let encode = |numbers: &[f32]| {
+                let mut words = vec![0.0; encoding.words(numbers.len())];
+                convert(isa, numbers.len(), numbers, Encoding::F32, &mut words, encoding);
+                words
+            };
+            let expected = encode(&run(isa, size, wide, &input));
+            let mut got = vec![f32::NAN; expected.len()];
+            let kept = encode(&input);
+            with_team(|team| forward(team, isa, size[0], size[1], wide, encoding, &kept, &mut got));
+            let bits = |words: &[f32]| words.iter().map(|word| word.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&got), bits(&expected), "{isa:?} {encoding:?}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //! whole patch rows (the paper's dimensions, where 9 values of a channel are three rows of 3, and outputs are means of two
 //! or four rows; and the mean of a channel, which is three).
 //!
-//! In: (H, W, C'). Out: (H, W, outputs). For each pixel the three values of every patch row are added first, a vector of
+//! In: (H, W, C') of any encoding. Out: (H, W, outputs), f32 or bf16. For each pixel the three values of every patch row are added first, a vector of
 //! channels at a time; an output is then the mean of a few of these sums. Nothing is unfolded or turned into planes.
 
 use std::cell::RefCell;
@@ -10,7 +10,8 @@ use std::cell::RefCell;
 use super::plan::LayerPlan;
 use crate::ops::Isa;
 use crate::ops::aligned::Aligned;
-use crate::ops::simd::{Simd, for_each_isa};
+use crate::ops::encoding::{self, Encoded, Encoding, RAW, bf16, raw};
+use crate::ops::simd::for_each_isa;
 use crate::ops::team::Team;
 
 const PATCH: usize = 3;
@@ -58,39 +59,66 @@ impl PatchRows {
     /// The map's rows in parallel.
     ///
     /// # Panics
-    /// Slices of other lengths; a stride that is not whole vectors of `isa`.
+    /// Slices of other lengths; a stride that is not whole vectors of `isa`; bytes whose zero is not 0; an `out` of bytes, or
+    /// an odd number of outputs as bf16.
     pub(super) fn run(
         &self,
         team: &Team<'_>,
         isa: Isa,
         [height, width]: [usize; 2],
-        map: &[f32],
-        out: &mut [f32],
+        (map, kept): (&[f32], Encoding),
+        (out, wanted): (&mut [f32], Encoding),
     ) {
-        let isa = isa.min(Isa::detect());
+        let isa = isa.or_lower();
         assert!(self.stride.is_multiple_of(crate::ops::channels_last::lanes(isa)));
-        assert!(map.len() == height * width * self.stride && out.len() == height * width * self.outputs());
-        team.for_each_chunk(out, width * self.outputs(), |y, out| {
+        let step = match kept {
+            Encoding::U8 { step, zero } => {
+                assert!(zero == 0);
+                step
+            }
+            _ => 1.0,
+        };
+        let run = match (raw(kept), wanted) {
+            (0, Encoding::F32) => row::<0, 0>,
+            (0, Encoding::Bf16) => row::<0, 1>,
+            (1, Encoding::F32) => row::<1, 0>,
+            (1, Encoding::Bf16) => row::<1, 1>,
+            (_, Encoding::F32) => row::<2, 0>,
+            (_, Encoding::Bf16) => row::<2, 1>,
+            (_, Encoding::U8 { .. }) => unreachable!("features are not kept as bytes"),
+        };
+        let pixels = height * width;
+        assert!(self.outputs().is_multiple_of(wanted.in_a_word()));
+        assert!(map.len() == kept.words(pixels * self.stride));
+        assert!(out.len() == wanted.words(pixels * self.outputs()));
+        team.for_each_chunk(out, width * wanted.words(self.outputs()), |y, out| {
             SUMS.with_borrow_mut(|sums| {
                 if sums.len() < PATCH * self.stride {
                     *sums = Aligned::zeros(PATCH * self.stride);
                 }
                 // SAFETY: the machine has `isa`, whose lanes divide the stride; lengths as asserted.
-                unsafe { row(isa, self, [height, width], y, map, &mut sums[..PATCH * self.stride], out) }
+                unsafe {
+                    run(isa, self, step, [height, width], y, map, &mut sums[..PATCH * self.stride], out)
+                }
             });
         });
     }
 }
 
 for_each_isa! {
+    /// Row `y` of a map kept as [`RAW`]`[E]`, a byte being worth `step`, into an output kept as `RAW[O]`.
+    ///
     /// # Safety
     /// The machine has `isa`, whose lanes divide the stride; `map` has height x width pixels, `sums` three of them.
-    row => pool_row(layer: &PatchRows, size: [usize; 2], y: usize, map: &[f32], sums: &mut [f32], out: &mut [f32]) -> ()
+    row<E, O> => pool_row(
+        layer: &PatchRows, step: f32, size: [usize; 2], y: usize, map: &[f32], sums: &mut [f32], out: &mut [f32]
+    ) -> ()
 }
 
 #[inline(always)]
-unsafe fn pool_row<V: Simd>(
+unsafe fn pool_row<V: Encoded, const E: usize, const O: usize>(
     layer: &PatchRows,
+    step: f32,
     [height, width]: [usize; 2],
     y: usize,
     map: &[f32],
@@ -99,7 +127,8 @@ unsafe fn pool_row<V: Simd>(
 ) {
     let stride = layer.stride;
     let count = layer.rows_an_output;
-    for (x, out) in out.chunks_exact_mut(layer.places.len() / count).enumerate() {
+    let weight = layer.weight * step;
+    for (x, out) in out.chunks_exact_mut(RAW[O].words(layer.places.len() / count)).enumerate() {
         let columns = x.saturating_sub(1)..(x + 2).min(width);
         for (row, sums) in sums.chunks_exact_mut(stride).enumerate() {
             // Row `row` of the patch is row y + row - 1 of the map; zeros outside.
@@ -113,18 +142,33 @@ unsafe fn pool_row<V: Simd>(
                 unsafe {
                     let mut sum = V::splat(0.0);
                     for column in columns.clone() {
-                        sum = V::add(sum, V::load(map.as_ptr().add((line + column) * stride + channel)));
+                        let at = (line + column) * stride + channel;
+                        sum = V::add(sum, encoding::load::<V>(map.as_ptr().cast(), at, RAW[E]));
                     }
                     V::store(sums.as_mut_ptr().add(channel), sum);
                 }
             }
         }
-        for (out, places) in out.iter_mut().zip(layer.places.chunks_exact(count)) {
+        let mean = |places: &[u32]| {
             let mut sum = 0.0;
             for &place in places {
                 sum += sums[place as usize];
             }
-            *out = sum * layer.weight;
+            sum * weight
+        };
+        match RAW[O] {
+            Encoding::Bf16 => {
+                for (out, places) in out.iter_mut().zip(layer.places.chunks_exact(2 * count)) {
+                    let (first, second) = places.split_at(count);
+                    let halves = u32::from(bf16(mean(first))) | u32::from(bf16(mean(second))) << 16;
+                    *out = f32::from_bits(halves);
+                }
+            }
+            _ => {
+                for (out, places) in out.iter_mut().zip(layer.places.chunks_exact(count)) {
+                    *out = mean(places);
+                }
+            }
         }
     }
 }

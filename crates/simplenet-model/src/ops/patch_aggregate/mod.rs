@@ -14,7 +14,11 @@ use candle_core::{
 
 use std::ops::Range;
 
-use super::{Isa, team::Team};
+use super::{
+    Isa,
+    encoding::{Encoding, number},
+    team::Team,
+};
 use channels_last::PatchRows;
 use cpu::Map;
 use plan::{LayerPlan, Plan};
@@ -69,11 +73,21 @@ impl PatchAggregate {
         cpu::aggregate(&self.plan, &maps.iter().map(map).collect::<Vec<_>>(), 1)
     }
 
-    /// The part of one layer on its own grid, for a channels-last map of these sides with `stride` numbers a pixel.
-    pub(crate) fn layer(&self, index: usize, isa: Isa, size: [usize; 2], stride: usize) -> Pooling {
+    /// The part of one layer on its own grid, for a channels-last map of these sides with `stride` numbers a pixel, kept as
+    /// `encoding`. The features are bf16 where they are `wanted` so and the shapes have the short way, otherwise f32.
+    pub(crate) fn layer(
+        &self,
+        index: usize,
+        isa: Isa,
+        size: [usize; 2],
+        (stride, encoding): (usize, Encoding),
+        wanted: Encoding,
+    ) -> Pooling {
         let layer = self.plan.layers[index].clone();
         let rows = PatchRows::new(&layer, self.plan.patch_size, stride);
-        Pooling { layer, patch_size: self.plan.patch_size, isa, size, stride, rows }
+        let halves = rows.is_some() && wanted == Encoding::Bf16 && layer.outputs.len().is_multiple_of(2);
+        let out = if halves { Encoding::Bf16 } else { Encoding::F32 };
+        Pooling { layer, patch_size: self.plan.patch_size, isa, size, stride, encoding, out, rows }
     }
 
     fn cpu(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
@@ -111,6 +125,10 @@ pub(crate) struct Pooling {
     isa: Isa,
     size: [usize; 2],
     stride: usize,
+    /// How the map is kept.
+    encoding: Encoding,
+    /// How the features are kept.
+    out: Encoding,
     /// The short way, where the shapes have one.
     rows: Option<PatchRows>,
 }
@@ -129,19 +147,30 @@ impl Pooling {
         }
     }
 
+    /// How the features are kept.
+    pub(crate) fn encoding(&self) -> Encoding {
+        self.out
+    }
+
     /// (h, w, stride) -> (h, w, outputs).
     pub(crate) fn run(&self, team: &Team<'_>, map: &[f32], planes: &mut [f32], out: &mut [f32]) {
         let [height, width] = self.size;
         if let Some(rows) = &self.rows {
-            return rows.run(team, self.isa, self.size, map, out);
+            return rows.run(team, self.isa, self.size, (map, self.encoding), (out, self.out));
         }
-        to_planes(team, height * width, self.stride, map, planes);
+        to_planes(team, height * width, self.stride, (map, self.encoding), planes);
         cpu::pool_image(team, &self.layer, self.patch_size, Map { data: planes, height, width }, out);
     }
 }
 
 /// A channels-last map of `stride` numbers a pixel as planes (C, pixels), C = `planes.len() / pixels`.
-pub(crate) fn to_planes(team: &Team<'_>, pixels: usize, stride: usize, from: &[f32], planes: &mut [f32]) {
+pub(crate) fn to_planes(
+    team: &Team<'_>,
+    pixels: usize,
+    stride: usize,
+    (from, encoding): (&[f32], Encoding),
+    planes: &mut [f32],
+) {
     /// Pixels and channels of a block: two blocks of 4 KiB.
     const SIDE: usize = 32;
     team.for_each_chunk(planes, pixels * SIDE, |group, planes| {
@@ -150,7 +179,7 @@ pub(crate) fn to_planes(team: &Team<'_>, pixels: usize, stride: usize, from: &[f
             for (c, plane) in planes.chunks_exact_mut(pixels).enumerate() {
                 let channel = group * SIDE + c;
                 for (pixel, to) in (start..end).zip(&mut plane[start..end]) {
-                    *to = from[pixel * stride + channel];
+                    *to = number(from, pixel * stride + channel, encoding);
                 }
             }
         }

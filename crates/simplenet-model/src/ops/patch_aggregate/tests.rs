@@ -3,7 +3,13 @@
 use candle_core::{Device, Tensor};
 
 use super::{PatchAggregate, Pooling};
-use crate::ops::{Isa, channels_last::lanes, numbers, team::with_team};
+use crate::ops::{
+    Isa,
+    channels_last::lanes,
+    encoding::{Encoding, convert, decode},
+    numbers,
+    team::with_team,
+};
 
 fn map(seed: u32, shape: &[usize]) -> Tensor {
     Tensor::from_vec(numbers(shape.iter().product(), seed), shape, &Device::Cpu).unwrap()
@@ -113,7 +119,7 @@ fn means_of_whole_patch_rows_go_the_short_way_and_agree_with_the_long_one() {
             for isa in Isa::available() {
                 let stride = channels.next_multiple_of(lanes(isa));
                 for size in [[1, 1], [1, 5], [3, 1], [2, 3], [7, 9]] {
-                    let pooling = op.layer(index, isa, size, stride);
+                    let pooling = op.layer(index, isa, size, (stride, Encoding::F32), Encoding::F32);
                     let case = format!("patch {patch_size}, {channels} channels, {size:?}, {isa:?}");
                     assert_eq!(pooling.rows.is_some(), short, "{case}: the short way");
                     // Also beyond the channels, where nothing may be read.
@@ -123,6 +129,7 @@ fn means_of_whole_patch_rows_go_the_short_way_and_agree_with_the_long_one() {
                     for (i, (got, want)) in got.iter().zip(&want).enumerate() {
                         assert!((got - want).abs() <= 1e-6, "{case}: number {i} is {got}, not {want}");
                     }
+                    encoded(&op, index, isa, size, &map, &case);
                 }
             }
         }
@@ -144,5 +151,35 @@ fn maps_that_do_not_fit_are_refused() {
     ] {
         let error = op.forward(&maps).unwrap_err().to_string();
         assert!(error.contains(word), "expected `{word}` in: {error}");
+    }
+}
+
+/// Maps and features in other encodings, against f32 on the rounded map.
+fn encoded(op: &PatchAggregate, index: usize, isa: Isa, size: [usize; 2], map: &[f32], case: &str) {
+    let stride = map.len() / (size[0] * size[1]);
+    let map: Vec<f32> = map.iter().map(|v| v.abs()).collect();
+    let run = |map: &[f32], kept: Encoding, wanted: Encoding| {
+        let pooling = op.layer(index, isa, size, (stride, kept), wanted);
+        let mut planes = vec![f32::NAN; pooling.planes_len()];
+        let count = size[0] * size[1] * pooling.outputs().len();
+        let mut out = vec![f32::NAN; pooling.encoding().words(count)];
+        with_team(|team| pooling.run(team, map, &mut planes, &mut out));
+        decode(&out, pooling.encoding())
+    };
+    // All encodings begin at whole words here: strides are whole vectors.
+    for kept in [Encoding::F32, Encoding::Bf16, Encoding::up_to(1.0)] {
+        let mut words = vec![0.0; kept.words(map.len())];
+        convert(isa, map.len(), &map, Encoding::F32, &mut words, kept);
+        let want = run(&decode(&words, kept), Encoding::F32, Encoding::F32);
+        for (wanted, tolerance) in [(Encoding::F32, 1e-6), (Encoding::Bf16, 1.0 / 256.0)] {
+            let got = run(&words, kept, wanted);
+            assert_eq!(got.len(), want.len(), "{case}");
+            for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+                assert!(
+                    (got - want).abs() <= 1e-6 + tolerance * want.abs(),
+                    "{case}, {kept:?} to {wanted:?}: number {i} is {got}, not {want}"
+                );
+            }
+        }
     }
 }

@@ -20,7 +20,7 @@ use super::dense::{
     packed::PackedMatrix,
     tile::{self, Rows, Target},
 };
-use super::{Isa, team::Team};
+use super::{Isa, encoding::Encoding, team::Team};
 use transform::{Image, OutputTile, TileSource};
 
 /// Outputs along a side of a tile.
@@ -65,7 +65,7 @@ impl Winograd {
         clamp: Clamp,
         weight: impl Fn(usize, usize, usize) -> f32 + Sync,
     ) -> Self {
-        let isa = isa.min(Isa::detect());
+        let isa = isa.or_lower();
         let outputs = bias.len();
         // For each channel: position after position, all outputs.
         let mut transformed = vec![0.0; channels * POSITIONS * outputs];
@@ -151,10 +151,13 @@ impl Winograd {
             super::dense::with_row_pointers(rows, self.stride, |pointers| {
                 let rows = Rows { pointers, taps: 1, depth: filter.rows(), count: tiles };
                 let target = Target {
-                    out: product.at(position * tiles * stride),
+                    out: product.at(position * tiles * stride).cast(),
+                    encoding: Encoding::F32,
                     stride,
                     residual: std::ptr::null(),
+                    residual_encoding: Encoding::F32,
                     bias: std::ptr::null(),
+                    scale: std::ptr::null(),
                     clamp: Clamp::NONE,
                 };
                 // SAFETY: as above; `depth` channels are within a tile's stride; `products` holds POSITIONS x tiles x
