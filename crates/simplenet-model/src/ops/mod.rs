@@ -12,6 +12,7 @@ pub mod leaky_dot;
 pub mod matmul;
 pub mod max_pool_channels_last;
 pub mod patch_aggregate;
+mod processor;
 mod simd;
 pub mod team;
 pub mod winograd;

@@ -1,21 +1,30 @@
 //! Threads that stay together for a whole network: one wake-up an image, not one a layer.
 //!
 //! A network is a few dozen steps of a tenth of a millisecond. Handing each to a thread pool by itself lets the other
-//! threads fall asleep in between, and waking one takes as long as the step, on a virtual machine most of all: after a
-//! pause of 100 ms EfficientNet-Lite0 took 4.9 ms with two threads of the project's machine, as with one, and 2.5 only
-//! after ten images in a row.
+//! threads fall asleep in between, and waking one takes as long as the step.
 //!
 //! So the thread that runs the network leads: it publishes one job after the other, each a number of tasks, and takes
-//! tasks itself. Helpers are spawned once into the current rayon pool, take tasks of whatever job is out, and spin in
-//! between. The leader waits only for tasks that a helper has begun. If no helper ever comes, because the pool is busy with
-//! something else, it does all of them: there is nothing to deadlock on. Which thread runs a task changes nothing.
+//! tasks itself. Helpers join once, take tasks of whatever job is out, and spin in between. The leader waits only for tasks
+//! that a helper has begun. If no helper comes, because all help elsewhere, it does all of them: there is nothing to
+//! deadlock on. Which thread runs a task changes nothing.
+//!
+//! Helpers are threads of their own, as many as the caller's rayon pool has threads besides one, and not rayon's: after a
+//! pause of 100 ms a worker of rayon joined 1 to 5 ms late on the project's machine (two virtual processors, one of them
+//! busy with the leader; the kernel woke the worker that had last run on that one), a parked thread after 20 µs.
+//! EfficientNet-Lite0 then took 5.4 ms, which is what one thread takes.
 
+use super::processor::{self, Placed};
 use std::{
     cell::{Cell, UnsafeCell},
     hint::spin_loop,
     marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    ptr::null_mut,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
+    },
+    thread::Thread,
 };
 
 /// A state is (generation, end, next task), so that one exchange takes a task of just the job that was seen. The leader
@@ -25,7 +34,7 @@ const FIELD: u32 = 21;
 const MASK: u64 = (1 << FIELD) - 1;
 /// No further job will come.
 const FINISHED: u64 = u64::MAX;
-/// Turns of waiting before a helper offers its time to others: about 100 microseconds.
+/// Turns of waiting before a helper offers its time to others, or sleeps: about 100 microseconds.
 const PATIENCE: u32 = 2_000;
 
 /// Where a task is taken from.
@@ -66,33 +75,146 @@ struct Shared {
 // leader: `Team` is made once for a `Shared`, and being neither `Sync` nor handed out by value stays on its thread.
 unsafe impl Sync for Shared {}
 
-/// Ends the helpers when the leader is through, also by a panic.
-struct Ended<'a>(&'a Shared);
+/// A thread that helps whoever asks; it lives as long as the program.
+struct Helper {
+    /// The team that it is to help: null for none, [`HELPING`] once it has joined.
+    team: AtomicPtr<Shared>,
+    thread: Thread,
+    placed: Option<Placed>,
+    /// The processor that it was last told to keep off.
+    kept_off: AtomicUsize,
+}
 
-impl Drop for Ended<'_> {
-    fn drop(&mut self) {
-        self.0.state.store(FINISHED, Ordering::Release);
+/// What `Helper::team` holds while the helper is in a team: the address of nothing that could be one.
+const HELPING: *mut Shared = std::ptr::without_provenance_mut(1);
+
+/// All helpers, and those that nobody has asked.
+struct Helpers {
+    count: usize,
+    idle: Vec<&'static Helper>,
+}
+
+static HELPERS: Mutex<Helpers> = Mutex::new(Helpers { count: 0, idle: Vec::new() });
+
+impl Helpers {
+    /// Up to `wanted` idle helpers; new ones are made while there are fewer than that in all.
+    fn ask(wanted: usize) -> Vec<&'static Helper> {
+        let mut helpers = HELPERS.lock().unwrap_or_else(PoisonError::into_inner);
+        while helpers.count < wanted {
+            // Where the system gives no further thread, the team is smaller.
+            let Some(helper) = Helper::spawn() else { break };
+            helpers.count += 1;
+            helpers.idle.push(helper);
+        }
+        let kept = helpers.idle.len().saturating_sub(wanted);
+        helpers.idle.split_off(kept)
+    }
+
+    fn give_back(used: Vec<&'static Helper>) {
+        HELPERS.lock().unwrap_or_else(PoisonError::into_inner).idle.extend(used);
     }
 }
 
-/// Runs `lead` on a thread of the current rayon pool while the pool's other threads help. Until it returns, these
-/// threads are the team's: rayon's own loops in `lead` would find nobody to share with.
-pub fn with_team<R: Send>(lead: impl FnOnce(&Team<'_>) -> R + Send) -> R {
+impl Helper {
+    fn spawn() -> Option<&'static Self> {
+        let (send, receive) = std::sync::mpsc::sync_channel::<&'static Self>(1);
+        let named = std::thread::Builder::new().name("simplenet-helper".into());
+        let spawned = named.spawn(move || {
+            let helper: &'static Self = Box::leak(Box::new(Self {
+                team: AtomicPtr::new(null_mut()),
+                thread: std::thread::current(),
+                placed: Placed::this(),
+                kept_off: AtomicUsize::new(usize::MAX),
+            }));
+            // Where nobody listens, the thread has nothing to do.
+            if send.send(helper).is_ok() {
+                helper.serve();
+            }
+        });
+        spawned.ok()?;
+        receive.recv().ok()
+    }
+
+    /// Asks it to join a team that is led on this processor.
+    fn call(&self, team: *mut Shared, processor: usize) {
+        if let Some(placed) = &self.placed
+            && self.kept_off.swap(processor, Ordering::Relaxed) != processor
+        {
+            placed.keep_off(processor);
+        }
+        self.team.store(team, Ordering::Release);
+        self.thread.unpark();
+    }
+
+    /// The thread's whole life.
+    fn serve(&self) -> ! {
+        let mut waited = 0;
+        loop {
+            let team = self.team.load(Ordering::Acquire);
+            let joined = !team.is_null()
+                && self.team.compare_exchange(team, HELPING, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+            if joined {
+                // SAFETY: the leader that offered the team waits, before it lets go of it, until `self.team` is null
+                // again or takes the offer back; the exchange has made the latter impossible.
+                unsafe { &*team }.help();
+                self.team.store(null_mut(), Ordering::Release);
+                waited = 0;
+            } else if waited < PATIENCE {
+                // The next image may follow at once.
+                waited += 1;
+                spin_loop();
+            } else {
+                std::thread::park();
+                waited = 0;
+            }
+        }
+    }
+
+    /// Takes the offer back, or waits until the helper has left.
+    fn release(&self, team: *mut Shared) {
+        if self.team.compare_exchange(team, null_mut(), Ordering::AcqRel, Ordering::Acquire).is_err() {
+            while !self.team.load(Ordering::Acquire).is_null() {
+                spin_loop();
+            }
+        }
+    }
+}
+
+/// Ends the team when the leader is through, also by a panic: no helper knows of it after that.
+struct Ended<'a> {
+    shared: &'a Shared,
+    helpers: Vec<&'static Helper>,
+}
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.shared.state.store(FINISHED, Ordering::Release);
+        let helpers = std::mem::take(&mut self.helpers);
+        helpers.iter().for_each(|helper| helper.release(address(self.shared)));
+        Helpers::give_back(helpers);
+    }
+}
+
+/// What helpers are given: they only share it.
+fn address(shared: &Shared) -> *mut Shared {
+    std::ptr::from_ref(shared).cast_mut()
+}
+
+/// Runs `lead` on this thread while others help: as many as the current rayon pool has threads, this one included, where
+/// they are not helping elsewhere.
+pub fn with_team<R>(lead: impl FnOnce(&Team<'_>) -> R) -> R {
     let shared = Shared {
         state: AtomicU64::new(0),
         job: UnsafeCell::new(None),
         done: AtomicUsize::new(0),
         panicked: AtomicBool::new(false),
     };
-    rayon::scope(|scope| {
-        let shared = &shared;
-        let threads = rayon::current_num_threads();
-        for _ in 1..threads {
-            scope.spawn(move |_| shared.help());
-        }
-        let _ended = Ended(shared);
-        lead(&Team { shared, threads, leader_only: PhantomData })
-    })
+    let threads = rayon::current_num_threads();
+    let helpers = if threads > 1 { Helpers::ask(threads - 1) } else { Vec::new() };
+    let ended = Ended { shared: &shared, helpers };
+    let processor = processor::current();
+    ended.helpers.iter().for_each(|helper| helper.call(address(&shared), processor));
+    lead(&Team { shared: &shared, threads, leader_only: PhantomData })
 }
 
 impl Team<'_> {
