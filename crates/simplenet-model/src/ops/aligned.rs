@@ -47,6 +47,16 @@ impl Aligned {
     }
 }
 
+impl Aligned {
+    /// The first `len` numbers; there is more memory if there was less, and then all are zeros.
+    pub(crate) fn at_least(&mut self, len: usize) -> &mut [f32] {
+        if self.len < len {
+            *self = Self::zeros(len);
+        }
+        &mut self[..len]
+    }
+}
+
 /// Zeroed memory from the system; none for small amounts, or where it cannot be had that way.
 fn map(bytes: usize) -> Option<MmapMut> {
     if bytes < LARGE {

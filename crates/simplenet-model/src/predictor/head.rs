@@ -5,6 +5,8 @@
 //! (H, D) and a shift, worked out in f64. Each layer's columns of it are applied on the layer's own grid; resizing to
 //! the first layer's grid comes after, because it acts on space and the matrix on channels.
 
+use std::cell::RefCell;
+
 use candle_core::{DType, Device, Tensor};
 
 use super::{precision::Precision, program::Map};
@@ -49,6 +51,14 @@ pub(crate) struct HeadWorkspace {
     planes: Vec<Aligned>,
     pooled: Vec<Aligned>,
     hidden: Vec<Aligned>,
+}
+
+/// Pixels of a band, about: each band reads all weights again. At the paper's sizes the hidden layer of 216 pixels is 0.9 MB.
+const BAND_PIXELS: usize = 220;
+
+thread_local! {
+    /// Features and hidden layer of a band; kept to save the allocation.
+    static BAND: RefCell<[Aligned; 2]> = RefCell::default();
 }
 
 /// Hidden = matrix · features + shift, as (H, D) rows.
@@ -99,15 +109,16 @@ impl Head {
     }
 
     pub(crate) fn workspace(&self) -> HeadWorkspace {
-        let buffers = |len: &dyn Fn(&Layer) -> usize| {
-            self.layers.iter().map(|layer| Aligned::zeros(len(layer))).collect()
+        // Of the first layer, only what its bands do not make.
+        let buffers = |of_first: bool, len: &dyn Fn(&Layer) -> usize| {
+            let buffer = |(i, layer)| Aligned::zeros(if i > 0 || of_first { len(layer) } else { 0 });
+            self.layers.iter().enumerate().map(buffer).collect()
         };
+        let first_is_pooled = self.layers.first().is_some_and(|layer| !layer.pooling.has_rows());
         HeadWorkspace {
-            planes: buffers(&|layer| layer.pooling.planes_len()),
-            pooled: buffers(&|layer| {
-                layer.pooling.encoding().words(layer.map.pixels() * layer.pooling.outputs().len())
-            }),
-            hidden: buffers(&|layer| layer.product.output_len()),
+            planes: buffers(true, &|layer| layer.pooling.planes_len()),
+            pooled: buffers(first_is_pooled, &|layer| layer.pooled_len(layer.map.pixels())),
+            hidden: buffers(false, &|layer| layer.product.output_len()),
         }
     }
 
@@ -121,29 +132,49 @@ impl Head {
     ) {
         let HeadWorkspace { planes, pooled, hidden } = workspace;
         for (i, (layer, map)) in self.layers.iter().zip(maps).enumerate() {
-            layer.pooling.run(team, map, &mut planes[i], &mut pooled[i]);
-            layer.product.forward(team, &pooled[i], None, &mut hidden[i]);
-        }
-        let (Some(first), Some((base, others))) = (self.layers.first(), hidden.split_first_mut()) else {
-            return;
-        };
-        let (stride, width) = (self.tail.len(), first.map.width);
-        team.for_each_chunk(base, width * stride, |y, rows| {
-            for (x, row) in rows.chunks_exact_mut(stride).enumerate() {
-                for (layer, hidden) in self.layers[1..].iter().zip(&*others) {
-                    layer.add_resized(self.isa, hidden, y, x, row);
-                }
-                // Where the row began is no longer needed: the score goes there.
-                row[0] = leaky_dot::leaky_dot(self.isa, row, &self.tail, self.slope);
+            if i > 0 || !layer.pooling.has_rows() {
+                layer.pooling.run(team, map, &mut planes[i], &mut pooled[i]);
             }
-        });
-        for (score, row) in scores.iter_mut().zip(base.chunks_exact(stride)) {
-            *score = row[0];
+            if i > 0 {
+                layer.product.forward(team, &pooled[i], None, &mut hidden[i]);
+            }
         }
+        let (Some(first), Some(map)) = (self.layers.first(), maps.first()) else { return };
+        let (stride, Map { height, width, .. }) = (self.tail.len(), first.map);
+        let most = (BAND_PIXELS / width).max(1);
+        let rows = height.div_ceil(height.div_ceil(most).next_multiple_of(team.threads()));
+        team.for_each_chunk(scores, rows * width, |band, scores| {
+            let start = band * rows;
+            BAND.with_borrow_mut(|[features, hidden_rows]| {
+                let words = first.pooled_len(scores.len());
+                let features: &[f32] = if first.pooling.has_rows() {
+                    let features = features.at_least(words);
+                    first.pooling.rows(start, map, features);
+                    features
+                } else {
+                    &pooled[0][first.pooled_len(start * width)..][..words]
+                };
+                let hidden_rows = hidden_rows.at_least(scores.len() * stride);
+                first.product.forward_pixels(features, None, hidden_rows);
+                for (pixel, (score, row)) in
+                    scores.iter_mut().zip(hidden_rows.chunks_exact_mut(stride)).enumerate()
+                {
+                    for (layer, hidden) in self.layers[1..].iter().zip(&hidden[1..]) {
+                        layer.add_resized(self.isa, hidden, start + pixel / width, pixel % width, row);
+                    }
+                    *score = leaky_dot::leaky_dot(self.isa, row, &self.tail, self.slope);
+                }
+            });
+        });
     }
 }
 
 impl Layer {
+    /// Words of the features of so many pixels.
+    fn pooled_len(&self, pixels: usize) -> usize {
+        self.pooling.encoding().words(pixels * self.pooling.outputs().len())
+    }
+
     /// Adds the hidden layer at place (y, x) of the first layer's grid to `row`.
     fn add_resized(&self, isa: Isa, hidden: &[f32], y: usize, x: usize, row: &mut [f32]) {
         let Some([ys, xs]) = &self.resize else { return };

@@ -223,6 +223,16 @@ unsafe fn tile<P: Product, const ROWS: usize, const VECTORS: usize>(
         };
         let mut sums: [[P::Sums; VECTORS]; ROWS] =
             [std::array::from_fn(|v| P::start(of_column(target.bias, v))); ROWS];
+        if !target.residual.is_null() {
+            // On its way from the third-level cache while the sums are made.
+            for r in 0..ROWS {
+                let at =
+                    ((first_row + r) * target.stride + column) * 4 / target.residual_encoding.in_a_word();
+                for v in 0..VECTORS {
+                    P::V::prefetch(target.residual.wrapping_add(at + v * 64).cast());
+                }
+            }
+        }
         let pointers = rows.pointers.as_ptr().add(start);
         let mut weights = panel;
         for tap in 0..rows.taps {

@@ -93,10 +93,10 @@ impl InvertedResidual {
             let input_rows = &input[first * in_width * channels..][..geometry.input[0] * in_width * channels];
             SCRATCH.with_borrow_mut(|Scratch { expanded, filtered, converted }| {
                 let hidden = self.depthwise.lanes_channels();
-                let filtered = at_least(filtered, geometry.output()[0] * width * hidden);
+                let filtered = filtered.at_least(geometry.output()[0] * width * hidden);
                 match &self.expand {
                     Some(expand) => {
-                        let expanded = at_least(expanded, geometry.input[0] * in_width * hidden);
+                        let expanded = expanded.at_least(geometry.input[0] * in_width * hidden);
                         let wanted = expand.input_encoding();
                         let input_rows = as_encoding(self.isa, input_rows, self.input, converted, wanted);
                         expand.forward_pixels(input_rows, None, expanded);
@@ -129,17 +129,9 @@ fn as_encoding<'a>(
         return words;
     }
     let count = words.len() * encoding.in_a_word();
-    let converted = at_least(buffer, wanted.words(count));
+    let converted = buffer.at_least(wanted.words(count));
     convert(isa, count, words, encoding, converted, wanted);
     converted
-}
-
-/// The first `len` numbers of a buffer that grows when it has to.
-fn at_least(buffer: &mut Aligned, len: usize) -> &mut [f32] {
-    if buffer.len() < len {
-        *buffer = Aligned::zeros(len);
-    }
-    &mut buffer[..len]
 }
 
 /// The geometry of output rows `start..start + rows` over the input rows that they read, and the first of these.

@@ -59,13 +59,29 @@ impl PatchRows {
     /// The map's rows in parallel.
     ///
     /// # Panics
-    /// Slices of other lengths; a stride that is not whole vectors of `isa`; bytes whose zero is not 0; an `out` of bytes, or
-    /// an odd number of outputs as bf16.
+    /// As [`PatchRows::rows`].
     pub(super) fn run(
         &self,
         team: &Team<'_>,
         isa: Isa,
+        size: [usize; 2],
+        map: (&[f32], Encoding),
+        (out, wanted): (&mut [f32], Encoding),
+    ) {
+        let line = size[1] * wanted.words(self.outputs());
+        team.for_each_chunk(out, line, |y, out| self.rows(isa, size, y, map, (out, wanted)));
+    }
+
+    /// Rows of the map from `first` on, as many as `out` holds, on this thread.
+    ///
+    /// # Panics
+    /// Slices of other lengths; a stride that is not whole vectors of `isa`; bytes whose zero is not 0; an `out` of bytes, or
+    /// an odd number of outputs as bf16.
+    pub(super) fn rows(
+        &self,
+        isa: Isa,
         [height, width]: [usize; 2],
+        first: usize,
         (map, kept): (&[f32], Encoding),
         (out, wanted): (&mut [f32], Encoding),
     ) {
@@ -87,20 +103,16 @@ impl PatchRows {
             (_, Encoding::Bf16) => row::<2, 1>,
             (_, Encoding::U8 { .. }) => unreachable!("features are not kept as bytes"),
         };
-        let pixels = height * width;
+        let line = width * wanted.words(self.outputs());
         assert!(self.outputs().is_multiple_of(wanted.in_a_word()));
-        assert!(map.len() == kept.words(pixels * self.stride));
-        assert!(out.len() == wanted.words(pixels * self.outputs()));
-        team.for_each_chunk(out, width * wanted.words(self.outputs()), |y, out| {
-            SUMS.with_borrow_mut(|sums| {
-                if sums.len() < PATCH * self.stride {
-                    *sums = Aligned::zeros(PATCH * self.stride);
-                }
+        assert!(map.len() == kept.words(height * width * self.stride));
+        assert!(out.len().is_multiple_of(line) && first + out.len() / line <= height);
+        SUMS.with_borrow_mut(|sums| {
+            let sums = sums.at_least(PATCH * self.stride);
+            for (y, out) in (first..).zip(out.chunks_exact_mut(line)) {
                 // SAFETY: the machine has `isa`, whose lanes divide the stride; lengths as asserted.
-                unsafe {
-                    run(isa, self, step, [height, width], y, map, &mut sums[..PATCH * self.stride], out)
-                }
-            });
+                unsafe { run(isa, self, step, [height, width], y, map, sums, out) }
+            }
         });
     }
 }
@@ -149,26 +161,46 @@ unsafe fn pool_row<V: Encoded, const E: usize, const O: usize>(
                 }
             }
         }
-        let mean = |places: &[u32]| {
-            let mut sum = 0.0;
-            for &place in places {
-                sum += sums[place as usize];
-            }
-            sum * weight
-        };
-        match RAW[O] {
-            Encoding::Bf16 => {
-                for (out, places) in out.iter_mut().zip(layer.places.chunks_exact(2 * count)) {
-                    let (first, second) = places.split_at(count);
-                    let halves = u32::from(bf16(mean(first))) | u32::from(bf16(mean(second))) << 16;
-                    *out = f32::from_bits(halves);
-                }
-            }
+        // Written out for what is in use, so that the sum of an output is not a loop.
+        match count {
+            1 => means::<O, 1>(&layer.places, sums, weight, out),
+            2 => means::<O, 2>(&layer.places, sums, weight, out),
+            4 => means::<O, 4>(&layer.places, sums, weight, out),
             _ => {
-                for (out, places) in out.iter_mut().zip(layer.places.chunks_exact(count)) {
-                    *out = mean(places);
+                for (out, places) in out.iter_mut().zip(layer.places.chunks_exact(RAW[O].in_a_word() * count))
+                {
+                    *out = word::<O>(places, |places| {
+                        places.iter().map(|&place| sums[place as usize]).sum::<f32>() * weight
+                    });
                 }
             }
         }
+    }
+}
+
+/// Means of N sums each, as `RAW[O]`.
+#[inline(always)]
+fn means<const O: usize, const N: usize>(places: &[u32], sums: &[f32], weight: f32, out: &mut [f32]) {
+    let mean = |places: &[u32]| {
+        let mut sum = 0.0;
+        for place in &places[..N] {
+            sum += sums[*place as usize];
+        }
+        sum * weight
+    };
+    for (out, places) in out.iter_mut().zip(places.chunks_exact(RAW[O].in_a_word() * N)) {
+        *out = word::<O>(places, mean);
+    }
+}
+
+/// A word of means, as `RAW[O]`.
+#[inline(always)]
+fn word<const O: usize>(places: &[u32], mean: impl Fn(&[u32]) -> f32) -> f32 {
+    match RAW[O] {
+        Encoding::Bf16 => {
+            let (first, second) = places.split_at(places.len() / 2);
+            f32::from_bits(u32::from(bf16(mean(first))) | u32::from(bf16(mean(second))) << 16)
+        }
+        _ => mean(places),
     }
 }

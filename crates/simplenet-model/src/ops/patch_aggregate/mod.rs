@@ -86,8 +86,17 @@ impl PatchAggregate {
         let layer = self.plan.layers[index].clone();
         let rows = PatchRows::new(&layer, self.plan.patch_size, stride);
         let halves = rows.is_some() && wanted == Encoding::Bf16 && layer.outputs.len().is_multiple_of(2);
-        let out = if halves { Encoding::Bf16 } else { Encoding::F32 };
-        Pooling { layer, patch_size: self.plan.patch_size, isa, size, stride, encoding, out, rows }
+        let features = if halves { Encoding::Bf16 } else { Encoding::F32 };
+        Pooling {
+            layer,
+            patch_size: self.plan.patch_size,
+            isa,
+            size,
+            stride,
+            kept: encoding,
+            encoding: features,
+            rows,
+        }
     }
 
     fn cpu(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
@@ -126,9 +135,9 @@ pub(crate) struct Pooling {
     size: [usize; 2],
     stride: usize,
     /// How the map is kept.
-    encoding: Encoding,
+    kept: Encoding,
     /// How the features are kept.
-    out: Encoding,
+    encoding: Encoding,
     /// The short way, where the shapes have one.
     rows: Option<PatchRows>,
 }
@@ -149,16 +158,29 @@ impl Pooling {
 
     /// How the features are kept.
     pub(crate) fn encoding(&self) -> Encoding {
-        self.out
+        self.encoding
+    }
+
+    /// Whether [`Pooling::rows`] is there for the shapes.
+    pub(crate) fn has_rows(&self) -> bool {
+        self.rows.is_some()
+    }
+
+    /// Rows of (h, w, outputs) from `first` on, as many as `out` holds, on this thread; nothing where the shapes have no
+    /// short way.
+    pub(crate) fn rows(&self, first: usize, map: &[f32], out: &mut [f32]) {
+        if let Some(rows) = &self.rows {
+            rows.rows(self.isa, self.size, first, (map, self.kept), (out, self.encoding));
+        }
     }
 
     /// (h, w, stride) -> (h, w, outputs).
     pub(crate) fn run(&self, team: &Team<'_>, map: &[f32], planes: &mut [f32], out: &mut [f32]) {
         let [height, width] = self.size;
         if let Some(rows) = &self.rows {
-            return rows.run(team, self.isa, self.size, (map, self.encoding), (out, self.out));
+            return rows.run(team, self.isa, self.size, (map, self.kept), (out, self.encoding));
         }
-        to_planes(team, height * width, self.stride, (map, self.encoding), planes);
+        to_planes(team, height * width, self.stride, (map, self.kept), planes);
         cpu::pool_image(team, &self.layer, self.patch_size, Map { data: planes, height, width }, out);
     }
 }
