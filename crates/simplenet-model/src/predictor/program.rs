@@ -18,7 +18,7 @@ use crate::{
         inverted_residual::InvertedResidual,
         max_pool_channels_last,
         team::Team,
-        winograd::Winograd,
+        winograd::{Tile, Winograd},
     },
 };
 
@@ -209,7 +209,8 @@ impl Builder {
         let sides = [from.height, from.width];
         let encoding = self.next_encoding(clamp);
         if kernel == 3 && stride == 1 && self.precision == Precision::F32 {
-            let layer = Winograd::new(self.isa, sides, channels, from.stride, bias, clamp, value);
+            let layer =
+                Winograd::new(self.isa, Tile::best(sides), sides, channels, from.stride, bias, clamp, value);
             let scratch = layer.scratch_lens().map(|len| self.value([1, 1], len, len, Encoding::F32));
             let out = self.layer(sides, bias.len(), layer.output_stride(), encoding);
             let work = Work::Winograd { layer, residual, scratch };

@@ -181,8 +181,11 @@ unsafe fn tiles<P: Product, const VECTORS: usize>(
     let mut start = 0;
     for index in 1..=tiles {
         let end = rows.count * index / tiles;
-        // The next panel follows in memory: the last tile asks for it, so that it is on its way from main memory.
-        let ahead = if index == tiles { panel_len } else { 0 };
+        // The next panel follows in memory. Each tile asks for its share of it, so that it comes at an even pace.
+        let ahead = Ahead {
+            from: panel.wrapping_add(panel_len + panel_len * (index - 1) / tiles),
+            step: VECTORS * P::V::LANES / tiles,
+        };
         /// One arm for each number of rows, so that sums and pointers are registers.
         macro_rules! by_rows {
             ($($n:literal)*) => {
@@ -202,12 +205,19 @@ unsafe fn tiles<P: Product, const VECTORS: usize>(
     }
 }
 
+/// Memory to ask for: `step` words with every row of weights.
+#[derive(Clone, Copy)]
+struct Ahead {
+    from: *const f32,
+    step: usize,
+}
+
 #[inline(always)]
 unsafe fn tile<P: Product, const ROWS: usize, const VECTORS: usize>(
     rows: &Rows<'_>,
     start: usize,
     panel: *const f32,
-    ahead: usize,
+    ahead: Ahead,
     column: usize,
     target: &Target,
     first_row: usize,
@@ -234,14 +244,15 @@ unsafe fn tile<P: Product, const ROWS: usize, const VECTORS: usize>(
             }
         }
         let pointers = rows.pointers.as_ptr().add(start);
-        let mut weights = panel;
+        let (mut weights, mut next) = (panel, ahead.from);
         for tap in 0..rows.taps {
             let row: [*const f32; ROWS] = std::array::from_fn(|r| *pointers.add(tap * rows.count + r));
             for k in 0..rows.depth {
                 let w: [P::Words; VECTORS] = std::array::from_fn(|v| P::load(weights.add(v * lanes)));
-                for v in 0..VECTORS {
-                    P::V::prefetch(weights.wrapping_add(ahead + v * lanes));
-                }
+                // A cache line is 16 words: two steps reach every line of any step that occurs.
+                P::V::prefetch(next);
+                P::V::prefetch(next.wrapping_add(ahead.step / 2));
+                next = next.wrapping_add(ahead.step);
                 for r in 0..ROWS {
                     let x = P::splat(row[r].add(k));
                     for v in 0..VECTORS {

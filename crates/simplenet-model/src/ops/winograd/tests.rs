@@ -8,7 +8,7 @@ use crate::ops::{numbers, team::with_team};
 /// Share of the largest output. 9 x 70 products, and transforms that grow numbers up to a hundredfold.
 const TOLERANCE: f32 = 1e-5;
 
-fn check(size: [usize; 2], channels: usize, outputs: usize, clamp: Clamp, with_residual: bool) {
+fn check(tile: Tile, size: [usize; 2], channels: usize, outputs: usize, clamp: Clamp, with_residual: bool) {
     let weights = numbers(9 * channels * outputs, 1);
     let weight =
         |tap: usize, channel: usize, output: usize| weights[(tap * channels + channel) * outputs + output];
@@ -21,7 +21,7 @@ fn check(size: [usize; 2], channels: usize, outputs: usize, clamp: Clamp, with_r
         {
             pixel[..channels].copy_from_slice(values);
         }
-        let layer = Winograd::new(isa, size, channels, stride, &bias, clamp, weight);
+        let layer = Winograd::new(isa, tile, size, channels, stride, &bias, clamp, weight);
         let padded = layer.output_stride();
         let mut residual = vec![0.0; layer.output_len()];
         for (row, values) in
@@ -60,9 +60,20 @@ fn check(size: [usize; 2], channels: usize, outputs: usize, clamp: Clamp, with_r
 
 #[test]
 fn agrees_with_the_direct_form() {
-    for size in [[1, 1], [1, 9], [3, 4], [4, 4], [5, 8], [18, 18], [7, 13]] {
-        check(size, 3, 5, Clamp::NONE, false);
-        check(size, 17, 16, Clamp::RELU, true);
-        check(size, 70, 33, Clamp::RELU, false);
+    for tile in [Tile::Three, Tile::Four] {
+        for size in [[1, 1], [1, 9], [3, 4], [4, 4], [5, 8], [18, 18], [7, 13]] {
+            check(tile, size, 3, 5, Clamp::NONE, false);
+            check(tile, size, 17, 16, Clamp::RELU, true);
+            check(tile, size, 70, 33, Clamp::RELU, false);
+        }
+    }
+}
+
+#[test]
+fn the_tile_is_the_one_that_multiplies_less() {
+    for (sides, tile) in
+        [([72, 72], Tile::Four), ([36, 36], Tile::Four), ([18, 18], Tile::Three), ([3, 3], Tile::Three)]
+    {
+        assert_eq!(Tile::best(sides), tile, "{sides:?}");
     }
 }
