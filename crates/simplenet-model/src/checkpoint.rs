@@ -51,7 +51,7 @@ pub struct ModelFile {
 }
 
 /// Writes a model file: to a temporary name beside `path`, flushed to the disk, then renamed. Returns the record as it
-/// is in the file, with the content's hash. The same network and record give the same bytes.
+/// is in the file, with this version's format and the content's hash. The same network and record give the same bytes.
 ///
 /// # Errors
 /// A record that does not belong to `net` or holds a number that is not finite; a file that cannot be written.

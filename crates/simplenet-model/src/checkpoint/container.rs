@@ -19,7 +19,7 @@ use crate::{error::ModelError, feature_norm::FeatureNorm};
 use super::{ModelRecord, TensorEntry};
 
 /// The newest format that this version reads and the one that it writes. It goes up with every change of the record.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// Where the record is in the safetensors metadata. The only key: the library does not keep several in order.
 pub const METADATA_KEY: &str = "simplenet";
 
@@ -52,7 +52,8 @@ pub(super) fn write(
     path: &Path,
 ) -> Result<(Vec<u8>, ModelRecord), ModelError> {
     let invalid = |reason: String| ModelError::InvalidFile { file: path.to_path_buf(), reason };
-    let mut record = ModelRecord { content_sha256: BLANK_HASH.into(), ..record.clone() };
+    let mut record =
+        ModelRecord { format_version: FORMAT_VERSION, content_sha256: BLANK_HASH.into(), ..record.clone() };
     let blank = serde_json::to_string(&record).map_err(|e| invalid(format!("not written: {e}")))?;
 
     let mut parts = Vec::with_capacity(tensors.len());
