@@ -15,7 +15,7 @@ use simplenet_data::{
     loader::{Loader, LoaderOptions},
 };
 use simplenet_model::{
-    BackboneWeights, CompiledExtractor, PredictorOptions,
+    ActivationRanges, BackboneWeights, CompiledExtractor, PredictorOptions,
     anomaly_map::AnomalyMapConfig,
     checkpoint::{GoldenInput, ModelRecord, RecordInput},
     feature_norm::FeatureNorm,
@@ -23,6 +23,7 @@ use simplenet_model::{
 };
 
 use crate::{
+    activation_ranges::activation_ranges,
     calibrate::{self, calibrate_detector},
     config::{Augmentation, Batch, FeatureScale, TrainConfig},
     detector::{Detector, timed},
@@ -118,6 +119,7 @@ pub fn fit(
     let extraction_seconds = start.elapsed().as_secs_f64();
     let statistics = cache.statistics();
     let norm = feature_norm(config, &statistics, &device)?;
+    let ranges = activation_ranges(config, &compiled, &train, reporter)?;
 
     let (test, mut oracle_time) =
         timed(|| oracle.map(|samples| OracleSet::new(config, &compiled, dim, samples, reporter)).transpose());
@@ -146,7 +148,7 @@ pub fn fit(
     drop(cache);
 
     let net = SimpleNet::new(extractor, head.norm.clone(), model_head(&head, &device)?)?;
-    let record = record(config, &net)?;
+    let record = record(config, &net, ranges)?;
     let mut detector = Detector::new(net, record)?;
     calibrate_detector(&mut detector, config, &held_out, &train, reporter)?;
     let report = FitReport {
@@ -289,7 +291,11 @@ fn to_json<T: Serialize>(value: &T) -> Result<serde_json::Value, TrainError> {
 }
 
 /// The record that travels in the model file, without a threshold yet.
-fn record(config: &TrainConfig, net: &SimpleNet) -> Result<ModelRecord, TrainError> {
+fn record(
+    config: &TrainConfig,
+    net: &SimpleNet,
+    ranges: ActivationRanges,
+) -> Result<ModelRecord, TrainError> {
     let input = RecordInput {
         created_by: format!("simplenet {}", env!("CARGO_PKG_VERSION")),
         anomaly_map: AnomalyMapConfig { sigma: config.map_sigma, ..AnomalyMapConfig::default() },
@@ -299,7 +305,7 @@ fn record(config: &TrainConfig, net: &SimpleNet) -> Result<ModelRecord, TrainErr
         training: to_json(config)?,
         goldens: golden_inputs(&Generator::new(config.seed))?,
     };
-    Ok(ModelRecord::new(net, input)?)
+    Ok(ModelRecord { activation_ranges: Some(ranges), ..ModelRecord::new(net, input)? })
 }
 
 /// Small inputs whose scores the model file keeps for `verify`: coloured squares drawn by the seed. Not photographs: a

@@ -5,6 +5,7 @@
 //!
 //! `fit::fit` is the whole of training; `evaluate::evaluate` measures; `detector::Detector` inspects.
 
+pub mod activation_ranges;
 pub mod calibrate;
 pub mod config;
 pub mod detector;
