@@ -49,8 +49,20 @@ pub const ORACLE_EVERY: usize = 4;
 pub struct Fit {
     /// The detector, calibrated.
     pub detector: Detector,
+    /// The network that it was compiled from.
+    pub net: SimpleNet,
     /// Facts about the run.
     pub report: FitReport,
+}
+
+impl Fit {
+    /// Writes the model file, whole or not at all.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&mut self, path: &Path) -> Result<(), TrainError> {
+        self.detector.save(path, &self.net)
+    }
 }
 
 /// Facts about a training run.
@@ -149,7 +161,7 @@ pub fn fit(
 
     let net = SimpleNet::new(extractor, head.norm.clone(), model_head(&head, &device)?)?;
     let record = record(config, &net, ranges)?;
-    let mut detector = Detector::new(net, record)?;
+    let mut detector = Detector::new(&net, record)?;
     calibrate_detector(&mut detector, config, &held_out, &train, reporter)?;
     let report = FitReport {
         trained_images: train.len(),
@@ -161,7 +173,7 @@ pub fn fit(
         fit_seconds: (start.elapsed() - oracle_time).as_secs_f64(),
         oracle: best,
     };
-    Ok(Fit { detector, report })
+    Ok(Fit { detector, net, report })
 }
 
 fn pick(samples: &[Sample], positions: &[usize]) -> Vec<Sample> {

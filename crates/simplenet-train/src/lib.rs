@@ -14,6 +14,7 @@ pub mod evaluate;
 pub mod feature_cache;
 pub mod fit;
 pub mod head_step;
+pub mod inference_precision;
 pub mod loss;
 pub mod noise;
 pub mod optimizer;
@@ -23,6 +24,7 @@ pub mod trainer;
 pub use config::{Preset, TrainConfig};
 pub use detector::Detector;
 pub use error::TrainError;
+pub use inference_precision::InferencePrecision;
 pub use reporter::{Reporter, Silent};
 
 /// The README's example, compiled by the tests.

@@ -41,8 +41,9 @@ pub fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<BenchReport,
     let path = model_path(args.model.as_deref())?;
     let (loaded, load) = timed(|| checkpoint::load(&path, &Device::Cpu));
     let (net, record) = loaded?;
-    let (detector, compile) = timed(|| Detector::new(net, record));
+    let (detector, compile) = timed(|| Detector::new(&net, record));
     let detector = detector?;
+    drop(net);
     let found = inputs(&args.input, &path, &detector)?;
     let repeats = args.repeats as usize;
     let turns = turns(&found, repeats);
