@@ -50,14 +50,26 @@ fn every_verb_explains_itself() {
                 "paper",
             ],
         ),
-        ("eval", &["--model", "--data", "--json", "--output"]),
+        ("eval", &["--model", "--data", "--json", "--output", "--precision"]),
         (
             "infer",
-            &["--model", "--input", "--output", "--map-format", "--threshold", "results/infer", "newest"],
+            &[
+                "--model",
+                "--input",
+                "--output",
+                "--map-format",
+                "--threshold",
+                "--precision",
+                "f32",
+                "bf16",
+                "int8",
+                "results/infer",
+                "newest",
+            ],
         ),
         ("info", &["--model"]),
         ("verify", &["--model"]),
-        ("bench", &["--model", "--input", "--repeats", "50", "--json", "newest"]),
+        ("bench", &["--model", "--input", "--repeats", "50", "--json", "--precision", "newest"]),
     ] {
         run(folder.path(), &format!("simplenet {verb} --help")).ok().says(words);
     }
@@ -79,6 +91,7 @@ fn wrong_usage_is_exit_code_2_and_says_what_is_right() {
         ("eval --data a", &["--model <FILE>"]),
         ("infer --map-format gif", &["gif", "npy", "png", "none"]),
         ("infer --threshold high", &["high", "--threshold"]),
+        ("infer --precision int4", &["int4", "f32", "bf16", "int8"]),
         ("bench --repeats 0", &["--repeats", "0"]),
         ("bench --repeats often", &["--repeats", "often"]),
         ("--threads 0 info", &["--threads", "0"]),
@@ -492,6 +505,7 @@ fn complete(line: &Value, [width, height]: [u32; 2], out: &Path) {
         "image_size",
         "inspected_share",
         "model_id",
+        "precision",
         "heatmap",
         "anomaly_map",
     ];

@@ -3,13 +3,14 @@
 //!
 //! In: a backbone's id. Out: a Markdown table on standard output and every single time in `target/bench/results.json`,
 //! in milliseconds. All methods of a network take turns: a round is one turn of every method, and each round begins
-//! with another one. Medians over the rounds of one call are compared, never the numbers of two calls.
+//! with another one; or, without a pause, one method runs back to back after the other. Medians over the rounds of one call
+//! are compared, never the numbers of two calls.
 
 use std::{cell::RefCell, path::Path, path::PathBuf, thread::sleep, time::Duration};
 
 use clap::Args;
 use simplenet_cli::{CliError, output::atomic, progress::TerminalProgress};
-use simplenet_model::{BackboneId, ModelError, Predictor, PredictorOptions};
+use simplenet_model::{BackboneId, CompiledExtractor, ModelError, Precision, Predictor, PredictorOptions};
 use simplenet_train::detector::timed;
 
 mod peers;
@@ -24,9 +25,9 @@ use subject::{SIDE, Subject};
 const FOLDER: &str = "target/bench";
 /// Rounds before the first that counts: pools and lazily made buffers settle.
 const WARM_UP: usize = 3;
-/// Between two methods, so that no idle thread of the one before still spins when the next begins: ONNX Runtime's were
-/// seen to spin for 36 ms, PyTorch's for 10.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Milliseconds between two methods, so that no idle thread of the one before still spins when the next begins: ONNX
+/// Runtime's were seen to spin for 36 ms, PyTorch's for 10.
+const PAUSE_MS: u64 = 100;
 
 /// Flags of `bench`.
 #[derive(Debug, Args)]
@@ -50,17 +51,34 @@ pub(crate) struct BenchArgs {
     /// Rounds that count; a round is one turn of every method.
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
+    /// Milliseconds between two turns, in which idle threads of the method before stop spinning. With 0 there are no turns:
+    /// all runs of a method are back to back, as on a line without a pause between parts, and another method begins
+    /// 100 ms later.
+    #[arg(long, value_name = "N", default_value_t = PAUSE_MS)]
+    pause_ms: u64,
 }
 
 /// Something that is timed.
 struct Method<'a> {
     name: String,
+    role: Role,
     /// What one run computes.
     computes: &'static str,
     /// How far its numbers are from those of our literal path, over the largest of these; none for that path itself.
     deviation: Option<f64>,
     /// One run, in milliseconds.
     run: Box<dyn FnMut() -> Result<f64, CliError> + 'a>,
+}
+
+/// What a method is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Role {
+    /// Our path of plain layers: others are held against its numbers.
+    Literal,
+    /// Our compiled network, and the engine of the same kind.
+    Ours { precision: &'static str, rival: &'static str },
+    /// Another engine.
+    Peer { engine: String },
 }
 
 /// A way of ours from the image to the patch scores.
@@ -72,24 +90,29 @@ type Scores<'a> = Box<dyn FnMut() -> Result<Vec<f32>, ModelError> + 'a>;
 /// With `--peers`: no Python or a package that is missing, a peer whose numbers are not ours.
 pub(crate) fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<(), CliError> {
     let rounds = args.rounds as usize;
-    let mut report = Report::new(WARM_UP, rounds);
+    let pause = Duration::from_millis(args.pause_ms);
+    let mut report = Report::new(WARM_UP, rounds, args.pause_ms);
     for &id in &args.backbone {
         progress.note(&format!("{id}: preparing"));
         let folder = Path::new(FOLDER).join(id.name());
         let subject = Subject::new(id, &folder)?;
         let worker;
         let mut methods = ours(&subject)?;
-        let own = methods.len();
         if args.peers {
             let (started, engines) = Worker::start(&args.python, id, &folder)?;
             worker = RefCell::new(started);
             methods.extend(engines.into_iter().map(|engine| peer(engine, &worker)));
         }
-        let times = interleave(&mut methods, rounds, &|done| {
-            progress.set(&format!("{id}: rounds"), done, WARM_UP + rounds);
-        })?;
+        let times = match args.pause_ms {
+            0 => back_to_back(&mut methods, rounds, &|done, all| {
+                progress.set(&format!("{id}: methods"), done, all);
+            }),
+            _ => interleave(&mut methods, rounds, pause, &|done| {
+                progress.set(&format!("{id}: rounds"), done, WARM_UP + rounds);
+            }),
+        }?;
         let row = |(method, ms): (Method<'_>, Vec<f64>)| Row::new(method, ms);
-        report.add(&subject, own, methods.into_iter().zip(times).map(row).collect());
+        report.add(&subject, methods.into_iter().zip(times).map(row).collect());
     }
     println!("{}", report.to_markdown());
     let path = Path::new(FOLDER).join("results.json");
@@ -98,27 +121,43 @@ pub(crate) fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<(), C
     Ok(())
 }
 
-/// Our methods: the literal path first, whose scores the others are held against, and last the one that the peers are
-/// held against.
+/// Our methods: the literal path first, whose scores the others are held against. int8 gets the ranges that the image itself
+/// shows.
 fn ours(subject: &Subject) -> Result<Vec<Method<'_>>, CliError> {
     let Subject { net, image, .. } = subject;
     let pixels = image.flatten_all().and_then(|flat| flat.to_vec1::<f32>()).map_err(ModelError::from)?;
-    let predictor = Predictor::compile(net, SIDE, SIDE, &PredictorOptions::default())?;
-    let paths: [(&str, Scores<'_>); 2] = [
-        (
-            "simplenet, `SimpleNet` (candle)",
-            Box::new(|| Ok(net.patch_scores(image)?.flatten_all()?.to_vec1::<f32>()?)),
-        ),
-        ("simplenet, `Predictor`", Box::new(move || predictor.patch_scores(&pixels))),
-    ];
+    let extractor = CompiledExtractor::compile(net.extractor(), SIDE, SIDE, &PredictorOptions::default())?;
+    let ranges = extractor.observe(&pixels)?;
+    drop(extractor);
+    let mut paths: Vec<(String, Role, Scores<'_>)> = vec![(
+        "simplenet, `SimpleNet` (candle), f32".into(),
+        Role::Literal,
+        Box::new(|| Ok(net.patch_scores(image)?.flatten_all()?.to_vec1::<f32>()?)),
+    )];
+    for (precision, rival) in [
+        (Precision::F32, "openvino-f32"),
+        (Precision::Bf16, "openvino-bf16"),
+        (Precision::Int8(ranges), "openvino-bf16"),
+    ] {
+        let name = precision.name();
+        let mut options = PredictorOptions::default();
+        options.precision = precision;
+        let (predictor, pixels) = (Predictor::compile(net, SIDE, SIDE, &options)?, pixels.clone());
+        paths.push((
+            format!("simplenet, `Predictor`, {name}"),
+            Role::Ours { precision: name, rival },
+            Box::new(move || predictor.patch_scores(&pixels)),
+        ));
+    }
     let mut literal: Option<Vec<f32>> = None;
     let mut methods = vec![];
-    for (name, mut scores) in paths {
+    for (name, role, mut scores) in paths {
         let got = scores()?;
         let deviation = literal.as_ref().map(|want| deviation(&got, want));
         literal.get_or_insert(got);
         methods.push(Method {
-            name: name.into(),
+            name,
+            role,
             computes: "image to patch scores",
             deviation,
             run: Box::new(move || {
@@ -136,6 +175,7 @@ fn peer(engine: peers::Engine, worker: &RefCell<Worker>) -> Method<'_> {
     let peers::Engine { name, label, deviation } = engine;
     Method {
         name: label,
+        role: Role::Peer { engine: name.clone() },
         computes: "backbone to the two taps only",
         deviation: Some(deviation),
         run: Box::new(move || worker.borrow_mut().run(&name)),
@@ -147,6 +187,7 @@ fn peer(engine: peers::Engine, worker: &RefCell<Worker>) -> Method<'_> {
 fn interleave(
     methods: &mut [Method<'_>],
     rounds: usize,
+    pause: Duration,
     progress: &dyn Fn(usize),
 ) -> Result<Vec<Vec<f64>>, CliError> {
     let mut times = vec![Vec::with_capacity(rounds); methods.len()];
@@ -154,7 +195,7 @@ fn interleave(
         progress(round);
         for turn in 0..methods.len() {
             let i = (round + turn) % methods.len();
-            sleep(PAUSE);
+            sleep(pause);
             (methods[i].run)()?;
             let ms = (methods[i].run)()?;
             if round >= WARM_UP {
@@ -163,6 +204,25 @@ fn interleave(
         }
     }
     progress(WARM_UP + rounds);
+    Ok(times)
+}
+
+/// Runs one method after the other, each back to back; gives the milliseconds of each. `progress` gets the number of methods
+/// that are done, and of all.
+fn back_to_back(
+    methods: &mut [Method<'_>],
+    rounds: usize,
+    progress: &dyn Fn(usize, usize),
+) -> Result<Vec<Vec<f64>>, CliError> {
+    let mut times = vec![];
+    let all = methods.len();
+    for (done, method) in methods.iter_mut().enumerate() {
+        progress(done, all);
+        sleep(Duration::from_millis(PAUSE_MS));
+        let runs = (0..WARM_UP + rounds).map(|_| (method.run)()).collect::<Result<Vec<f64>, _>>()?;
+        times.push(runs[WARM_UP..].to_vec());
+    }
+    progress(all, all);
     Ok(times)
 }
 
@@ -180,25 +240,36 @@ fn deviation(got: &[f32], want: &[f32]) -> f64 {
 mod tests {
     use super::*;
 
+    /// Method `i`, which notes its runs in `order` and takes as many milliseconds as there were runs so far.
+    fn method(order: &RefCell<Vec<usize>>, i: usize) -> Method<'_> {
+        Method {
+            name: i.to_string(),
+            role: Role::Literal,
+            computes: "",
+            deviation: None,
+            run: Box::new(move || {
+                order.borrow_mut().push(i);
+                Ok(order.borrow().len() as f64)
+            }),
+        }
+    }
+
     #[test]
     fn every_round_gives_every_method_a_turn_and_begins_with_another_one() {
         let order = RefCell::new(vec![]);
-        let method = |i: usize| Method {
-            name: i.to_string(),
-            computes: "",
-            deviation: None,
-            run: Box::new({
-                let order = &order;
-                move || {
-                    order.borrow_mut().push(i);
-                    Ok(order.borrow().len() as f64)
-                }
-            }),
-        };
-        let times = interleave(&mut [method(0), method(1)], 2, &|_| {}).unwrap();
+        let mut methods = [method(&order, 0), method(&order, 1)];
+        let times = interleave(&mut methods, 2, Duration::from_millis(1), &|_| {}).unwrap();
         assert_eq!(order.borrow()[..8], [0, 0, 1, 1, 1, 1, 0, 0]);
         // The first three rounds, twelve runs, do not count; nor does the first run of a turn.
         assert_eq!(times, [[16.0, 18.0], [14.0, 20.0]]);
+    }
+
+    #[test]
+    fn without_a_pause_a_method_runs_back_to_back() {
+        let order = RefCell::new(vec![]);
+        let times = back_to_back(&mut [method(&order, 0), method(&order, 1)], 2, &|_, _| {}).unwrap();
+        assert_eq!(order.borrow()[..], [0, 0, 0, 0, 0, 1, 1, 1, 1, 1]);
+        assert_eq!(times, [[4.0, 5.0], [9.0, 10.0]]);
     }
 
     #[test]

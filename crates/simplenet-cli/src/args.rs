@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use simplenet_model::BackboneId;
+use simplenet_train::InferencePrecision;
 
 use crate::output::anomaly_map_file::MapFormat;
 
@@ -124,6 +125,40 @@ pub struct EvalArgs {
     /// Also write predictions.jsonl, heat maps and report.html into this folder.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// The precision.
+    #[command(flatten)]
+    pub inference: InferenceArgs,
+}
+
+/// What `eval`, `infer` and `bench` have in common.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct InferenceArgs {
+    /// Numbers to compute in. bf16 is faster than f32 where the CPU has AVX-512 BF16, int8 where it has VNNI. Both move
+    /// scores a little, and the threshold was set with scores in f32: a part close to it may get the other verdict.
+    #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
+    pub precision: PrecisionArg,
+}
+
+/// Numbers to compute in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PrecisionArg {
+    /// 32 bits: what the model was trained and its threshold set in.
+    F32,
+    /// 16 bits.
+    Bf16,
+    /// 8 bits in the backbone, bf16 in the head.
+    Int8,
+}
+
+impl PrecisionArg {
+    /// The detector's name for it.
+    pub fn precision(self) -> InferencePrecision {
+        match self {
+            Self::F32 => InferencePrecision::F32,
+            Self::Bf16 => InferencePrecision::Bf16,
+            Self::Int8 => InferencePrecision::Int8,
+        }
+    }
 }
 
 /// Flags of `infer`.
@@ -145,6 +180,9 @@ pub struct InferArgs {
     /// Use this threshold on the raw score instead of the model's.
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     pub threshold: Option<f32>,
+    /// The precision.
+    #[command(flatten)]
+    pub inference: InferenceArgs,
 }
 
 /// File formats of raw anomaly maps.
@@ -194,6 +232,9 @@ pub struct BenchArgs {
     /// Also write the numbers as JSON here; nothing else is written.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// The precision.
+    #[command(flatten)]
+    pub inference: InferenceArgs,
 }
 
 /// `288` or `384x288` (width x height).

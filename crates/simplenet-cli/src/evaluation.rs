@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use simplenet_data::dataset::{Category, Label};
 use simplenet_model::checkpoint;
 use simplenet_train::{
-    Detector, TrainError,
+    Detector, InferencePrecision, TrainError,
     config::TrainConfig,
     evaluate::{Evaluated, Evaluation, Metrics, evaluate},
     fit::{FitReport, Oracle},
@@ -39,6 +39,9 @@ pub struct MetricsFile {
     pub category: String,
     /// The model's id.
     pub model_id: String,
+    /// In which numbers the network computed; f32 in files that do not say it.
+    #[serde(default)]
+    pub precision: InferencePrecision,
     /// Seed of the training.
     pub seed: u64,
     /// Test images without a defect.
@@ -145,6 +148,7 @@ pub fn summarise(
         metrics: evaluation.metrics.clone(),
         category: category.name.clone(),
         model_id: checkpoint::model_id(detector.record()),
+        precision: detector.precision(),
         seed,
         test_normal: evaluation.images.len() - test_anomalous,
         test_anomalous,

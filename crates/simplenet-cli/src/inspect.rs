@@ -158,6 +158,7 @@ impl<'a> Recorder<'a> {
             image_size: [photograph.width(), photograph.height()],
             inspected_share: inspection.placement.inspected_share(),
             model_id: self.model_id.clone(),
+            precision: self.detector.precision(),
             heatmap: Some(slashed(&heatmap)),
             anomaly_map: anomaly_map.as_deref().map(slashed),
             label: None,

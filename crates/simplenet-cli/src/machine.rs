@@ -1,5 +1,8 @@
 //! Facts about the machine and the process: peak memory, threads, processor.
 
+use simplenet_model::ops::Isa;
+use simplenet_train::InferencePrecision;
+
 /// Highest memory use of this process since its start or the last `reset_peak_memory`, in MiB; `None` where the
 /// system does not tell (only Linux does, in /proc).
 pub fn peak_memory_mib() -> Option<f64> {
@@ -29,12 +32,35 @@ pub fn description() -> String {
     format!("{processor}, {threads} threads, {} {}", std::env::consts::OS, std::env::consts::ARCH)
 }
 
+/// What to say before computing in numbers that an instruction set does not multiply itself.
+pub fn precision_note(precision: InferencePrecision, isa: Isa) -> Option<String> {
+    let name = precision.name();
+    let note = || {
+        format!(
+            "this processor has no instructions for {name} ({}): f32 may be as fast, or faster",
+            isa.name()
+        )
+    };
+    (!precision.is_native(isa)).then(note)
+}
+
 #[cfg(test)]
-#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
 
     #[test]
+    fn numbers_that_the_processor_does_not_multiply_are_mentioned() {
+        use InferencePrecision::{Bf16, F32, Int8};
+        assert_eq!(precision_note(F32, Isa::Scalar), None);
+        assert_eq!(precision_note(Int8, Isa::Avx2Vnni), None);
+        assert_eq!(
+            precision_note(Bf16, Isa::Avx2Vnni).unwrap(),
+            "this processor has no instructions for bf16 (AVX2 with VNNI): f32 may be as fast, or faster"
+        );
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
     fn peak_memory_follows_an_allocation() {
         reset_peak_memory();
         let before = peak_memory_mib().unwrap();

@@ -124,7 +124,7 @@ fn facts(file: &MetricsFile) -> Vec<Fact> {
         metric("pixel AP", "pixel_AP", m.pixel_AP),
         metric("AUPRO@0.30", "pixel_AUPRO", m.pixel_AUPRO),
         metric("AUPRO@0.05", "pixel_AUPRO_005", m.pixel_AUPRO_005),
-        Fact::new("inference", format!("{:.1} ms an image", file.inference_ms)),
+        Fact::new("inference", format!("{:.1} ms an image, {}", file.inference_ms, file.precision.name())),
     ];
     if let Some(seconds) = file.fit_seconds {
         facts.push(Fact::new("fit", format!("{seconds:.1} s")));

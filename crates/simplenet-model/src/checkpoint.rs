@@ -51,7 +51,7 @@ pub struct ModelFile {
 }
 
 /// Writes a model file: to a temporary name beside `path`, flushed to the disk, then renamed. Returns the record as it
-/// is in the file, with the content's hash. The same network and record give the same bytes.
+/// is in the file, with this version's format and the content's hash. The same network and record give the same bytes.
 ///
 /// # Errors
 /// A record that does not belong to `net` or holds a number that is not finite; a file that cannot be written.
@@ -82,8 +82,7 @@ pub fn save(path: &Path, net: &SimpleNet, record: &ModelRecord) -> Result<ModelR
 /// A file that cannot be read, is not a safetensors file, is cut short, was edited, comes from a newer version or
 /// from another program, or whose tensors are missing or misshapen: each says which, and what to do.
 pub fn load(path: &Path, device: &Device) -> Result<(SimpleNet, ModelRecord), ModelError> {
-    let bytes = std::fs::read(path).map_err(ModelError::io(path))?;
-    let container = container::read(&bytes, path)?;
+    let container = container::read(path)?;
     let record = read_record(&container, path)?;
 
     let specs = record.backbone.tensor_specs();
@@ -109,10 +108,9 @@ pub fn load(path: &Path, device: &Device) -> Result<(SimpleNet, ModelRecord), Mo
 /// # Errors
 /// As [`load`].
 pub fn inspect(path: &Path) -> Result<ModelFile, ModelError> {
-    let bytes = std::fs::read(path).map_err(ModelError::io(path))?;
-    let container = container::read(&bytes, path)?;
+    let container = container::read(path)?;
     let record = read_record(&container, path)?;
-    Ok(ModelFile { record, tensors: container.entries(), bytes: bytes.len() as u64 })
+    Ok(ModelFile { record, tensors: container.entries, bytes: container.bytes })
 }
 
 /// A short name for a model, from its content: the first 12 digits of the hash. Empty before it was saved.
@@ -121,7 +119,7 @@ pub fn model_id(record: &ModelRecord) -> String {
 }
 
 /// The record with the golden inputs' pixels put back.
-fn read_record(container: &Container<'_>, path: &Path) -> Result<ModelRecord, ModelError> {
+fn read_record(container: &Container, path: &Path) -> Result<ModelRecord, ModelError> {
     let mut record = container.record()?;
     for golden in &mut record.goldens {
         let expected = golden.shape();

@@ -13,7 +13,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::{VarBuilder, VarMap};
 use safetensors::{SafeTensors, tensor::TensorView};
 use simplenet_model::{
-    BackboneId, BackboneWeights, ModelError,
+    ActivationRanges, BackboneId, BackboneWeights, ModelError,
     anomaly_map::AnomalyMapConfig,
     checkpoint::{
         FORMAT_VERSION, GoldenInput, METADATA_KEY, ModelRecord, RecordInput, Threshold, inspect, load,
@@ -99,8 +99,17 @@ fn network() -> (SimpleNet, ModelRecord) {
     record.threshold =
         Some(Threshold { value: 0.1, map_value: 0.07, target_false_reject_rate: 0.01, held_out: 20 });
     record.normal_score_quantiles = vec![(0.5, -0.3), (0.99, 0.1)];
+    record.activation_ranges = Some(ranges("[0.0,1.75]"));
     (net, record)
 }
+
+/// Ranges of activations, as they stand in a record.
+fn ranges(json: &str) -> ActivationRanges {
+    serde_json::from_str(json).unwrap()
+}
+
+/// Those of [`network`] in its record.
+const RANGES: &str = "\"activation_ranges\":[0.0,1.75],";
 
 /// The bytes of a good file, made once.
 static GOOD: LazyLock<Vec<u8>> = LazyLock::new(|| {
@@ -305,6 +314,24 @@ fn a_newer_version_asks_for_an_update() {
     assert!(message.contains("update") && message.contains("tests 0.0"), "{message}");
 }
 
+#[test]
+fn a_file_of_version_1_has_no_activation_ranges() {
+    let (record, tensors) = parts(&GOOD);
+    let newest = format!("\"format_version\":{FORMAT_VERSION}");
+    assert!(record.contains(&newest) && record.contains(RANGES), "{record}");
+    let record = record.replacen(&newest, "\"format_version\":1", 1).replacen(RANGES, "", 1);
+    let (net, old) = load_bytes(&with_its_hash(&record, &|| tensors.tensors())).unwrap();
+    assert_eq!((old.format_version, &old.activation_ranges), (1, &None));
+    assert!(verify(&net, &old).unwrap().passed());
+
+    // Saved again it is of the newest version.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let saved = save(&path, &net, &old).unwrap();
+    assert_eq!((saved.format_version, &saved.activation_ranges), (FORMAT_VERSION, &None));
+    assert_eq!(load(&path, &CPU).unwrap().1, saved);
+}
+
 /// A file whose hash is right but whose tensors are not: what a faulty writer would make.
 fn rewritten(change: impl Fn(&mut Vec<(String, Tensor)>)) -> String {
     let (net, record) = network();
@@ -327,12 +354,16 @@ fn rewritten(change: impl Fn(&mut Vec<(String, Tensor)>)) -> String {
             .map(|(n, d, s, b)| (n.clone(), TensorView::new(*d, s.clone(), b).unwrap()))
             .collect::<Vec<_>>()
     };
-    // The hash is in the error: put it in its place.
-    let Err(ModelError::Edited { actual, expected, .. }) = load_bytes(&assemble(Some(&record), views()))
+    message(&with_its_hash(&record, &views))
+}
+
+/// A file of other parts, with the hash that belongs to them: the error about the wrong one tells it.
+fn with_its_hash<'a>(record: &str, tensors: &dyn Fn() -> Vec<(String, TensorView<'a>)>) -> Vec<u8> {
+    let Err(ModelError::Edited { actual, expected, .. }) = load_bytes(&assemble(Some(record), tensors()))
     else {
         panic!("the change was not noticed");
     };
-    message(&assemble(Some(&record.replacen(&expected, &actual, 1)), views()))
+    assemble(Some(&record.replacen(&expected, &actual, 1)), tensors())
 }
 
 #[test]
@@ -382,6 +413,7 @@ fn what_cannot_be_saved_leaves_the_old_file() {
     };
     for (message, word) in [
         (with(&|r| r.normal_score_quantiles = vec![(0.5, f32::NAN)]), "quantile"),
+        (with(&|r| r.activation_ranges = Some(ranges("[1.0,-0.5]"))), "range of the activations"),
         (with(&|r| r.goldens[0].image_score = f32::INFINITY), "golden.0.rgb"),
         (with(&|r| r.goldens[0].input.rgb.clear()), "golden.0.rgb"),
         (with(&|r| r.std[1] = 0.0), "std"),

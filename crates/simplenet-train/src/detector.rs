@@ -19,13 +19,14 @@ use simplenet_model::{
     simplenet::SimpleNet,
 };
 
-use crate::error::TrainError;
+use crate::{error::TrainError, inference_precision::InferencePrecision};
 
-/// A network with the preprocessing and the threshold that belong to it.
+/// A network, compiled, with the preprocessing and the threshold that belong to it. The network that it was compiled from
+/// is not kept: inspecting does not need it.
 pub struct Detector {
-    net: SimpleNet,
-    /// `net`, compiled for the preprocessing's size.
+    /// Compiled for the preprocessing's size.
     predictor: Predictor,
+    precision: InferencePrecision,
     preprocess: Preprocess,
     record: ModelRecord,
 }
@@ -70,36 +71,57 @@ pub struct AnomalousRegion {
 }
 
 impl Detector {
-    /// Joins a network with its record and compiles it for the record's input size; the record's preprocessing must be
-    /// one that this program knows.
+    /// Joins a network with its record and compiles it in f32 for the record's input size; the record's preprocessing must
+    /// be one that this program knows.
     ///
     /// # Errors
     /// `TrainError::Config` when the preprocessing in the record cannot be read; a network that cannot be compiled.
-    pub fn new(net: SimpleNet, record: ModelRecord) -> Result<Self, TrainError> {
+    pub fn new(net: &SimpleNet, record: ModelRecord) -> Result<Self, TrainError> {
+        Self::new_in(net, record, InferencePrecision::F32)
+    }
+
+    /// The same, compiled in another precision. The record's threshold was set with scores in f32.
+    ///
+    /// # Errors
+    /// As [`Detector::new`]; `TrainError::NoActivationRanges` for int8 and a model of a version that did not measure them.
+    pub fn new_in(
+        net: &SimpleNet,
+        record: ModelRecord,
+        precision: InferencePrecision,
+    ) -> Result<Self, TrainError> {
         let preprocess: Preprocess = serde_json::from_value(record.preprocessing.clone())
             .map_err(|e| TrainError::config(Path::new("model file, preprocessing"), e))?;
         preprocess.validate()?;
         let (width, height) = preprocess.network_size();
-        let predictor =
-            Predictor::compile(&net, height as usize, width as usize, &PredictorOptions::default())?;
-        Ok(Self { net, predictor, preprocess, record })
+        let mut options = PredictorOptions::default();
+        options.precision = precision.of(&record)?;
+        let predictor = Predictor::compile(net, height as usize, width as usize, &options)?;
+        Ok(Self { predictor, precision, preprocess, record })
     }
 
-    /// Reads a model file; everything needed is inside it.
+    /// Reads a model file and compiles it in f32; everything needed is inside it.
     ///
     /// # Errors
     /// A file that is missing, truncated, edited, of a newer format or not a model of this program.
     pub fn load(path: &Path, device: &Device) -> Result<Self, TrainError> {
-        let (net, record) = checkpoint::load(path, device)?;
-        Self::new(net, record)
+        Self::load_in(path, device, InferencePrecision::F32)
     }
 
-    /// Writes the model file, whole or not at all.
+    /// The same, compiled in another precision.
     ///
     /// # Errors
-    /// When the file cannot be written.
-    pub fn save(&mut self, path: &Path) -> Result<(), TrainError> {
-        self.record = checkpoint::save(path, &self.net, &self.record)?;
+    /// As [`Detector::load`] and [`Detector::new_in`].
+    pub fn load_in(path: &Path, device: &Device, precision: InferencePrecision) -> Result<Self, TrainError> {
+        let (net, record) = checkpoint::load(path, device)?;
+        Self::new_in(&net, record, precision)
+    }
+
+    /// Writes the model file of `net`, which this was compiled from, whole or not at all.
+    ///
+    /// # Errors
+    /// A network of another structure or backbone; a file that cannot be written.
+    pub fn save(&mut self, path: &Path, net: &SimpleNet) -> Result<(), TrainError> {
+        self.record = checkpoint::save(path, net, &self.record)?;
         Ok(())
     }
 
@@ -108,9 +130,9 @@ impl Detector {
         &self.record
     }
 
-    /// The network.
-    pub fn net(&self) -> &SimpleNet {
-        &self.net
+    /// The numbers that the network computes in.
+    pub fn precision(&self) -> InferencePrecision {
+        self.precision
     }
 
     /// From photograph to network input.

@@ -62,6 +62,12 @@ pub enum TrainError {
         /// The score.
         score: f32,
     },
+    /// A model file without the ranges that int8 needs.
+    #[error(
+        "int8 needs the ranges of the network's activations, and this model has none: it was made by an older version; train \
+         it again, or use f32 or bf16"
+    )]
+    NoActivationRanges,
     /// A caller's function asked to stop; the caller knows why.
     #[error("stopped by the caller")]
     Stopped,

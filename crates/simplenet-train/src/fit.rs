@@ -15,7 +15,7 @@ use simplenet_data::{
     loader::{Loader, LoaderOptions},
 };
 use simplenet_model::{
-    BackboneWeights, CompiledExtractor, PredictorOptions,
+    ActivationRanges, BackboneWeights, CompiledExtractor, PredictorOptions,
     anomaly_map::AnomalyMapConfig,
     checkpoint::{GoldenInput, ModelRecord, RecordInput},
     feature_norm::FeatureNorm,
@@ -23,6 +23,7 @@ use simplenet_model::{
 };
 
 use crate::{
+    activation_ranges::activation_ranges,
     calibrate::{self, calibrate_detector},
     config::{Augmentation, Batch, FeatureScale, TrainConfig},
     detector::{Detector, timed},
@@ -48,8 +49,20 @@ pub const ORACLE_EVERY: usize = 4;
 pub struct Fit {
     /// The detector, calibrated.
     pub detector: Detector,
+    /// The network that it was compiled from.
+    pub net: SimpleNet,
     /// Facts about the run.
     pub report: FitReport,
+}
+
+impl Fit {
+    /// Writes the model file, whole or not at all.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&mut self, path: &Path) -> Result<(), TrainError> {
+        self.detector.save(path, &self.net)
+    }
 }
 
 /// Facts about a training run.
@@ -118,6 +131,7 @@ pub fn fit(
     let extraction_seconds = start.elapsed().as_secs_f64();
     let statistics = cache.statistics();
     let norm = feature_norm(config, &statistics, &device)?;
+    let ranges = activation_ranges(config, &compiled, &train, reporter)?;
 
     let (test, mut oracle_time) =
         timed(|| oracle.map(|samples| OracleSet::new(config, &compiled, dim, samples, reporter)).transpose());
@@ -146,8 +160,8 @@ pub fn fit(
     drop(cache);
 
     let net = SimpleNet::new(extractor, head.norm.clone(), model_head(&head, &device)?)?;
-    let record = record(config, &net)?;
-    let mut detector = Detector::new(net, record)?;
+    let record = record(config, &net, ranges)?;
+    let mut detector = Detector::new(&net, record)?;
     calibrate_detector(&mut detector, config, &held_out, &train, reporter)?;
     let report = FitReport {
         trained_images: train.len(),
@@ -159,7 +173,7 @@ pub fn fit(
         fit_seconds: (start.elapsed() - oracle_time).as_secs_f64(),
         oracle: best,
     };
-    Ok(Fit { detector, report })
+    Ok(Fit { detector, net, report })
 }
 
 fn pick(samples: &[Sample], positions: &[usize]) -> Vec<Sample> {
@@ -289,7 +303,11 @@ fn to_json<T: Serialize>(value: &T) -> Result<serde_json::Value, TrainError> {
 }
 
 /// The record that travels in the model file, without a threshold yet.
-fn record(config: &TrainConfig, net: &SimpleNet) -> Result<ModelRecord, TrainError> {
+fn record(
+    config: &TrainConfig,
+    net: &SimpleNet,
+    ranges: ActivationRanges,
+) -> Result<ModelRecord, TrainError> {
     let input = RecordInput {
         created_by: format!("simplenet {}", env!("CARGO_PKG_VERSION")),
         anomaly_map: AnomalyMapConfig { sigma: config.map_sigma, ..AnomalyMapConfig::default() },
@@ -299,7 +317,7 @@ fn record(config: &TrainConfig, net: &SimpleNet) -> Result<ModelRecord, TrainErr
         training: to_json(config)?,
         goldens: golden_inputs(&Generator::new(config.seed))?,
     };
-    Ok(ModelRecord::new(net, input)?)
+    Ok(ModelRecord { activation_ranges: Some(ranges), ..ModelRecord::new(net, input)? })
 }
 
 /// Small inputs whose scores the model file keeps for `verify`: coloured squares drawn by the seed. Not photographs: a

@@ -5,6 +5,7 @@
 //!
 //! `fit::fit` is the whole of training; `evaluate::evaluate` measures; `detector::Detector` inspects.
 
+pub mod activation_ranges;
 pub mod calibrate;
 pub mod config;
 pub mod detector;
@@ -13,6 +14,7 @@ pub mod evaluate;
 pub mod feature_cache;
 pub mod fit;
 pub mod head_step;
+pub mod inference_precision;
 pub mod loss;
 pub mod noise;
 pub mod optimizer;
@@ -22,6 +24,7 @@ pub mod trainer;
 pub use config::{Preset, TrainConfig};
 pub use detector::Detector;
 pub use error::TrainError;
+pub use inference_precision::InferencePrecision;
 pub use reporter::{Reporter, Silent};
 
 /// The README's example, compiled by the tests.

@@ -7,7 +7,7 @@ use simplenet_cli::machine;
 use simplenet_train::config::Preset;
 
 use super::{
-    Method,
+    Method, Role,
     subject::{SIDE, Subject},
 };
 
@@ -39,6 +39,8 @@ pub(super) struct Report {
     image: [usize; 2],
     warm_up_rounds: usize,
     rounds: usize,
+    /// Between two turns; 0 for runs back to back.
+    pause_ms: u64,
     networks: Vec<Network>,
 }
 
@@ -54,29 +56,42 @@ struct Network {
 #[derive(Debug, Serialize)]
 pub(super) struct Row {
     method: String,
+    #[serde(skip)]
+    role: Role,
     computes: &'static str,
     /// From our literal path's numbers, over the largest of them; null for that path itself.
     deviation: Option<f64>,
     median_ms: f64,
     min_ms: f64,
-    /// The median over that of the last of ours, the fast one.
+    /// The median over that of our compiled network in f32.
     ratio: f64,
+    /// The engine that this is compared with, if there is one: OpenVINO in f32 for f32, in bf16 for bf16 and int8.
+    rival: Option<Rival>,
     /// Every counted run, in order.
     ms: Vec<f64>,
+}
+
+/// The engine of the same kind.
+#[derive(Debug, Serialize)]
+struct Rival {
+    method: String,
+    /// Its median over ours: above 1 ours is faster.
+    ratio: f64,
 }
 
 impl Row {
     /// A method and the milliseconds of its counted runs, at least one.
     pub(super) fn new(method: Method<'_>, ms: Vec<f64>) -> Self {
-        let Method { name, computes, deviation, .. } = method;
+        let Method { name, role, computes, deviation, .. } = method;
         let min_ms = ms.iter().copied().fold(f64::INFINITY, f64::min);
-        Self { method: name, computes, deviation, median_ms: median(&ms), min_ms, ratio: 1.0, ms }
+        let median_ms = median(&ms);
+        Self { method: name, role, computes, deviation, median_ms, min_ms, ratio: 1.0, rival: None, ms }
     }
 }
 
 impl Report {
     /// A report without results of this machine, today.
-    pub(super) fn new(warm_up_rounds: usize, rounds: usize) -> Self {
+    pub(super) fn new(warm_up_rounds: usize, rounds: usize, pause_ms: u64) -> Self {
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let days = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |time| time.as_secs() / 86_400);
         Self {
@@ -87,21 +102,21 @@ impl Report {
             image: [SIDE, SIDE],
             warm_up_rounds,
             rounds,
+            pause_ms,
             networks: vec![],
         }
     }
 
-    /// Adds a network's methods, of which the first `ours` are ours; ratios are to the last of these.
-    pub(super) fn add(&mut self, subject: &Subject, ours: usize, mut rows: Vec<Row>) {
-        let base = rows[..ours].last().map_or(1.0, |row| row.median_ms);
-        rows.iter_mut().for_each(|row| row.ratio = row.median_ms / base);
+    /// Adds a network's methods.
+    pub(super) fn add(&mut self, subject: &Subject, mut rows: Vec<Row>) {
+        compare(&mut rows);
         self.networks.push(Network { backbone: subject.id.name(), preset: subject.preset, rows });
     }
 
     /// The machine and a table a network.
     pub(super) fn to_markdown(&self) -> String {
         let mut text = format!(
-            "{}, {} cores; {}; {}.\nOne {}×{} image a run, {} rounds after {} that do not count.\n",
+            "{}, {} cores; {}; {}.\nOne {}×{} image a run, {} rounds after {} that do not count; {}.\n",
             self.machine,
             self.cores,
             self.instruction_sets.join(" "),
@@ -109,7 +124,11 @@ impl Report {
             self.image[0],
             self.image[1],
             self.rounds,
-            self.warm_up_rounds
+            self.warm_up_rounds,
+            match self.pause_ms {
+                0 => "each method back to back".into(),
+                ms => format!("methods take turns, {ms} ms apart"),
+            }
         );
         self.networks.iter().for_each(|network| text += &network.to_markdown());
         text
@@ -123,15 +142,34 @@ impl Network {
             Preset::Paper => "paper",
         };
         let mut text = format!("\n{}, {preset} preset:\n\n", self.backbone);
-        text += "| method | what a run computes | median | fastest | median / ours | largest deviation |\n";
-        text += "| --- | --- | ---: | ---: | ---: | ---: |\n";
-        for Row { method, computes, deviation, median_ms, min_ms, ratio, .. } in &self.rows {
+        text += "| method | what a run computes | median | fastest | median / ours in f32 | OpenVINO / it | largest deviation |\n";
+        text += "| --- | --- | ---: | ---: | ---: | ---: | ---: |\n";
+        for Row { method, computes, deviation, median_ms, min_ms, ratio, rival, .. } in &self.rows {
             let deviation = deviation.map(|value| format!("{value:.0e}")).unwrap_or_default();
+            let rival = rival.as_ref().map(|rival| format!("{:.2}", rival.ratio)).unwrap_or_default();
             text += &format!(
-                "| {method} | {computes} | {median_ms:.1} ms | {min_ms:.1} ms | {ratio:.2} | {deviation} |\n"
+                "| {method} | {computes} | {median_ms:.1} ms | {min_ms:.1} ms | {ratio:.2} | {rival} | {deviation} |\n"
             );
         }
         text
+    }
+}
+
+/// Holds every method against our compiled network in f32, and what is ours against the engine of the same kind.
+fn compare(rows: &mut [Row]) {
+    let is_base = |row: &&Row| matches!(row.role, Role::Ours { precision: "f32", .. });
+    let base = rows.iter().find(is_base).map_or(1.0, |row| row.median_ms);
+    let engine = |row: &Row| match &row.role {
+        Role::Peer { engine } => Some((engine.clone(), row.method.clone(), row.median_ms)),
+        Role::Literal | Role::Ours { .. } => None,
+    };
+    let engines: Vec<_> = rows.iter().filter_map(engine).collect();
+    for row in rows {
+        row.ratio = row.median_ms / base;
+        let Role::Ours { rival, .. } = row.role else { continue };
+        let found = engines.iter().find(|(engine, ..)| engine == rival);
+        row.rival = found
+            .map(|(_, method, median_ms)| Rival { method: method.clone(), ratio: median_ms / row.median_ms });
     }
 }
 
@@ -204,22 +242,41 @@ mod tests {
 
     #[test]
     fn a_table() {
-        let row = |method: &str, deviation, median_ms, ratio| Row {
-            method: method.into(),
+        let row = |role: Role, deviation, median_ms| Row {
+            method: "a".into(),
+            role,
             computes: "x",
             deviation,
             median_ms,
             min_ms: 1.0,
-            ratio,
+            ratio: 1.0,
+            rival: None,
             ms: vec![],
         };
-        let rows = vec![row("a", None, 20.0, 1.0), row("b", Some(2.4e-6), 10.04, 0.502)];
-        let network = Network { backbone: "resnet18", preset: Preset::Paper, rows };
+        let ours = |precision, rival| Role::Ours { precision, rival };
+        let peer = |engine: &str| Role::Peer { engine: engine.into() };
+        let mut rows = vec![
+            row(Role::Literal, None, 200.0),
+            row(ours("f32", "other-f32"), Some(2.4e-6), 20.04),
+            row(ours("bf16", "other-bf16"), Some(1e-2), 16.0),
+            row(ours("int8", "other-bf16"), Some(3e-2), 8.0),
+            row(peer("other-f32"), Some(1e-6), 30.06),
+        ];
+        let table =
+            |rows: Vec<Row>| Network { backbone: "resnet18", preset: Preset::Paper, rows }.to_markdown();
+        compare(&mut rows);
+        assert!(rows[2].rival.is_none(), "an engine that was not run");
+        rows.push(row(peer("other-bf16"), Some(9e-3), 12.0));
+        compare(&mut rows);
         let want = "\nresnet18, paper preset:\n\n\
-            | method | what a run computes | median | fastest | median / ours | largest deviation |\n\
-            | --- | --- | ---: | ---: | ---: | ---: |\n\
-            | a | x | 20.0 ms | 1.0 ms | 1.00 |  |\n\
-            | b | x | 10.0 ms | 1.0 ms | 0.50 | 2e-6 |\n";
-        assert_eq!(network.to_markdown(), want);
+            | method | what a run computes | median | fastest | median / ours in f32 | OpenVINO / it | largest deviation |\n\
+            | --- | --- | ---: | ---: | ---: | ---: | ---: |\n\
+            | a | x | 200.0 ms | 1.0 ms | 9.98 |  |  |\n\
+            | a | x | 20.0 ms | 1.0 ms | 1.00 | 1.50 | 2e-6 |\n\
+            | a | x | 16.0 ms | 1.0 ms | 0.80 | 0.75 | 1e-2 |\n\
+            | a | x | 8.0 ms | 1.0 ms | 0.40 | 1.50 | 3e-2 |\n\
+            | a | x | 30.1 ms | 1.0 ms | 1.50 |  | 1e-6 |\n\
+            | a | x | 12.0 ms | 1.0 ms | 0.60 |  | 9e-3 |\n";
+        assert_eq!(table(rows), want);
     }
 }

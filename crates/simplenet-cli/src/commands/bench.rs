@@ -11,7 +11,7 @@ use simplenet_metrics::quantiles;
 use simplenet_model::{checkpoint, ops::Isa};
 use simplenet_train::{Detector, TrainError, detector::timed};
 
-use super::model_path;
+use super::{model_path, warn_of_slow_precision};
 use crate::{
     args::BenchArgs,
     error::CliError,
@@ -41,8 +41,14 @@ pub fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<BenchReport,
     let path = model_path(args.model.as_deref())?;
     let (loaded, load) = timed(|| checkpoint::load(&path, &Device::Cpu));
     let (net, record) = loaded?;
-    let (detector, compile) = timed(|| Detector::new(net, record));
+    let precision = args.inference.precision.precision();
+    let (detector, compile) = timed(|| {
+        let detector = Detector::new_in(&net, record, precision);
+        drop(net);
+        detector
+    });
     let detector = detector?;
+    warn_of_slow_precision(precision);
     let found = inputs(&args.input, &path, &detector)?;
     let repeats = args.repeats as usize;
     let turns = turns(&found, repeats);
@@ -68,6 +74,7 @@ pub fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<BenchReport,
     let report = BenchReport {
         program: concat!("simplenet ", env!("CARGO_PKG_VERSION")).into(),
         model: benched_model(&path, &detector)?,
+        precision,
         machine: BenchedMachine {
             description: machine::description(),
             instruction_set: Isa::detect().name().into(),

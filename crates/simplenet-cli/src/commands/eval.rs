@@ -4,6 +4,7 @@ use candle_core::Device;
 use simplenet_data::dataset::mvtec;
 use simplenet_train::{Detector, config::TrainConfig};
 
+use super::warn_of_slow_precision;
 use crate::{
     args::EvalArgs,
     error::CliError,
@@ -18,7 +19,8 @@ use crate::{
 /// # Errors
 /// An unreadable model, image or mask; a category without a test set; a file that cannot be written.
 pub fn run(args: &EvalArgs, progress: &TerminalProgress) -> Result<MetricsFile, CliError> {
-    let detector = Detector::load(&args.model, &Device::Cpu)?;
+    let precision = args.inference.precision.precision();
+    let detector = Detector::load_in(&args.model, &Device::Cpu, precision)?;
     let category = mvtec::load_category_with(&args.data, &detector.preprocess().decode)?;
     if category.test.is_empty() {
         return Err(CliError::Usage(format!(
@@ -46,6 +48,7 @@ pub fn run(args: &EvalArgs, progress: &TerminalProgress) -> Result<MetricsFile, 
         )?;
     }
     print!("{}", describe(&metrics));
+    warn_of_slow_precision(precision);
     Ok(metrics)
 }
 
@@ -88,5 +91,6 @@ pub fn describe(file: &MetricsFile) -> String {
             t.threshold, t.true_positives, file.test_anomalous, t.false_positives, file.test_normal
         );
     }
-    text + &format!("  inference        {:.1} ms an image (median)\n", file.inference_ms)
+    let precision = file.precision.name();
+    text + &format!("  inference        {:.1} ms an image (median), {precision}\n", file.inference_ms)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use candle_core::Device;
 use simplenet_train::Detector;
 
-use super::model_path;
+use super::{model_path, warn_of_slow_precision};
 use crate::{
     args::InferArgs,
     error::CliError,
@@ -39,11 +39,13 @@ pub struct Outcome {
 /// be read is not an error of the run: it is counted in the outcome and has its line in predictions.jsonl.
 pub fn run(args: &InferArgs, progress: &TerminalProgress) -> Result<Outcome, CliError> {
     let model = model_path(args.model.as_deref())?;
-    let mut detector = Detector::load(&model, &Device::Cpu)?;
+    let precision = args.inference.precision.precision();
+    let mut detector = Detector::load_in(&model, &Device::Cpu, precision)?;
     if let Some(threshold) = args.threshold {
         detector.override_threshold(threshold);
     }
-    println!("model: {}", model.display());
+    println!("model: {}, in {}", model.display(), precision.name());
+    warn_of_slow_precision(precision);
     let inputs = inputs(&args.input, &model, &detector)?;
     std::fs::create_dir_all(&args.output).map_err(CliError::io("create", &args.output))?;
     let mut recorder = Recorder::new(&detector, &args.output, args.map_format.format())?;

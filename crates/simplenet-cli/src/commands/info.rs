@@ -53,6 +53,18 @@ pub fn describe(path: &std::path::Path) -> Result<String, CliError> {
     if !quantiles.is_empty() {
         row("normal scores", quantiles.join(", "));
     }
+    row(
+        "int8",
+        match &record.activation_ranges {
+            Some(ranges) => {
+                format!("possible: the ranges of {} layers were measured", ranges.as_slice().len())
+            }
+            None => {
+                "not possible: the ranges of the activations were not measured (an older version made it)"
+                    .into()
+            }
+        },
+    );
     row("training", record.training.to_string());
     row(
         "tensors",

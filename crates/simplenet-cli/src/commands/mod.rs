@@ -10,9 +10,10 @@ pub mod verify;
 
 use std::path::{Path, PathBuf};
 
-use simplenet_model::{BackboneId, BackboneWeights, WeightsSource, weights};
+use simplenet_model::{BackboneId, BackboneWeights, WeightsSource, ops::Isa, weights};
+use simplenet_train::InferencePrecision;
 
-use crate::{error::CliError, progress::TerminalProgress};
+use crate::{error::CliError, machine::precision_note, progress::TerminalProgress};
 
 /// Where results go and are looked for.
 pub const RESULTS: &str = "results";
@@ -32,6 +33,13 @@ pub fn model_path(asked: Option<&Path>) -> Result<PathBuf, CliError> {
                  --normal FOLDER_OF_GOOD_PHOTOGRAPHS`), or name one with --model"
             ))
         }),
+    }
+}
+
+/// Says when this processor is not made for numbers of `precision`.
+fn warn_of_slow_precision(precision: InferencePrecision) {
+    if let Some(note) = precision_note(precision, Isa::detect()) {
+        println!("{note}");
     }
 }
 

@@ -124,7 +124,7 @@ pub fn write(
     let record = TrainingRecord { category, origin, seed: config.seed, report: &trained.report };
     atomic::write_json(&out.join(TRAINING_FILE), &record)?;
     let path = out.join(MODEL_FILE);
-    trained.detector.save(&path)?;
+    trained.save(&path)?;
     Ok(path)
 }
 

@@ -3,6 +3,7 @@
 //! Times are wall-clock milliseconds, memory is in MiB, throughput in photographs a second.
 
 use serde::Serialize;
+use simplenet_train::InferencePrecision;
 
 use super::{
     prediction::JsonPath,
@@ -19,6 +20,8 @@ pub struct BenchReport {
     pub program: String,
     /// What was measured.
     pub model: BenchedModel,
+    /// In which numbers.
+    pub precision: InferencePrecision,
     /// On what.
     pub machine: BenchedMachine,
     /// With what.
@@ -63,7 +66,7 @@ pub struct NearestPreset {
 pub struct BenchedMachine {
     /// Processor, threads, system.
     pub description: String,
-    /// The highest instruction set that the network uses here.
+    /// The highest instruction set here that the network can use.
     pub instruction_set: String,
     /// Threads in use.
     pub threads: usize,
@@ -152,13 +155,15 @@ pub struct Percentiles {
 impl BenchReport {
     /// The text for people; ends in a newline.
     pub fn to_terminal(&self) -> String {
-        let Self { model, machine, photographs, start_milliseconds: start, one_at_a_time, .. } = self;
+        let Self { model, precision, machine, photographs, start_milliseconds: start, one_at_a_time, .. } =
+            self;
         let mut text = String::new();
         let mut row = |name: &str, value: String| text += &format!("{name:<13}{value}\n");
         let mebibytes = model.file_bytes as f64 / f64::from(1 << 20);
         row("model", format!("{}, {mebibytes:.1} MiB", model.path.text()));
         let preset = model.preset.as_ref().map_or(format!("preset {MISSING}"), NearestPreset::to_terminal);
         row("", format!("{}, {} pixels, {preset}", model.backbone, size(model.network_size)));
+        row("precision", precision.name().into());
         row("machine", format!("{}; {}", machine.description, machine.instruction_set));
         row("photographs", photographs.to_terminal());
         row(
@@ -248,6 +253,7 @@ mod tests {
                 network_size: [288, 192],
                 preset: Some(NearestPreset { name: "default".into(), changed: vec![] }),
             },
+            precision: InferencePrecision::Int8,
             machine: BenchedMachine {
                 description: "a processor, 2 threads, linux x86_64".into(),
                 instruction_set: "AVX2".into(),
@@ -286,6 +292,7 @@ mod tests {
         let expected = "
 model        results/part/model.safetensors, 2.5 MiB
              efficientnet-lite0, 288×192 pixels, default preset
+precision    int8
 machine      a processor, 2 threads, linux x86_64; AVX2
 photographs  7, 640×480 pixels
 start        model file to first verdict 60.2 ms: load 20.0, compile 30.2, first inspection 10.0

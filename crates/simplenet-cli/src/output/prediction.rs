@@ -6,6 +6,7 @@
 
 use super::OutputError;
 use serde::{Deserialize, Serialize};
+use simplenet_train::InferencePrecision;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,6 +52,9 @@ pub struct PredictionRecord {
     pub inspected_share: f64,
     /// Identity of the model file: the first 12 hexadecimal digits of its content's hash.
     pub model_id: String,
+    /// In which numbers the network computed; f32 in files that do not say it.
+    #[serde(default)]
+    pub precision: InferencePrecision,
     /// Heat-map overlay, relative to the folder of the predictions file; null when none was written.
     pub heatmap: Option<String>,
     /// Raw anomaly map, relative likewise; null when none was written.
@@ -266,6 +270,7 @@ mod tests {
             image_size: [900, 600],
             inspected_share: 1.0,
             model_id: "0123456789ab".into(),
+            precision: InferencePrecision::Bf16,
             heatmap: Some("heatmaps/a.png".into()),
             anomaly_map: None,
             label: None,
@@ -282,7 +287,7 @@ mod tests {
              \"regions\":[{\"box\":[4,5,16,9],\"area\":31,\"peak_score\":0.5}],\
              \"milliseconds\":{\"decode\":1.5,\"preprocess\":0.25,\"network\":20.0,\"postprocess\":0.0,\"total\":21.75},\
              \"image_size\":[900,600],\"inspected_share\":1.0,\"model_id\":\"0123456789ab\",\
-             \"heatmap\":\"heatmaps/a.png\",\"anomaly_map\":null}"
+             \"precision\":\"bf16\",\"heatmap\":\"heatmaps/a.png\",\"anomaly_map\":null}"
         );
     }
 

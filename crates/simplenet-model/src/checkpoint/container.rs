@@ -3,14 +3,22 @@
 //!
 //! The hash covers the record's text, with the hash's own digits as zeros, and each tensor's name, type, shape and
 //! bytes. It is taken over the text as it stands in the file, so reading and writing numbers cannot disturb it.
+//!
+//! A file is read tensor by tensor: its bytes are never in memory twice.
 
 use std::{
+    cmp::Ordering,
     collections::HashMap,
+    fs::File,
+    io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
 use candle_core::{DType, Device, Tensor};
-use safetensors::{SafeTensorError, SafeTensors, View, tensor::TensorView};
+use safetensors::{
+    Dtype, SafeTensorError, View,
+    tensor::{Metadata, TensorView},
+};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -19,7 +27,7 @@ use crate::{error::ModelError, feature_norm::FeatureNorm};
 use super::{ModelRecord, TensorEntry};
 
 /// The newest format that this version reads and the one that it writes. It goes up with every change of the record.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// Where the record is in the safetensors metadata. The only key: the library does not keep several in order.
 pub const METADATA_KEY: &str = "simplenet";
 
@@ -28,11 +36,19 @@ const BLANK_HASH: &str = "000000000000000000000000000000000000000000000000000000
 /// safetensors' own limit on its header.
 const MAX_HEADER: u64 = 100_000_000;
 
+/// The length of the header, and its first character.
+const START: u64 = 9;
+
 /// A model file's content whose hash is right.
-pub(super) struct Container<'a> {
+pub(super) struct Container {
     path: PathBuf,
-    tensors: SafeTensors<'a>,
+    /// Size of the file.
+    pub(super) bytes: u64,
     record: String,
+    /// Every tensor, by name.
+    pub(super) entries: Vec<TensorEntry>,
+    /// Those of a type that candle knows.
+    tensors: HashMap<String, Tensor>,
 }
 
 /// The part of the record that is the same in every version.
@@ -52,7 +68,8 @@ pub(super) fn write(
     path: &Path,
 ) -> Result<(Vec<u8>, ModelRecord), ModelError> {
     let invalid = |reason: String| ModelError::InvalidFile { file: path.to_path_buf(), reason };
-    let mut record = ModelRecord { content_sha256: BLANK_HASH.into(), ..record.clone() };
+    let mut record =
+        ModelRecord { format_version: FORMAT_VERSION, content_sha256: BLANK_HASH.into(), ..record.clone() };
     let blank = serde_json::to_string(&record).map_err(|e| invalid(format!("not written: {e}")))?;
 
     let mut parts = Vec::with_capacity(tensors.len());
@@ -70,7 +87,13 @@ pub(super) fn write(
         .map(|(name, dtype, shape, data)| Ok((*name, TensorView::new(*dtype, shape.clone(), data)?)))
         .collect::<Result<Vec<_>, SafeTensorError>>()
         .map_err(|e| invalid(format!("not written: {e}")))?;
-    record.content_sha256 = content_hash(&blank, &views);
+    let mut order: Vec<_> = views.iter().collect();
+    order.sort_by_key(|(name, _)| *name);
+    let mut hash = ContentHash::new(&blank);
+    for (name, view) in order {
+        hash.tensor(name, view.dtype(), view.shape(), view.data());
+    }
+    record.content_sha256 = hash.finish();
     let text = blank.replacen(BLANK_HASH, &record.content_sha256, 1);
     let metadata = HashMap::from([(METADATA_KEY.to_string(), text)]);
     let bytes =
@@ -78,16 +101,15 @@ pub(super) fn write(
     Ok((bytes, record))
 }
 
-/// Checks a file's bytes: form, length, origin, version, hash; in this order, so that the reason given is the cause.
-pub(super) fn read<'a>(bytes: &'a [u8], path: &Path) -> Result<Container<'a>, ModelError> {
+/// Reads a file and checks it: form, length, origin, version, hash; in this order, so that the reason given is the cause.
+pub(super) fn read(path: &Path) -> Result<Container, ModelError> {
+    let io = || ModelError::io(path);
     let invalid = |reason: String| ModelError::InvalidFile { file: path.to_path_buf(), reason };
-    check_length(bytes, path)?;
-    let tensors = SafeTensors::deserialize(bytes)
-        .map_err(|e| invalid(format!("not a readable safetensors file: {e}")))?;
-    let (_, metadata) = SafeTensors::read_metadata(bytes)
-        .map_err(|e| invalid(format!("not a readable safetensors file: {e}")))?;
-    let Some(record) = metadata.metadata().as_ref().and_then(|m| m.get(METADATA_KEY)).cloned() else {
-        return Err(invalid(foreign_file(&tensors)));
+    let mut file = File::open(path).map_err(io())?;
+    let bytes = file.metadata().map_err(io())?.len();
+    let (data, header) = read_header(&mut file, bytes, path)?;
+    let Some(record) = header.metadata().as_ref().and_then(|m| m.get(METADATA_KEY)).cloned() else {
+        return Err(invalid(foreign_file(header.offset_keys())));
     };
     let envelope: Envelope = serde_json::from_str(&record)
         .map_err(|e| invalid(format!("its `{METADATA_KEY}` record cannot be read: {e}")))?;
@@ -104,14 +126,33 @@ pub(super) fn read<'a>(bytes: &'a [u8], path: &Path) -> Result<Container<'a>, Mo
         true => record.replacen(&expected, BLANK_HASH, 1),
         false => record.clone(),
     };
-    let actual = content_hash(&blank, &tensors.tensors());
+
+    let mut hash = ContentHash::new(&blank);
+    let (mut entries, mut tensors) = (Vec::new(), HashMap::new());
+    let mut content = Vec::new();
+    let mut infos: Vec<_> = header.tensors().into_iter().collect();
+    infos.sort_by(|a, b| a.0.cmp(&b.0));
+    for (name, info) in infos {
+        let (start, end) = info.data_offsets;
+        content.resize(end - start, 0);
+        file.seek(SeekFrom::Start(data + start as u64)).map_err(io())?;
+        file.read_exact(&mut content).map_err(io())?;
+        hash.tensor(&name, info.dtype, &info.shape, &content);
+        if let Ok(dtype) = DType::try_from(info.dtype) {
+            let tensor = Tensor::from_raw_buffer(&content, dtype, &info.shape, &Device::Cpu)?;
+            tensors.insert(name.clone(), tensor);
+        }
+        let dtype = info.dtype.to_string().to_lowercase();
+        entries.push(TensorEntry { name, dtype, shape: info.shape.clone() });
+    }
+    let actual = hash.finish();
     if actual != expected {
         return Err(ModelError::Edited { file: path.to_path_buf(), expected, actual });
     }
-    Ok(Container { path: path.to_path_buf(), tensors, record })
+    Ok(Container { path: path.to_path_buf(), bytes, record, entries, tensors })
 }
 
-impl Container<'_> {
+impl Container {
     /// The record; its golden inputs are without pixels yet.
     pub(super) fn record(&self) -> Result<ModelRecord, ModelError> {
         serde_json::from_str(&self.record).map_err(|e| ModelError::InvalidFile {
@@ -122,14 +163,18 @@ impl Container<'_> {
 
     /// A tensor by name, on the CPU, if there is one.
     pub(super) fn tensor(&self, name: &str) -> Result<Option<Tensor>, ModelError> {
-        let Ok(view) = self.tensors.tensor(name) else { return Ok(None) };
-        let dtype = DType::try_from(view.dtype()).map_err(|_| ModelError::TensorType {
-            file: self.path.clone(),
-            name: name.to_string(),
-            expected: "a type that candle knows".into(),
-            actual: view.dtype().to_string().to_lowercase(),
-        })?;
-        Ok(Some(Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu)?))
+        if let Some(tensor) = self.tensors.get(name) {
+            return Ok(Some(tensor.clone()));
+        }
+        match self.entries.iter().find(|entry| entry.name == name) {
+            None => Ok(None),
+            Some(entry) => Err(ModelError::TensorType {
+                file: self.path.clone(),
+                name: name.to_string(),
+                expected: "a type that candle knows".into(),
+                actual: entry.dtype.clone(),
+            }),
+        }
     }
 
     /// The tensors of norm and head that are in the file.
@@ -143,75 +188,78 @@ impl Container<'_> {
         }
         Ok(found)
     }
-
-    /// Every tensor, by name.
-    pub(super) fn entries(&self) -> Vec<TensorEntry> {
-        let mut entries: Vec<TensorEntry> = self
-            .tensors
-            .iter()
-            .map(|(name, view)| TensorEntry {
-                name: name.to_string(),
-                dtype: view.dtype().to_string().to_lowercase(),
-                shape: view.shape().to_vec(),
-            })
-            .collect();
-        entries.sort_by(|a, b| a.name.cmp(&b.name));
-        entries
-    }
 }
 
 /// SHA-256 over the record and the tensors in order of their names; lengths stand before whatever has one.
-fn content_hash<S: AsRef<str>>(blank_record: &str, tensors: &[(S, TensorView<'_>)]) -> String {
-    let mut hash = Sha256::new();
-    let mut field = |bytes: &[u8]| {
-        hash.update((bytes.len() as u64).to_le_bytes());
-        hash.update(bytes);
-    };
-    field(blank_record.as_bytes());
-    let mut order: Vec<usize> = (0..tensors.len()).collect();
-    order.sort_by(|&a, &b| tensors[a].0.as_ref().cmp(tensors[b].0.as_ref()));
-    for (name, view) in order.into_iter().map(|i| &tensors[i]) {
-        field(name.as_ref().as_bytes());
-        field(view.dtype().to_string().as_bytes());
-        let shape: Vec<u8> = view.shape().iter().flat_map(|&d| (d as u64).to_le_bytes()).collect();
-        field(&shape);
-        field(view.data());
+struct ContentHash(Sha256);
+
+impl ContentHash {
+    fn new(blank_record: &str) -> Self {
+        let mut hash = Self(Sha256::new());
+        hash.field(blank_record.as_bytes());
+        hash
     }
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+
+    /// The next tensor, by name.
+    fn tensor(&mut self, name: &str, dtype: Dtype, shape: &[usize], data: &[u8]) {
+        self.field(name.as_bytes());
+        self.field(dtype.to_string().as_bytes());
+        let shape: Vec<u8> = shape.iter().flat_map(|&d| (d as u64).to_le_bytes()).collect();
+        self.field(&shape);
+        self.field(data);
+    }
+
+    fn field(&mut self, bytes: &[u8]) {
+        self.0.update((bytes.len() as u64).to_le_bytes());
+        self.0.update(bytes);
+    }
+
+    fn finish(self) -> String {
+        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
 }
 
-/// Tells a file that is cut short from one that never was a safetensors file.
-fn check_length(bytes: &[u8], path: &Path) -> Result<(), ModelError> {
-    let file = || path.to_path_buf();
-    let actual = bytes.len() as u64;
-    let invalid = |reason: &str| ModelError::InvalidFile { file: file(), reason: reason.into() };
-    if bytes.is_empty() {
+/// Reads the header of a file of `length` bytes; also gives where the tensors' bytes begin. Tells a file that is cut short
+/// from one that never was a safetensors file.
+fn read_header(file: &mut File, length: u64, path: &Path) -> Result<(u64, Metadata), ModelError> {
+    let invalid = |reason: &str| ModelError::InvalidFile { file: path.to_path_buf(), reason: reason.into() };
+    let truncated = |expected| ModelError::Truncated { file: path.to_path_buf(), expected, actual: length };
+    if length == 0 {
         return Err(invalid("the file is empty"));
     }
     let not_safetensors = "not a safetensors file, so not a model file either";
-    let Some(header) = bytes.first_chunk::<8>().map(|b| u64::from_le_bytes(*b)) else {
+    let mut start = Vec::new();
+    file.take(START).read_to_end(&mut start).map_err(ModelError::io(path))?;
+    let Some(header) = start.first_chunk::<8>().map(|b| u64::from_le_bytes(*b)) else {
         return Err(invalid(not_safetensors));
     };
-    if header > MAX_HEADER || bytes.get(8).is_some_and(|&b| b != b'{') {
+    if header > MAX_HEADER || start.get(8).is_some_and(|&b| b != b'{') {
         return Err(invalid(not_safetensors));
     }
     let data = 8 + header;
-    let Some(text) = bytes.get(8..data as usize) else {
-        return Err(ModelError::Truncated { file: file(), expected: data, actual });
-    };
-    let header: serde_json::Value = serde_json::from_slice(text).map_err(|_| invalid(not_safetensors))?;
-    let end = |tensor: &serde_json::Value| tensor.get("data_offsets")?.get(1)?.as_u64();
-    let longest = header.as_object().into_iter().flatten().filter_map(|(_, tensor)| end(tensor)).max();
-    let expected = data.saturating_add(longest.unwrap_or(0));
-    if actual < expected {
-        return Err(ModelError::Truncated { file: file(), expected, actual });
+    if length < data {
+        return Err(truncated(data));
     }
-    Ok(())
+    let mut text = vec![0; header as usize];
+    file.seek(SeekFrom::Start(8)).map_err(ModelError::io(path))?;
+    file.read_exact(&mut text).map_err(ModelError::io(path))?;
+    let header: Metadata = serde_json::from_slice(&text).map_err(|e| match e.is_data() {
+        true => invalid(&format!("not a readable safetensors file: {e}")),
+        false => invalid(not_safetensors),
+    })?;
+    let expected = data.saturating_add(header.data_len() as u64);
+    match length.cmp(&expected) {
+        Ordering::Less => Err(truncated(expected)),
+        Ordering::Equal => Ok((data, header)),
+        Ordering::Greater => {
+            let more = length - expected;
+            Err(invalid(&format!("not a readable safetensors file: {more} bytes belong to no tensor")))
+        }
+    }
 }
 
-/// What to say about somebody else's safetensors file.
-fn foreign_file(tensors: &SafeTensors<'_>) -> String {
-    let mut names = tensors.names();
+/// What to say about somebody else's safetensors file, which has tensors of these names.
+fn foreign_file(mut names: Vec<String>) -> String {
     names.sort_unstable();
     let some: Vec<String> = names.iter().take(3).map(|n| format!("`{n}`")).collect();
     let more = if names.len() > some.len() { ", …" } else { "" };

@@ -12,6 +12,7 @@ use crate::{
     error::ModelError,
     feature_adaptor::FeatureAdaptorConfig,
     patch_aggregator::PatchAggregatorConfig,
+    predictor::ActivationRanges,
     simplenet::{HeadConfig, SimpleNet, SimpleNetConfig},
 };
 
@@ -53,6 +54,9 @@ pub struct ModelRecord {
     pub display_range: Option<(f32, f32)>,
     /// Quantiles of the image scores of held-out normal images: (share, score), to show a score in proportion.
     pub normal_score_quantiles: Vec<(f64, f32)>,
+    /// The ranges of the backbone's activations on good images, which int8 needs; none in files of version 1.
+    #[serde(default)]
+    pub activation_ranges: Option<ActivationRanges>,
     /// Inputs whose scores are known.
     pub goldens: Vec<Golden>,
 }
@@ -198,6 +202,7 @@ impl ModelRecord {
             threshold: None,
             display_range: None,
             normal_score_quantiles: Vec::new(),
+            activation_ranges: None,
             goldens,
         })
     }
@@ -237,6 +242,9 @@ impl ModelRecord {
         }
         if self.normal_score_quantiles.iter().any(|(share, score)| !share.is_finite() || !score.is_finite()) {
             return Err(invalid("a quantile of the normal scores is not a number".into()));
+        }
+        if self.activation_ranges.as_ref().is_some_and(|ranges| !ranges.is_usable()) {
+            return Err(invalid("a range of the activations is negative or not a number".into()));
         }
         for golden in &self.goldens {
             let GoldenInput { width, height, rgb } = &golden.input;

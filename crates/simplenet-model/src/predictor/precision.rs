@@ -53,13 +53,17 @@ impl ActivationRanges {
         other.0.iter().enumerate().for_each(|(index, &largest)| self.widen(index, largest));
     }
 
+    /// Whether every range can be one: finite and not negative.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.0.iter().all(|range| range.is_finite() && *range >= 0.0)
+    }
+
     /// Whether these are the ranges of a backbone of so many layers.
     ///
     /// # Errors
     /// `ModelError::Configuration` where they are not.
     pub(super) fn check(&self, layers: usize) -> Result<(), ModelError> {
-        let usable = self.0.iter().all(|range| range.is_finite() && *range >= 0.0);
-        match usable && self.0.len() == layers {
+        match self.is_usable() && self.0.len() == layers {
             true => Ok(()),
             false => Err(ModelError::Configuration {
                 what: "int8",

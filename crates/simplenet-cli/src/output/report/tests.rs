@@ -16,6 +16,7 @@ fn record(name: &str, score: f32, label: Option<Verdict>) -> PredictionRecord {
         image_size: [64, 48],
         inspected_share: 1.0,
         model_id: "abc".into(),
+        precision: Default::default(),
         heatmap: None,
         anomaly_map: None,
         label,

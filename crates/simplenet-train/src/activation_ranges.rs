@@ -1,0 +1,63 @@
+//! How far the backbone's activations reach on good parts: what a model needs to be run in int8.
+//!
+//! In: the compiled extractor and the images that are trained on. Out: the largest absolute output of each layer.
+
+use simplenet_data::{
+    dataset::Sample,
+    loader::{Loader, LoaderOptions},
+};
+use simplenet_model::{ActivationRanges, CompiledExtractor};
+
+use crate::{config::TrainConfig, error::TrainError, reporter::Reporter};
+
+/// Most images that are looked at. A layer gives a number for each of thousands of places, so a few images show how far
+/// it reaches; more would take longer and add outliers, which make the steps of all bytes coarser.
+pub const RANGE_IMAGES: usize = 32;
+
+/// Measures the ranges on up to [`RANGE_IMAGES`] of `trained`, evenly spread and not augmented. Largest values do not
+/// depend on the order in which they are looked at, so neither does the result.
+///
+/// # Errors
+/// An image that cannot be read.
+pub fn activation_ranges(
+    config: &TrainConfig,
+    compiled: &CompiledExtractor,
+    trained: &[Sample],
+    reporter: &dyn Reporter,
+) -> Result<ActivationRanges, TrainError> {
+    let paths: Vec<_> = spread(trained.len()).filter_map(|i| Some(trained.get(i)?.path.clone())).collect();
+    reporter.start("measuring activations", paths.len() as u64);
+    let mut ranges = ActivationRanges::default();
+    for image in Loader::new(paths, &config.preprocess, &LoaderOptions::default())? {
+        ranges.join(&compiled.observe(&image?.tensor)?);
+        reporter.advance(1);
+    }
+    reporter.finish();
+    Ok(ranges)
+}
+
+/// The positions of up to [`RANGE_IMAGES`] of `n` images.
+fn spread(n: usize) -> impl Iterator<Item = usize> {
+    let count = n.min(RANGE_IMAGES);
+    (0..count).map(move |i| i * n / count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_distinct_and_reach_over_all_images() {
+        for (n, count, last) in [(0, 0, None), (1, 1, Some(0)), (32, 32, Some(31)), (33, 32, Some(31))] {
+            let positions: Vec<usize> = spread(n).collect();
+            assert_eq!((positions.len(), positions.last().copied()), (count, last), "{n} images");
+        }
+        for n in [40, 64, 1000] {
+            let positions: Vec<usize> = spread(n).collect();
+            let steps: Vec<usize> = positions.windows(2).map(|pair| pair[1] - pair[0]).collect();
+            let even = n / RANGE_IMAGES..=n.div_ceil(RANGE_IMAGES);
+            assert!(steps.iter().all(|step| even.contains(step)), "{n} images: {positions:?}");
+            assert!(n - positions[RANGE_IMAGES - 1] <= n.div_ceil(RANGE_IMAGES), "{n} images: {positions:?}");
+        }
+    }
+}
