@@ -31,12 +31,6 @@ fn two_halves(first: f32, second: f32) -> f32 {
     f32::from_bits(u32::from(bf16(first)) | u32::from(bf16(second)) << 16)
 }
 
-/// Four bytes with a sign as a word.
-fn four_bytes(numbers: [f32; 4]) -> f32 {
-    let bytes = numbers.map(|number| number.round_ties_even() as i8 as u8);
-    f32::from_bits(u32::from_le_bytes(bytes))
-}
-
 /// The largest byte of a weight: the same on both sides of zero.
 const LARGEST_BYTE: f32 = 127.0;
 
@@ -79,21 +73,28 @@ impl PackedMatrix {
         value: impl Fn(usize, usize, usize) -> f32 + Sync,
     ) -> (Self, Vec<f32>, Vec<i32>) {
         let words = depth.div_ceil(4);
-        let value = &value;
-        let all =
-            |column: usize| (0..taps).flat_map(move |tap| (0..depth).map(move |row| value(tap, row, column)));
-        let steps = (0..columns).into_par_iter().map(|column| {
-            let largest = all(column).fold(0.0f32, |largest, v| largest.max(v.abs()));
+        let a_column = (taps * words * 4).max(1);
+        // Column after column, as weights are stored, and only then in the kernel's order.
+        let mut quantised = vec![0u8; columns * a_column];
+        let steps = quantised.par_chunks_mut(a_column).enumerate().map(|(column, quantised)| {
+            let places = || (0..depth).flat_map(|row| (0..taps).map(move |tap| (tap, row)));
+            let largest = places().fold(0.0f32, |most, (tap, row)| most.max(value(tap, row, column).abs()));
             let step = if largest > 0.0 { largest / LARGEST_BYTE } else { 1.0 };
-            let sum = all(column).map(|v| (v / step).round_ties_even() as i32).sum::<i32>();
+            let mut sum = 0;
+            for (tap, row) in places() {
+                let byte = (value(tap, row, column) / step).round_ties_even() as i8;
+                sum += i32::from(byte);
+                quantised[tap * words * 4 + row] = byte as u8;
+            }
             (step, sum)
         });
         let (steps, sums): (Vec<f32>, Vec<i32>) = steps.unzip();
-        let of_step = &steps;
+        let quantised = &quantised;
         let matrix = Self::pack(isa, Kind::Bytes, taps * words, columns, |row| {
-            let (tap, first) = (row / words, row % words * 4);
-            let at = move |row: usize, column: usize| if row < depth { value(tap, row, column) } else { 0.0 };
-            move |column| four_bytes([0, 1, 2, 3].map(|i| at(first + i, column) / of_step[column]))
+            move |column| {
+                let bytes = &quantised[column * a_column + row * 4..][..4];
+                f32::from_bits(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+            }
         });
         (matrix, steps, sums)
     }
