@@ -96,6 +96,24 @@ fn scores_do_not_depend_on_the_order_of_files() {
     }
 }
 
+/// A photograph as its file, as a decoded image and as bytes: one verdict.
+#[test]
+fn pixels_in_memory_are_inspected_as_their_file_is() {
+    let shared = demo::trained();
+    let detector = Detector::load(&shared.path().join("out/model.safetensors"), &Device::Cpu).unwrap();
+    let photograph = image::open(shared.path().join("demo/oak_plank/test/stain/000.png")).unwrap().to_rgb8();
+    let (width, height) = photograph.dimensions();
+    let decoded = detector.inspect(&photograph).unwrap();
+    let bytes = detector.inspect_rgb(width, height, photograph.as_raw()).unwrap();
+    assert_eq!((bytes.score, &bytes.map, &bytes.regions), (decoded.score, &decoded.map, &decoded.regions));
+    run(shared.path(), "simplenet infer --model out/model.safetensors --input demo/oak_plank/test/stain/000.png --output one").ok();
+    let of_file = scores(&shared.path().join("one"));
+    let of_file = of_file.values().next().unwrap()[0].as_f64().unwrap();
+    assert_eq!(of_file as f32, decoded.score);
+    let refused = detector.inspect_rgb(width, height + 1, photograph.as_raw()).unwrap_err().to_string();
+    assert!(refused.contains("the photograph's pixels") && refused.contains("bytes"), "{refused}");
+}
+
 fn metrics(detector: &Detector, samples: &[Sample]) -> Metrics {
     evaluate(detector, samples, MaskRule::Half, &Silent, &mut |_, _| Ok(())).unwrap().metrics
 }

@@ -23,7 +23,9 @@ pub mod weights;
 
 pub use backbone::{Backbone, BackboneId};
 pub use error::ModelError;
-pub use predictor::{ActivationRanges, CompiledExtractor, Precision, Predictor, PredictorOptions};
+pub use predictor::{
+    ActivationRanges, CompiledExtractor, Normalisation, Precision, Predictor, PredictorOptions,
+};
 pub use weights::{BackboneWeights, WeightsSource};
 
 /// The README's example, compiled by the tests.

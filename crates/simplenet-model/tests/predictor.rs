@@ -5,8 +5,8 @@
 
 use candle_core::Tensor;
 use simplenet_model::{
-    ActivationRanges, BackboneId, CompiledExtractor, ModelError, Precision, Predictor, PredictorOptions,
-    ops::Isa, simplenet::SimpleNet,
+    ActivationRanges, BackboneId, CompiledExtractor, ModelError, Normalisation, Precision, Predictor,
+    PredictorOptions, ops::Isa, simplenet::SimpleNet,
 };
 
 mod drawn_net;
@@ -158,6 +158,22 @@ fn threads_and_concurrent_calls_change_no_bit() {
 }
 
 #[test]
+fn the_bytes_of_an_image_give_the_bits_of_the_normalised_one() {
+    let net = drawn_net(BackboneId::EfficientNetLite0, false);
+    let (height, width) = (33, 47);
+    let rgb: Vec<u8> = (0..3 * height * width).map(|i| (i * 37 % 256) as u8).collect();
+    let normalisation = Normalisation { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+    let value = |i: usize| {
+        let (c, pixel) = (i / (height * width), i % (height * width));
+        (f32::from(rgb[pixel * 3 + c]) / 255.0 - normalisation.mean[c]) / normalisation.std[c]
+    };
+    let planes: Vec<f32> = (0..rgb.len()).map(value).collect();
+    let predictor = Predictor::compile(&net, height, width, &PredictorOptions::default()).unwrap();
+    let got = predictor.patch_scores_rgb(&rgb, &normalisation).unwrap();
+    assert_eq!(got, predictor.patch_scores(&planes).unwrap());
+}
+
+#[test]
 fn images_that_do_not_fit_are_errors() {
     let net = drawn_net(BackboneId::EfficientNetLite0, false);
     let refused = |result: Result<Vec<f32>, ModelError>| {
@@ -166,6 +182,8 @@ fn images_that_do_not_fit_are_errors() {
     assert!(Predictor::compile(&net, 0, 32, &PredictorOptions::default()).is_err());
     let predictor = Predictor::compile(&net, 32, 40, &PredictorOptions::default()).unwrap();
     refused(predictor.patch_scores(&drawn_image(40, 40)));
+    let normalisation = Normalisation { mean: [0.5; 3], std: [0.25; 3] };
+    refused(predictor.patch_scores_rgb(&[0; 3 * 32 * 40 - 1], &normalisation));
     let extractor =
         CompiledExtractor::compile(net.extractor(), 32, 40, &PredictorOptions::default()).unwrap();
     refused(extractor.features(&[]));

@@ -10,10 +10,13 @@ use std::{
 
 use candle_core::Device;
 use image::RgbImage;
-use simplenet_data::preprocess::{Placement, Preprocess};
+use simplenet_data::{
+    DataError,
+    preprocess::{Placement, Preprocess},
+};
 use simplenet_metrics::{Connectivity, connected_components};
 use simplenet_model::{
-    Predictor, PredictorOptions,
+    Normalisation, Predictor, PredictorOptions,
     anomaly_map::{anomaly_map, image_score},
     checkpoint::{self, ModelRecord, Threshold},
     simplenet::SimpleNet,
@@ -51,9 +54,9 @@ pub struct Inspection {
 /// How long the parts of one inspection took (decoding the file is not part of it).
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Times {
-    /// Resize, crop, normalise.
+    /// Resize and crop.
     pub preprocess: Duration,
-    /// The input tensor to patch scores.
+    /// The input's bytes to patch scores, with normalising.
     pub network: Duration,
     /// Patch scores to both maps, score and regions.
     pub postprocess: Duration,
@@ -166,14 +169,10 @@ impl Detector {
     pub fn inspect(&self, photograph: &RgbImage) -> Result<Inspection, TrainError> {
         let (width, height) = self.preprocess.network_size();
         let (width, height) = (width as usize, height as usize);
-        let (input, preprocess) = timed(|| -> Result<Vec<f32>, TrainError> {
-            let resized = self.preprocess.resize_crop(photograph)?;
-            let mut input = vec![0.0; 3 * width * height];
-            self.preprocess.normalise(&resized, &mut input)?;
-            Ok(input)
-        });
+        let (input, preprocess) = timed(|| self.preprocess.resize_crop(photograph));
         let input = input?;
-        let (scores, network) = timed(|| self.predictor.patch_scores(&input));
+        let normalisation = Normalisation { mean: self.preprocess.mean, std: self.preprocess.std };
+        let (scores, network) = timed(|| self.predictor.patch_scores_rgb(&input, &normalisation));
         let scores = scores?;
         let (rows, columns) = self.predictor.grid();
         let placement = self.preprocess.placement(photograph.width(), photograph.height());
@@ -187,6 +186,20 @@ impl Detector {
         let (score, map, photograph_map, regions) = found?;
         let times = Times { preprocess, network, postprocess };
         Ok(Inspection { score, map, photograph_map, regions, placement, times })
+    }
+
+    /// Inspects the pixels of a photograph that is not a file: (height, width, 3) bytes, RGB, row by row, as cameras and
+    /// other libraries hold them.
+    ///
+    /// # Errors
+    /// Another number of bytes than `3 · width · height`; as [`Detector::inspect`].
+    pub fn inspect_rgb(&self, width: u32, height: u32, rgb: &[u8]) -> Result<Inspection, TrainError> {
+        let photograph = RgbImage::from_raw(width, height, rgb.to_vec()).ok_or(DataError::WrongSize {
+            what: "the photograph's pixels",
+            found: format!("{} bytes", rgb.len()),
+            expected: format!("3 x {width} x {height}"),
+        })?;
+        self.inspect(&photograph)
     }
 
     /// A region is an 8-connected set of pixels at or above the map threshold. The image score is the largest raw

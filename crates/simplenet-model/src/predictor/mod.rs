@@ -7,9 +7,11 @@
 //! there to be trained and read, this one is there to be fast.
 
 mod head;
+mod image;
 mod precision;
 pub(crate) mod program;
 
+pub use image::Normalisation;
 pub use precision::{ActivationRanges, Precision};
 
 use std::sync::{Mutex, PoisonError};
@@ -24,6 +26,7 @@ use crate::{
     simplenet::{FeatureExtractor, SimpleNet},
 };
 use head::{Head, HeadWorkspace};
+use image::Image;
 use program::{Builder, Map, Program, Value, Workspace};
 
 /// How a predictor is compiled.
@@ -45,11 +48,14 @@ impl Default for PredictorOptions {
 /// SimpleNet compiled for images of one size; `Send + Sync`, and every call may come from another thread.
 ///
 /// ```
-/// use simplenet_model::{Predictor, PredictorOptions, simplenet::SimpleNet};
+/// use simplenet_model::{Normalisation, Predictor, PredictorOptions, simplenet::SimpleNet};
 /// # fn show(net: &SimpleNet, photograph: &[f32]) -> Result<(), simplenet_model::ModelError> {
 /// let predictor = Predictor::compile(net, 288, 288, &PredictorOptions::default())?;
 /// let scores = predictor.patch_scores(photograph)?; // (3, 288, 288) f32, normalised
 /// let image_score = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+/// // Or from the bytes of an image, (288, 288, 3), with the mean and deviation of the model's record:
+/// let normalisation = Normalisation { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+/// let scores = predictor.patch_scores_rgb(&[0; 3 * 288 * 288], &normalisation)?;
 /// # Ok(())
 /// # }
 /// ```
@@ -93,18 +99,6 @@ impl CompiledBackbone {
         let id = extractor.backbone().id();
         let taps = id.compile(extractor.weights(), [height, width], &mut builder)?;
         Ok(Self { program: builder.finish(&taps)?, taps, height, width })
-    }
-
-    fn check(&self, image: &[f32]) -> Result<(), ModelError> {
-        let Self { height, width, .. } = *self;
-        match image.len() == 3 * height * width {
-            true => Ok(()),
-            false => Err(ModelError::InputShape {
-                what: "predictor",
-                expected: format!("an image of 3 x {height} x {width} numbers"),
-                actual: vec![image.len()],
-            }),
-        }
     }
 }
 
@@ -150,7 +144,8 @@ impl CompiledExtractor {
     /// # Errors
     /// `ModelError::InputShape` for another number of values.
     pub fn features(&self, image: &[f32]) -> Result<Vec<f32>, ModelError> {
-        self.backbone.check(image)?;
+        let image = Image::Planes(image);
+        image.check(self.backbone.height, self.backbone.width)?;
         let CompiledBackbone { program, taps, .. } = &self.backbone;
         let maps: Vec<Map> = taps.iter().map(|&tap| program.map(tap)).collect();
         let (mut workspace, mut planes) = self.spare.take(|| self.memory());
@@ -175,7 +170,8 @@ impl CompiledExtractor {
     /// # Errors
     /// `ModelError::InputShape` for another number of values; `ModelError::Configuration` for another precision.
     pub fn observe(&self, image: &[f32]) -> Result<ActivationRanges, ModelError> {
-        self.backbone.check(image)?;
+        let image = Image::Planes(image);
+        image.check(self.backbone.height, self.backbone.width)?;
         let program = &self.backbone.program;
         if !program.is_f32() {
             return Err(ModelError::Configuration {
@@ -227,7 +223,24 @@ impl Predictor {
     /// # Errors
     /// `ModelError::InputShape` for another number of values.
     pub fn patch_scores(&self, image: &[f32]) -> Result<Vec<f32>, ModelError> {
-        self.backbone.check(image)?;
+        self.run(Image::Planes(image))
+    }
+
+    /// The same for the pixels of a photograph: (H, W, 3) bytes, RGB, row by row, of the network's size. The bits are those
+    /// of [`Predictor::patch_scores`] of the normalised image, without the way through it.
+    ///
+    /// # Errors
+    /// As [`Predictor::patch_scores`].
+    pub fn patch_scores_rgb(
+        &self,
+        rgb: &[u8],
+        normalisation: &Normalisation,
+    ) -> Result<Vec<f32>, ModelError> {
+        self.run(Image::Rgb { bytes: rgb, worth: &normalisation.table() })
+    }
+
+    fn run(&self, image: Image<'_>) -> Result<Vec<f32>, ModelError> {
+        image.check(self.backbone.height, self.backbone.width)?;
         let (rows, columns) = self.grid();
         let mut scores = vec![0.0; rows * columns];
         let CompiledBackbone { program, taps, .. } = &self.backbone;

@@ -5,7 +5,10 @@
 //! image: values lie in a [`Workspace`], and what kernels need beside them stays with their threads. A run does make small
 //! things around it: a vector of pointers to the taps, a box for each helper that rayon spawns.
 
-use super::precision::Precision;
+use super::{
+    image::{COLOURS, Image},
+    precision::Precision,
+};
 use crate::{
     error::ModelError,
     ops::{
@@ -21,9 +24,6 @@ use crate::{
         winograd::{Tile, Winograd},
     },
 };
-
-/// Colours of a photograph.
-const COLOURS: usize = 3;
 
 /// A value between two steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -354,12 +354,12 @@ impl Program {
         self.values[value.0]
     }
 
-    /// The image's (3, H, W) numbers -> every tap of [`Builder::finish`] in the workspace. `observe` is given the words of
+    /// An image of the builder's size -> every tap of [`Builder::finish`] in the workspace. `observe` is given the words of
     /// each layer's output.
     pub(crate) fn run(
         &self,
         team: &Team<'_>,
-        image: &[f32],
+        image: Image<'_>,
         workspace: &mut Workspace,
         mut observe: impl FnMut(usize, &[f32]),
     ) {
@@ -369,7 +369,7 @@ impl Program {
             let input = step.input.map(|input| self.map(input));
             match (&step.work, input) {
                 (Work::PackImage { image: sides, before, padded }, _) => {
-                    pack_image(team, image, *sides, *before, *padded, &mut out);
+                    image.pack(team, *sides, *before, *padded, &mut out);
                 }
                 (Work::Dense { layer, residual }, Some(input)) => {
                     let residual = residual.map(|residual| workspace.get(self.map(residual)));
@@ -430,27 +430,4 @@ impl Workspace {
     fn put(&mut self, map: Map, buffer: Aligned) {
         self.0[map.buffer] = buffer;
     }
-}
-
-/// (3, H, W) -> (padded height, padded width, 3) with zeros around.
-fn pack_image(
-    team: &Team<'_>,
-    image: &[f32],
-    [height, width]: [usize; 2],
-    before: [usize; 2],
-    padded: [usize; 2],
-    out: &mut [f32],
-) {
-    let line = padded[1] * COLOURS;
-    team.for_each_chunk(&mut out[..padded[0] * line], line, |y, row| {
-        row.fill(0.0);
-        let y = y.wrapping_sub(before[0]);
-        if y < height {
-            let planes: [&[f32]; COLOURS] =
-                std::array::from_fn(|c| &image[(c * height + y) * width..][..width]);
-            for (x, pixel) in row[before[1] * COLOURS..].chunks_exact_mut(COLOURS).take(width).enumerate() {
-                pixel.iter_mut().zip(planes).for_each(|(to, plane)| *to = plane[x]);
-            }
-        }
-    });
 }
