@@ -208,11 +208,11 @@ impl Builder {
             |tap: usize, channel: usize, output: usize| weight[(output * channels + channel) * taps + tap];
         let sides = [from.height, from.width];
         let encoding = self.next_encoding(clamp);
-        if kernel == 3 && stride == 1 && self.precision == Precision::F32 {
-            let layer =
-                Winograd::new(self.isa, Tile::best(sides), sides, channels, from.stride, bias, clamp, value);
+        let tile = Tile::best(sides, stride).filter(|_| kernel == 3 && self.precision == Precision::F32);
+        if let Some(tile) = tile {
+            let layer = Winograd::new(self.isa, tile, sides, channels, from.stride, bias, clamp, value);
             let scratch = layer.scratch_lens().map(|len| self.value([1, 1], len, len, Encoding::F32));
-            let out = self.layer(sides, bias.len(), layer.output_stride(), encoding);
+            let out = self.layer(layer.output(), bias.len(), layer.output_stride(), encoding);
             let work = Work::Winograd { layer, residual, scratch };
             self.steps.push(Step { work, input: Some(input), out });
             return out;

@@ -1,6 +1,6 @@
 //! The transforms around the products, for all channels of one tile, a vector of channels at a time.
 
-use super::Clamp;
+use super::{Clamp, MOST_POSITIONS};
 use crate::ops::simd::{Simd, for_each_isa};
 
 /// A channels-last image; `stride` numbers a pixel, a whole number of vectors.
@@ -11,7 +11,8 @@ pub(super) struct Image<'a> {
     pub(super) stride: usize,
 }
 
-/// Where a tile's first output pixel lies; its inputs begin one row above and one column to the left.
+/// Where a tile's first output pixel lies; its inputs begin one row above and one column to the left of that pixel's middle
+/// tap.
 pub(super) struct TileSource<'a> {
     pub(super) image: &'a Image<'a>,
     pub(super) y: usize,
@@ -33,24 +34,29 @@ pub(super) struct OutputTile<'a> {
 }
 
 for_each_isa! {
-    /// Bᵀ d B of a tile of R x R inputs: position p of channel c goes to `to[p * step + c]`.
+    /// Bᵀ d B of a tile of R x R inputs: position p of channel c goes to `to[places[p] * stride + c]`. R = 7 is
+    /// the tile of stride 2.
     ///
     /// # Safety
     /// The machine has `isa`, whose lanes divide the image's stride; `to` can be written at every position for the whole
     /// stride.
-    pub(super) input<R> => transform_input(source: &TileSource<'_>, to: *mut f32, step: usize) -> ()
+    pub(super) input<R> => transform_input(source: &TileSource<'_>, to: *mut f32, places: &[usize; MOST_POSITIONS]) -> ()
 }
 
 for_each_isa! {
-    /// clamp(Aᵀ m A + bias + residual) of a tile of T x T outputs, from R x R positions; position p of channel c is at `products[p * step + c]`.
+    /// clamp(Aᵀ m A + bias + residual) of a tile of T x T outputs, from R x R positions; position p of channel c is
+    /// at `products[places[p] * channels + c]`.
     ///
     /// # Safety
     /// The machine has `isa`, whose lanes divide the number of channels; out and residual have height x width pixels of
     /// that many channels.
-    pub(super) output<R, T> => transform_output(products: &[f32], step: usize, to: &OutputTile<'_>) -> ()
+    pub(super) output<R, T> => transform_output(
+        products: &[f32], places: &[usize; MOST_POSITIONS], to: &OutputTile<'_>
+    ) -> ()
 }
 
-/// Bᵀ of the paper applied to R vectors: 6 or 5.
+/// Bᵀ applied to R vectors: 6 or 5 as in the paper, 7 for stride 2 (four positions of the outer taps, three of the middle
+/// one).
 #[inline(always)]
 unsafe fn input_side<V: Simd, const R: usize>(d: [V::Vector; R]) -> [V::Vector; R] {
     // SAFETY: the caller has the features that `V` needs.
@@ -67,6 +73,14 @@ unsafe fn input_side<V: Simd, const R: usize>(d: [V::Vector; R]) -> [V::Vector; 
             out[3] = V::add(even2, odd2);
             out[4] = V::subtract(even2, odd2);
             out[R - 1] = V::multiply_add(four, d[1], minus(d[R - 1], five, d[3]));
+        } else if R == 7 {
+            out[0] = V::subtract(d[0], d[4]);
+            out[1] = V::add(d[2], d[4]);
+            out[2] = V::subtract(d[4], d[2]);
+            out[3] = V::subtract(d[R - 1], d[2]);
+            out[4] = d[1];
+            out[R - 2] = d[3];
+            out[R - 1] = d[R - 2];
         } else {
             let (two, three) = (V::splat(2.0), V::splat(3.0));
             let difference = V::subtract(d[3], d[1]);
@@ -80,7 +94,7 @@ unsafe fn input_side<V: Simd, const R: usize>(d: [V::Vector; R]) -> [V::Vector; 
     }
 }
 
-/// Aᵀ of the paper applied to R vectors: from 6 to 4, or from 5 to 3.
+/// Aᵀ applied to R vectors: from 6 to 4 or from 5 to 3 as in the paper, from 7 to 3 for stride 2.
 #[inline(always)]
 unsafe fn output_side<V: Simd, const R: usize, const T: usize>(m: [V::Vector; R]) -> [V::Vector; T] {
     // SAFETY: the caller has the features that `V` needs.
@@ -95,6 +109,10 @@ unsafe fn output_side<V: Simd, const R: usize, const T: usize>(m: [V::Vector; R]
             out[1] = V::multiply_add(two, difference2, difference);
             out[2] = V::multiply_add(four, sum2, sum);
             out[T - 1] = V::add(m[R - 1], V::multiply_add(eight, difference2, difference));
+        } else if R == 7 {
+            out[0] = V::add(V::add(m[0], sum), m[4]);
+            out[1] = V::add(difference, m[R - 2]);
+            out[2] = V::add(V::add(m[3], sum), m[R - 1]);
         } else {
             out[0] = V::add(m[0], V::add(sum, m[3]));
             out[1] = V::multiply_add(two, m[3], difference);
@@ -105,8 +123,13 @@ unsafe fn output_side<V: Simd, const R: usize, const T: usize>(m: [V::Vector; R]
 }
 
 #[inline(always)]
-unsafe fn transform_input<V: Simd, const R: usize>(source: &TileSource<'_>, to: *mut f32, step: usize) {
+unsafe fn transform_input<V: Simd, const R: usize>(
+    source: &TileSource<'_>,
+    to: *mut f32,
+    places: &[usize; MOST_POSITIONS],
+) {
     let TileSource { image: &Image { data, height, width, stride }, y, x } = *source;
+    let (y, x) = if R == 7 { (2 * y, 2 * x) } else { (y, x) };
     // Input pixel (i, j) of the tile is pixel (y + i - 1, x + j - 1) of the image.
     let inside = |i: usize, j: usize| (y + i).wrapping_sub(1) < height && (x + j).wrapping_sub(1) < width;
     // SAFETY: the caller's contract. A pixel inside the image has `stride` numbers, and `channel` runs over whole vectors
@@ -128,7 +151,7 @@ unsafe fn transform_input<V: Simd, const R: usize>(source: &TileSource<'_>, to: 
             }
             for (i, row) in rows.into_iter().enumerate() {
                 for (j, value) in input_side::<V, R>(row).into_iter().enumerate() {
-                    V::store(to.add((i * R + j) * step + channel), value);
+                    V::store(to.add(places[i * R + j] * stride + channel), value);
                 }
             }
         }
@@ -138,11 +161,12 @@ unsafe fn transform_input<V: Simd, const R: usize>(source: &TileSource<'_>, to: 
 #[inline(always)]
 unsafe fn transform_output<V: Simd, const R: usize, const T: usize>(
     products: &[f32],
-    step: usize,
+    places: &[usize; MOST_POSITIONS],
     to: &OutputTile<'_>,
 ) {
     let channels = to.bias.len();
-    assert!(products.len() >= (R * R - 1) * step + channels);
+    let last = places.iter().fold(0, |last, &place| last.max(place));
+    assert!(products.len() >= (last + 1) * channels && R * R <= MOST_POSITIONS);
     let (rows, columns) = ((to.height - to.y).min(T), (to.width - to.x).min(T));
     // SAFETY: the caller's contract. Products are read below the asserted length; out and residual at pixels inside the
     // image, at whole vectors of their channels.
@@ -154,7 +178,7 @@ unsafe fn transform_output<V: Simd, const R: usize, const T: usize>(
             for j in 0..R {
                 let mut column = [V::splat(0.0); R];
                 for (i, value) in column.iter_mut().enumerate() {
-                    *value = V::load(products.as_ptr().add((i * R + j) * step + channel));
+                    *value = V::load(products.as_ptr().add(places[i * R + j] * channels + channel));
                 }
                 for (row, value) in half.iter_mut().zip(output_side::<V, R, T>(column)) {
                     row[j] = value;
