@@ -238,14 +238,15 @@ impl Builder {
         residual: bool,
     ) -> Value {
         let from = self.map(input);
-        // What the depthwise layer gives lies between 0 and its upper clamp.
+        // What the depthwise layer gives is mostly small beside its upper clamp, which is 255 steps away: with bytes there,
+        // the image AUROC on photographs of solar cells lost up to 0.5 point instead of 0.2.
         let (reads, projects) = match &self.precision {
             Precision::F32 => (Encoding::F32, Encoding::F32),
             Precision::Bf16 => (Encoding::Bf16, Encoding::Bf16),
             Precision::Int8(_) => {
                 let made_by = self.layers.iter().position(|&layer| layer == input);
                 let range = made_by.map_or(0.0, |layer| self.range(layer));
-                (Encoding::around_zero(range), Encoding::up_to(filter.clamp.high))
+                (Encoding::around_zero(range), Encoding::Bf16)
             }
         };
         let pointwise = |sides: [usize; 2], reads: Input, conv: &Convolution<'_>| {
