@@ -290,21 +290,34 @@ impl Dense {
         pointers.clear();
         for ky in 0..kernel[0] {
             for kx in 0..kernel[1] {
-                let (mut y, mut x) = (pixels.start / output[1], pixels.start % output[1]);
-                for _ in pixels.clone() {
-                    let (row, column) = (y * stride + ky, x * stride + kx);
-                    let inside =
-                        row.wrapping_sub(before[0]) < height && column.wrapping_sub(before[1]) < width;
-                    pointers.push(match inside {
+                // The outputs of a row whose tap lies inside the image: column x · stride + kx − before of it.
+                let inside = before[1].saturating_sub(kx).div_ceil(stride)
+                    ..(width + before[1]).saturating_sub(kx).div_ceil(stride);
+                let mut pixel = pixels.start;
+                while pixel < pixels.end {
+                    let (y, x) = (pixel / output[1], pixel % output[1]);
+                    let columns = x..output[1].min(x + pixels.end - pixel);
+                    pixel += columns.len();
+                    let row = (y * stride + ky).wrapping_sub(before[0]);
+                    let read = match row < height {
                         true => {
-                            input[((row - before[0]) * width + column - before[1]) * self.stride..].as_ptr()
+                            inside.start.clamp(columns.start, columns.end)
+                                ..inside.end.clamp(columns.start, columns.end)
                         }
-                        false => self.zeros.as_ptr(),
-                    });
-                    x += 1;
-                    if x == output[1] {
-                        (x, y) = (0, y + 1);
+                        false => columns.start..columns.start,
+                    };
+                    let read = read.start..read.end.max(read.start);
+                    let zeros = self.zeros.as_ptr();
+                    pointers.extend(std::iter::repeat_n(zeros, read.start - columns.start));
+                    if !read.is_empty() {
+                        let first = (row * width + read.start * stride + kx - before[1]) * self.stride;
+                        let last = first + (read.len() - 1) * stride * self.stride;
+                        // Their places lie in the slice because the last one does.
+                        let start = input[first..=last].as_ptr();
+                        let step = stride * self.stride;
+                        pointers.extend((0..read.len()).map(|i| start.wrapping_add(i * step)));
                     }
+                    pointers.extend(std::iter::repeat_n(zeros, columns.end - read.end));
                 }
             }
         }
