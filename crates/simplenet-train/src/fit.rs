@@ -12,7 +12,7 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use simplenet_data::{
     dataset::{Label, Sample},
-    loader::{Loader, LoaderOptions},
+    loader::{Loader, LoaderOptions, PreparedImage},
 };
 use simplenet_model::{
     ActivationRanges, BackboneWeights, CompiledExtractor, PredictorOptions,
@@ -32,6 +32,7 @@ use crate::{
     noise::{Generator, Purpose},
     reporter::Reporter,
     trainer::{self, Epoch, TrainedHead},
+    training_set::TrainingSet,
 };
 
 /// Fewest good images that can be trained on.
@@ -127,7 +128,16 @@ pub fn fit(
     let options = PredictorOptions::default();
     let compiled = CompiledExtractor::compile(&extractor, height as usize, width as usize, &options)?;
 
-    let cache = extract(config, &compiled, dim, &train, "computing features", reporter)?;
+    let mut set = TrainingSet::default();
+    let see = &mut |image: &PreparedImage| set.see(&train[image.index].path, image, &config.preprocess);
+    let cache = extract(config, &compiled, dim, &train, "computing features", reporter, see)?;
+    // Those that are held out too: a copy among them is what spoils a threshold.
+    let paths: Vec<PathBuf> = held_out.iter().map(|sample| sample.path.clone()).collect();
+    for image in Loader::new(paths, &config.preprocess, &LoaderOptions::default())? {
+        let image = image?;
+        set.see(&held_out[image.index].path, &image, &config.preprocess);
+    }
+    set.notes().iter().for_each(|note| reporter.note(note));
     let extraction_seconds = start.elapsed().as_secs_f64();
     let statistics = cache.statistics();
     let norm = feature_norm(config, &statistics, &device)?;
@@ -213,7 +223,7 @@ fn feature_norm(
     Ok(norm?)
 }
 
-/// Features of width `dim` of every sample (and its augmented copies), in order.
+/// Features of width `dim` of every sample (and its augmented copies), in order; `see` is shown each unchanged image.
 fn extract(
     config: &TrainConfig,
     compiled: &CompiledExtractor,
@@ -221,6 +231,7 @@ fn extract(
     samples: &[Sample],
     what: &str,
     reporter: &dyn Reporter,
+    see: &mut dyn FnMut(&PreparedImage),
 ) -> Result<FeatureCache, TrainError> {
     let (rows, columns) = compiled.grid();
     let precision = match config.batch {
@@ -242,7 +253,11 @@ fn extract(
             },
         };
         for image in Loader::new(paths.clone(), &config.preprocess, &options)? {
-            cache.push(&compiled.features(&image?.tensor)?);
+            let image = image?;
+            if pass == 0 {
+                see(&image);
+            }
+            cache.push(&compiled.features(&image.tensor)?);
             reporter.advance(1);
         }
     }
@@ -268,8 +283,15 @@ impl OracleSet {
             augmentation: Augmentation { copies: 0, ..config.augmentation.clone() },
             ..config.clone()
         };
-        let cache =
-            extract(&plain, compiled, dim, samples, "computing test features for the oracle", reporter)?;
+        let cache = extract(
+            &plain,
+            compiled,
+            dim,
+            samples,
+            "computing test features for the oracle",
+            reporter,
+            &mut |_| {},
+        )?;
         Ok(Self { cache, labels: samples.iter().map(|s| s.label == Label::Anomalous).collect() })
     }
 

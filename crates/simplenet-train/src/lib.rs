@@ -20,6 +20,7 @@ pub mod noise;
 pub mod optimizer;
 pub mod reporter;
 pub mod trainer;
+mod training_set;
 
 pub use config::{Preset, TrainConfig};
 pub use detector::Detector;
