@@ -3,7 +3,8 @@
 //!
 //! In: the features of the training images. Out: patch scores, and an image score. N training rows of width D leave
 //! M = N · `coreset_share` rows in the memory bank, 4 · M · D bytes. Choosing them takes at most N · M distances of
-//! width 128 (the triangle inequality saves most) and 512 · N bytes; scoring an image takes h·w · M · D multiplications.
+//! width 128 (the triangle inequality spares about a quarter) and 512 · N bytes; scoring an image takes h·w · M · D
+//! multiplications.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
