@@ -190,6 +190,49 @@ fn several_seeds_give_mean_and_deviation() {
 }
 
 #[test]
+fn baselines_stand_beside_simplenet_when_asked_for() {
+    let folder = demo::folder();
+    let plain = format!("xtask train-all --data demo --categories oak_plank --out run {QUICK}");
+    run(folder.path(), &plain).ok();
+    let (results, metrics) = (folder.path().join("run"), "oak_plank/metrics.json");
+    let alone = json(&results.join(metrics));
+    assert!(alone.get("baselines").is_none(), "{alone}");
+    assert!(!fs::read_to_string(results.join("table.csv")).unwrap().contains("padim"));
+
+    let line = format!("{plain} --baselines");
+    run(folder.path(), &line).ok().says(&["PaDiM", "PatchCore"]);
+    let beside = json(&results.join(metrics));
+    for key in ["image_AUROC", "pixel_AUPRO", "model_id"] {
+        assert_eq!(alone[key], beside[key], "the baselines must not change SimpleNet's {key}");
+    }
+    let table = csv(&results.join("table.csv"));
+    let markdown = fs::read_to_string(results.join("table.md")).unwrap();
+    for baseline in ["padim", "patch_core"] {
+        for key in ["image_AUROC", "pixel_AUPRO"] {
+            let value = beside["baselines"][baseline][key].as_f64().unwrap();
+            close(
+                &row(&table, "oak_plank")[&format!("{baseline}_{key}")],
+                value,
+                &format!("{baseline} {key}"),
+            );
+            assert!(markdown.contains(&format!("{value:.4}")), "{baseline}: no {value:.4} in:\n{markdown}");
+        }
+    }
+
+    // Kept when the same is asked for, and by a run without them; measured anew with other settings.
+    for again in [&line, &plain] {
+        let again = run(folder.path(), again).ok();
+        again.check(again.out.contains("complete, kept"), "the folder has all that is asked for");
+    }
+    let larger = run(folder.path(), &format!("{line} --coreset-share 0.1")).ok();
+    larger.check(!larger.out.contains("kept"), "another memory bank");
+    let larger = json(&results.join(metrics));
+    assert_eq!(larger["baselines"]["padim"]["image_AUROC"], beside["baselines"]["padim"]["image_AUROC"]);
+    assert_eq!(larger["baselines"]["config"]["patch_core"]["coreset_share"], 0.1);
+    run(folder.path(), &format!("{line} --coreset-share 0")).refused(&["coreset_share", "above 0"]);
+}
+
+#[test]
 fn wrong_names_are_one_sentence() {
     let folder = demo::folder();
     fs::create_dir(folder.path().join("empty")).unwrap();

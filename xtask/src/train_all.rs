@@ -21,8 +21,12 @@ use simplenet_data::{
     dataset::mvtec,
     synthetic::{DEMO_CATEGORIES, DemoOptions, write_demo},
 };
-use simplenet_model::BackboneWeights;
-use simplenet_train::{config::TrainConfig, fit::fit};
+use simplenet_model::{BackboneId, BackboneWeights};
+use simplenet_train::{
+    baselines::{BaselineConfig, evaluate_baselines},
+    config::TrainConfig,
+    fit::fit,
+};
 
 mod summary;
 
@@ -47,15 +51,38 @@ pub(crate) struct TrainAllArgs {
     /// Train everything again, complete or not.
     #[arg(long)]
     fresh: bool,
+    /// Also measure PaDiM and PatchCore on the same features, beside SimpleNet.
+    #[arg(long)]
+    baselines: bool,
+    /// Share of the training patches that PatchCore's memory bank keeps; the official scripts have 0.1
+    /// [default: 0.01].
+    #[arg(long, value_name = "SHARE", requires = "baselines")]
+    coreset_share: Option<f64>,
     /// The settings.
     #[command(flatten)]
     settings: SettingArgs,
+}
+
+impl TrainAllArgs {
+    /// The baselines to measure, if any.
+    fn baselines(&self, backbone: BackboneId) -> Result<Option<BaselineConfig>, CliError> {
+        if !self.baselines {
+            return Ok(None);
+        }
+        let mut config = BaselineConfig::for_backbone(backbone);
+        if let Some(share) = self.coreset_share {
+            config.patch_core.coreset_share = share;
+            config.patch_core.validate()?;
+        }
+        Ok(Some(config))
+    }
 }
 
 /// One category with one seed.
 struct Job<'a> {
     category: &'a Path,
     config: TrainConfig,
+    baselines: Option<BaselineConfig>,
     out: PathBuf,
 }
 
@@ -67,6 +94,7 @@ pub(crate) fn run(args: &TrainAllArgs, progress: &TerminalProgress) -> Result<us
     let root = data_root(args, progress)?;
     let categories = select(&root, &args.categories)?;
     let base = resolve(&args.settings, None)?;
+    let baselines = args.baselines(base.backbone)?;
     let weights = backbone_weights(base.backbone, &weights_source(&args.settings), progress)?;
     let run_folder = args.out.clone().unwrap_or_else(|| default_run_folder(&root, &base, &args.settings));
     std::fs::create_dir_all(&run_folder).map_err(CliError::io("create", &run_folder))?;
@@ -83,7 +111,7 @@ pub(crate) fn run(args: &TrainAllArgs, progress: &TerminalProgress) -> Result<us
             };
             let mut config = base.clone();
             config.seed = seed;
-            let job = Job { category, config, out };
+            let job = Job { category, config, baselines, out };
             let number = results.len() + failures.len() + 1;
             let what = if args.seeds.len() == 1 { name.clone() } else { format!("{name}, seed {seed}") };
             progress.context(&format!("[{number}/{total}] {what}"));
@@ -172,7 +200,7 @@ fn run_job(
     train::write(&mut trained, &job.config, &category.name, origin, &job.out)?;
     // Written last: metrics.json says that the folder is complete.
     let evaluation = evaluate_category(&trained.detector, &category, &job.config, Some(&job.out), progress)?;
-    let metrics = summarise(
+    let mut metrics = summarise(
         &trained.detector,
         &category,
         &evaluation,
@@ -180,6 +208,11 @@ fn run_job(
         Some(&trained.report),
         peak_memory_mib(),
     );
+    if let Some(baselines) = &job.baselines {
+        let (net, images) = (&trained.net, &evaluation.images);
+        metrics.baselines =
+            Some(evaluate_baselines(baselines, &job.config, net, &category.train, images, progress)?);
+    }
     write_metrics(&metrics_path, &metrics)?;
     Ok(metrics)
 }
@@ -192,5 +225,8 @@ fn complete(job: &Job<'_>, origin: &train::Origin, oracle: bool) -> Option<Metri
     let made_from: train::Origin = serde_json::from_str(&read(train::TRAINING_FILE)?).ok()?;
     let files = [MODEL_FILE, PREDICTIONS_FILE].iter().all(|name| job.out.join(name).is_file());
     let has_oracle = metrics.oracle.is_some() || !oracle;
-    (config == job.config && made_from == *origin && files && has_oracle).then_some(metrics)
+    let has_baselines =
+        job.baselines.is_none() || metrics.baselines.as_ref().map(|found| found.config) == job.baselines;
+    let complete = config == job.config && made_from == *origin && files && has_oracle && has_baselines;
+    complete.then_some(metrics)
 }

@@ -8,6 +8,7 @@ use simplenet_data::dataset::{Category, Label};
 use simplenet_model::checkpoint;
 use simplenet_train::{
     Detector, InferencePrecision, TrainError,
+    baselines::BaselineResults,
     config::TrainConfig,
     evaluate::{Evaluated, Evaluation, Metrics, evaluate},
     fit::{FitReport, Oracle},
@@ -58,6 +59,9 @@ pub struct MetricsFile {
     pub peak_memory_mib: Option<f64>,
     /// The epoch that is best on the test set, when asked for: never used.
     pub oracle: Option<Oracle>,
+    /// PaDiM and PatchCore on the same features, when asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baselines: Option<BaselineResults>,
 }
 
 /// Verdicts against labels at the model's threshold.
@@ -157,6 +161,7 @@ pub fn summarise(
         inference_ms: median(evaluation.images.iter().map(total_ms).collect()),
         peak_memory_mib,
         oracle: fit.and_then(|report| report.oracle),
+        baselines: None,
     }
 }
 
@@ -195,6 +200,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 /// The row of a metrics file in the table of results.
 pub fn run_numbers(file: &MetricsFile) -> RunNumbers {
+    let padim = file.baselines.as_ref().map(|baselines| &baselines.padim.metrics);
+    let patch_core = file.baselines.as_ref().map(|baselines| &baselines.patch_core.metrics);
     RunNumbers {
         image_auroc: file.metrics.image_AUROC,
         pixel_auroc: file.metrics.pixel_AUROC,
@@ -205,6 +212,10 @@ pub fn run_numbers(file: &MetricsFile) -> RunNumbers {
         inference_milliseconds: Some(file.inference_ms),
         peak_memory_mib: file.peak_memory_mib,
         oracle_image_auroc: file.oracle.map(|oracle| oracle.image_auroc),
+        padim_image_auroc: padim.and_then(|metrics| metrics.image_AUROC),
+        padim_aupro_30: padim.and_then(|metrics| metrics.pixel_AUPRO),
+        patch_core_image_auroc: patch_core.and_then(|metrics| metrics.image_AUROC),
+        patch_core_aupro_30: patch_core.and_then(|metrics| metrics.pixel_AUPRO),
     }
 }
 

@@ -56,6 +56,31 @@ pub struct Evaluated {
     pub mask: Option<Vec<u8>>,
 }
 
+impl Evaluated {
+    /// What the metrics look at.
+    fn measured(&self) -> Measured<'_> {
+        Measured {
+            sample: &self.sample,
+            score: self.inspection.score,
+            map: &self.inspection.map,
+            mask: self.mask.as_deref(),
+        }
+    }
+}
+
+/// What the metrics look at in an image, whichever method its scores are of.
+#[derive(Debug, Clone, Copy)]
+pub struct Measured<'a> {
+    /// The image and what is known of it.
+    pub sample: &'a Sample,
+    /// Image score.
+    pub score: f32,
+    /// Anomaly map at the network's size, (height · width).
+    pub map: &'a [f32],
+    /// Ground truth of that size, 0 or 1; `None` for an anomalous image without a mask.
+    pub mask: Option<&'a [u8]>,
+}
+
 /// A test set's results.
 #[derive(Debug, Clone)]
 pub struct Evaluation {
@@ -96,7 +121,8 @@ pub fn evaluate(
         reporter.advance(1);
     }
     reporter.finish();
-    let metrics = measure(&images, detector.preprocess().network_size());
+    let measured: Vec<Measured<'_>> = images.iter().map(Evaluated::measured).collect();
+    let metrics = measure(&measured, detector.preprocess().network_size());
     Ok(Evaluation { images, metrics })
 }
 
@@ -115,10 +141,10 @@ fn ground_truth(
     }
 }
 
-/// The metrics of evaluated images whose maps are `size` = (width, height).
-pub fn measure(images: &[Evaluated], size: (u32, u32)) -> Metrics {
+/// The metrics of images whose maps are `size` = (width, height).
+pub fn measure(images: &[Measured<'_>], size: (u32, u32)) -> Metrics {
     let mut metrics = Metrics::default();
-    let scores: Vec<f32> = images.iter().map(|i| i.inspection.score).collect();
+    let scores: Vec<f32> = images.iter().map(|i| i.score).collect();
     let labels: Vec<bool> = images.iter().map(|i| i.sample.label == Label::Anomalous).collect();
     let reasons = &mut metrics.reasons;
     metrics.image_AUROC = defined(simplenet_metrics::auroc(&scores, &labels), "image_AUROC", reasons);
@@ -136,8 +162,7 @@ pub fn measure(images: &[Evaluated], size: (u32, u32)) -> Metrics {
     let maps: Vec<AnomalyMap<'_>> = images
         .iter()
         .filter_map(|image| {
-            let mask = image.mask.as_deref()?;
-            let scores = &image.inspection.map;
+            let (scores, mask) = (image.map, image.mask?);
             Some(AnomalyMap { scores, mask, width: size.0 as usize, height: size.1 as usize })
         })
         .collect();
@@ -155,7 +180,7 @@ pub fn measure(images: &[Evaluated], size: (u32, u32)) -> Metrics {
 }
 
 /// Why there can be no pixel metric, if so.
-fn missing_masks(images: &[Evaluated]) -> Option<String> {
+fn missing_masks(images: &[Measured<'_>]) -> Option<String> {
     let without: Vec<&PathBuf> =
         images.iter().filter(|i| i.mask.is_none()).map(|image| &image.sample.path).collect();
     let first = without.first()?;

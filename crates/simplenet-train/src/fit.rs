@@ -110,18 +110,8 @@ pub fn fit(
 ) -> Result<Fit, TrainError> {
     let start = Instant::now();
     config.validate()?;
-    let good: Vec<Sample> = train.iter().filter(|s| s.label == Label::Normal).cloned().collect();
-    if good.len() < FEWEST_IMAGES {
-        return Err(TrainError::TooFewImages {
-            what: "training",
-            needed: FEWEST_IMAGES,
-            found: good.len(),
-            hint: "add photographs of good parts; 20 or more give a usable threshold".into(),
-        });
-    }
+    let (train, held_out) = training_samples(config, train)?;
     let device = Device::Cpu;
-    let split = calibrate::split(good.len(), &config.calibration, &Generator::new(config.seed));
-    let (train, held_out) = (pick(&good, &split.train), pick(&good, &split.held_out));
     let extractor = FeatureExtractor::load(config.backbone, weights, config.aggregator, &device)?;
     let dim = extractor.feature_dim();
     let (width, height) = config.preprocess.network_size();
@@ -186,6 +176,24 @@ pub fn fit(
     Ok(Fit { detector, net, report })
 }
 
+/// The good samples that are trained on, and those that are held out for the threshold.
+pub(crate) fn training_samples(
+    config: &TrainConfig,
+    samples: &[Sample],
+) -> Result<(Vec<Sample>, Vec<Sample>), TrainError> {
+    let good: Vec<Sample> = samples.iter().filter(|s| s.label == Label::Normal).cloned().collect();
+    if good.len() < FEWEST_IMAGES {
+        return Err(TrainError::TooFewImages {
+            what: "training",
+            needed: FEWEST_IMAGES,
+            found: good.len(),
+            hint: "add photographs of good parts; 20 or more give a usable threshold".into(),
+        });
+    }
+    let split = calibrate::split(good.len(), &config.calibration, &Generator::new(config.seed));
+    Ok((pick(&good, &split.train), pick(&good, &split.held_out)))
+}
+
 fn pick(samples: &[Sample], positions: &[usize]) -> Vec<Sample> {
     positions.iter().filter_map(|&i| samples.get(i).cloned()).collect()
 }
@@ -224,7 +232,7 @@ fn feature_norm(
 }
 
 /// Features of width `dim` of every sample (and its augmented copies), in order; `see` is shown each unchanged image.
-fn extract(
+pub(crate) fn extract(
     config: &TrainConfig,
     compiled: &CompiledExtractor,
     dim: usize,

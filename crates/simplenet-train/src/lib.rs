@@ -6,6 +6,7 @@
 //! `fit::fit` is the whole of training; `evaluate::evaluate` measures; `detector::Detector` inspects.
 
 pub mod activation_ranges;
+pub mod baselines;
 pub mod calibrate;
 pub mod config;
 pub mod detector;

@@ -28,6 +28,10 @@ pub enum Purpose {
     HeldOut = 4,
     /// The inputs that a model file keeps to be verified with.
     Golden = 5,
+    /// The dimensions that PaDiM looks at.
+    PadimDimensions = 6,
+    /// The directions in which PatchCore chooses its memory bank.
+    CoresetProjection = 7,
 }
 
 /// The seeded generator of one training run.

@@ -78,6 +78,9 @@ impl ResultTable {
         if columns.contains(&Column::OracleImageAuroc) {
             notes.push("oracle: the epoch chosen on the test set, as in the paper's protocol".into());
         }
+        if columns.contains(&Column::PadimImageAuroc) {
+            notes.push("PaDiM, PatchCore: on the features, training images and maps of the same run".into());
+        }
         for row in &self.rows {
             if let Some(reason) = &row.failure {
                 notes.push(format!("{} failed: {reason}", row.category));

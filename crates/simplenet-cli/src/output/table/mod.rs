@@ -42,11 +42,19 @@ pub enum Column {
     PeakMemoryMib,
     /// Image AUROC of the epoch that is best on the TEST set: the paper's protocol, for comparison only.
     OracleImageAuroc,
+    /// PaDiM on the same features: image AUROC.
+    PadimImageAuroc,
+    /// PaDiM on the same features: AUPRO up to 0.30.
+    PadimAupro30,
+    /// PatchCore on the same features: image AUROC.
+    PatchCoreImageAuroc,
+    /// PatchCore on the same features: AUPRO up to 0.30.
+    PatchCoreAupro30,
 }
 
 impl Column {
     /// All columns in the table's order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::ImageAuroc,
         Self::PixelAuroc,
         Self::Aupro30,
@@ -56,6 +64,19 @@ impl Column {
         Self::InferenceMilliseconds,
         Self::PeakMemoryMib,
         Self::OracleImageAuroc,
+        Self::PadimImageAuroc,
+        Self::PadimAupro30,
+        Self::PatchCoreImageAuroc,
+        Self::PatchCoreAupro30,
+    ];
+
+    /// Columns that a table has only when some category has the number.
+    const OPTIONAL: [Self; 5] = [
+        Self::OracleImageAuroc,
+        Self::PadimImageAuroc,
+        Self::PadimAupro30,
+        Self::PatchCoreImageAuroc,
+        Self::PatchCoreAupro30,
     ];
 
     /// The heading, in two lines for narrow columns.
@@ -70,6 +91,10 @@ impl Column {
             Self::InferenceMilliseconds => ["inference", "ms/image"],
             Self::PeakMemoryMib => ["memory", "peak MiB"],
             Self::OracleImageAuroc => ["oracle", "image AUROC"],
+            Self::PadimImageAuroc => ["PaDiM", "image AUROC"],
+            Self::PadimAupro30 => ["PaDiM", "AUPRO@0.30"],
+            Self::PatchCoreImageAuroc => ["PatchCore", "image AUROC"],
+            Self::PatchCoreAupro30 => ["PatchCore", "AUPRO@0.30"],
         }
     }
 
@@ -85,6 +110,10 @@ impl Column {
             Self::InferenceMilliseconds => "inference ms/image",
             Self::PeakMemoryMib => "peak memory MiB",
             Self::OracleImageAuroc => "oracle image AUROC",
+            Self::PadimImageAuroc => "PaDiM image AUROC",
+            Self::PadimAupro30 => "PaDiM AUPRO@0.30",
+            Self::PatchCoreImageAuroc => "PatchCore image AUROC",
+            Self::PatchCoreAupro30 => "PatchCore AUPRO@0.30",
         }
     }
 
@@ -100,6 +129,10 @@ impl Column {
             Self::InferenceMilliseconds => "inference_ms_per_image",
             Self::PeakMemoryMib => "peak_memory_mib",
             Self::OracleImageAuroc => "oracle_image_AUROC",
+            Self::PadimImageAuroc => "padim_image_AUROC",
+            Self::PadimAupro30 => "padim_pixel_AUPRO",
+            Self::PatchCoreImageAuroc => "patch_core_image_AUROC",
+            Self::PatchCoreAupro30 => "patch_core_pixel_AUPRO",
         }
     }
 
@@ -130,6 +163,10 @@ pub struct RunNumbers {
     pub inference_milliseconds: Option<f64>,
     pub peak_memory_mib: Option<f64>,
     pub oracle_image_auroc: Option<f64>,
+    pub padim_image_auroc: Option<f64>,
+    pub padim_aupro_30: Option<f64>,
+    pub patch_core_image_auroc: Option<f64>,
+    pub patch_core_aupro_30: Option<f64>,
 }
 
 impl RunNumbers {
@@ -145,6 +182,10 @@ impl RunNumbers {
             Column::InferenceMilliseconds => self.inference_milliseconds,
             Column::PeakMemoryMib => self.peak_memory_mib,
             Column::OracleImageAuroc => self.oracle_image_auroc,
+            Column::PadimImageAuroc => self.padim_image_auroc,
+            Column::PadimAupro30 => self.padim_aupro_30,
+            Column::PatchCoreImageAuroc => self.patch_core_image_auroc,
+            Column::PatchCoreAupro30 => self.patch_core_aupro_30,
         };
         value.filter(|v| v.is_finite())
     }
@@ -225,10 +266,10 @@ impl ResultRow {
 }
 
 impl ResultTable {
-    /// The columns to show: all but the oracle's, which appears only when some category has it.
+    /// The columns to show: all but the oracle's and the baselines', which appear only when some category has them.
     pub fn columns(&self) -> Vec<Column> {
-        let has_oracle = self.rows.iter().any(|r| r.cell(Column::OracleImageAuroc).is_some());
-        Column::ALL.into_iter().filter(|c| has_oracle || *c != Column::OracleImageAuroc).collect()
+        let measured = |column: Column| self.rows.iter().any(|row| row.cell(column).is_some());
+        Column::ALL.into_iter().filter(|&c| !Column::OPTIONAL.contains(&c) || measured(c)).collect()
     }
 
     /// One cell of the last row; `None` when no category has the number.
@@ -314,10 +355,12 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_oracle_column_appears_only_when_measured() {
+    fn optional_columns_appear_only_when_measured() {
         let mut table = ResultTable { rows: vec![ResultRow::new("a", vec![run(0.8, None)])] };
         assert_eq!(table.columns().len(), 8);
         table.rows[0].runs[0].oracle_image_auroc = Some(0.9);
         assert_eq!(table.columns().last(), Some(&Column::OracleImageAuroc));
+        table.rows[0].runs[0].padim_image_auroc = Some(0.95);
+        assert_eq!(table.columns()[8..], [Column::OracleImageAuroc, Column::PadimImageAuroc]);
     }
 }
