@@ -121,6 +121,7 @@ pub fn fit(
     let mut set = TrainingSet::default();
     let see = &mut |image: &PreparedImage| set.see(&train[image.index].path, image, &config.preprocess);
     let cache = extract(config, &compiled, dim, &train, "computing features", reporter, see)?;
+    let extraction_seconds = start.elapsed().as_secs_f64();
     // Those that are held out too: a copy among them is what spoils a threshold.
     let paths: Vec<PathBuf> = held_out.iter().map(|sample| sample.path.clone()).collect();
     for image in Loader::new(paths, &config.preprocess, &LoaderOptions::default())? {
@@ -128,7 +129,6 @@ pub fn fit(
         set.see(&held_out[image.index].path, &image, &config.preprocess);
     }
     set.notes().iter().for_each(|note| reporter.note(note));
-    let extraction_seconds = start.elapsed().as_secs_f64();
     let statistics = cache.statistics();
     let norm = feature_norm(config, &statistics, &device)?;
     let ranges = activation_ranges(config, &compiled, &train, reporter)?;

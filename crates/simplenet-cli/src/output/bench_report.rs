@@ -129,9 +129,9 @@ pub struct SeveralAtOnce {
 pub struct Parts {
     /// Reading and decoding the file.
     pub decode: Percentiles,
-    /// Resizing, cropping, normalising.
+    /// Resizing and cropping.
     pub preprocess: Percentiles,
-    /// Backbone and head.
+    /// Normalising, backbone and head.
     pub network: Percentiles,
     /// Maps, score and regions.
     pub postprocess: Percentiles,

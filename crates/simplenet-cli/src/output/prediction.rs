@@ -103,7 +103,7 @@ pub struct PredictedRegion {
 pub struct Milliseconds {
     /// Reading and decoding the file.
     pub decode: f64,
-    /// Resizing, cropping, normalising.
+    /// Resizing and cropping.
     pub preprocess: f64,
     /// Backbone and head.
     pub network: f64,

@@ -351,6 +351,28 @@ mod tests {
         }
     }
 
+    /// Without it every other test here would pass with a leader that does all the work.
+    #[test]
+    fn helpers_take_tasks() {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        let helped = || {
+            let threads = Mutex::new(std::collections::HashSet::new());
+            pool(2).install(|| {
+                with_team(|team| {
+                    team.for_each(20, |_| {
+                        threads.lock().unwrap().insert(std::thread::current().id());
+                        std::thread::sleep(std::time::Duration::from_millis(2));
+                    });
+                });
+            });
+            threads.into_inner().unwrap().len() == 2
+        };
+        // The helper may be with another test's team at first.
+        while !helped() {
+            assert!(std::time::Instant::now() < deadline, "no helper came");
+        }
+    }
+
     #[test]
     fn chunks_cover_a_slice() {
         let mut numbers = vec![0.0; 1003];
