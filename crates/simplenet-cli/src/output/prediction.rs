@@ -105,7 +105,7 @@ pub struct Milliseconds {
     pub decode: f64,
     /// Resizing and cropping.
     pub preprocess: f64,
-    /// Backbone and head.
+    /// Normalising, backbone and head.
     pub network: f64,
     /// Map back into original pixels, regions.
     pub postprocess: f64,

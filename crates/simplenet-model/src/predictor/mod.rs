@@ -138,8 +138,8 @@ impl CompiledExtractor {
         (program.workspace(), maps.map(|map| vec![0.0; map.channels * map.pixels()]).collect())
     }
 
-    /// One image (3, H, W), normalised, row by row -> (h, w, D) patch features, not scaled. Runs on the current rayon
-    /// pool.
+    /// One image (3, H, W), normalised, row by row -> (h, w, D) patch features, not scaled. Runs on this thread
+    /// and helpers, as many threads as the current rayon pool has.
     ///
     /// # Errors
     /// `ModelError::InputShape` for another number of values.
@@ -155,7 +155,7 @@ impl CompiledExtractor {
                 to_planes(team, map.pixels(), map.stride, (workspace.get(map), map.encoding), planes);
             }
         });
-        // Not in the team: the aggregation shares its work by rayon, which a team keeps busy.
+        // Not in the team: the aggregation shares its work by rayon, whose workers would compete with the team's helpers.
         let inputs = maps.iter().zip(&planes).map(|(map, planes)| (planes.as_slice(), map.height, map.width));
         let features = self.aggregate.planes(&inputs.collect::<Vec<_>>());
         self.spare.put((workspace, planes));
@@ -217,7 +217,8 @@ impl Predictor {
 
     /// One image (3, H, W), normalised, row by row -> (h · w) raw patch scores, higher = more anomalous.
     ///
-    /// Runs on the current rayon pool. Several threads may call it at once; each call then uses memory of its own,
+    /// Runs on this thread and helpers, as many threads as the current rayon pool has; helpers go to one call at a time.
+    /// Several threads may call it at once; each call then uses memory of its own,
     /// which is kept for later calls.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 //! [`Builder`] is filled once, layer by layer, for one image size: it folds, transforms and packs weights, and finds for
 //! every value a buffer that is free from the value's first step to its last. No buffer is allocated per
 //! image: values lie in a [`Workspace`], and what kernels need beside them stays with their threads. A run does make small
-//! things around it: a vector of pointers to the taps, a box for each helper that rayon spawns.
+//! things around it: vectors of pointers to the taps and to the helpers.
 
 use super::{
     image::{COLOURS, Image},
