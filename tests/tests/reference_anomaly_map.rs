@@ -3,7 +3,7 @@
 
 mod common;
 
-use simplenet_model::anomaly_map::{AnomalyMapConfig, anomaly_map, image_score, resize_bilinear};
+use simplenet_model::anomaly_map::{AnomalyMapConfig, ImageScore, anomaly_map, image_score, resize_bilinear};
 use simplenet_tests::read_manifest;
 
 use common::{check, flat, input, list, number, text};
@@ -25,7 +25,9 @@ fn reference_anomaly_map() {
         for expected in list(test, "expected") {
             let (dims, got) = match text(expected, "key") {
                 "map" => (vec![images, out_h, out_w], each(&|s| anomaly_map(s, h, w, out_h, out_w, &config))),
-                "image_score" => (vec![images], each(&|s| vec![image_score(s)])),
+                "image_score" => {
+                    (vec![images], each(&|s| vec![image_score(s, s.len(), ImageScore::Largest)]))
+                }
                 "upsampled_row0" => {
                     (vec![images, out_w], each(&|s| resize_bilinear(s, h, w, out_h, out_w)[..out_w].to_vec()))
                 }

@@ -1,6 +1,6 @@
 //! From patch scores to a picture of where the anomaly is. In: the raw patch scores of one image, (h, w). Out: the
 //! anomaly map at the network input's size and the image's score. Both as the official code: bilinear resize, then
-//! SciPy's Gaussian filter; the image score is the largest raw patch score, before either.
+//! SciPy's Gaussian filter; the image score is taken of the raw patch scores, before either, and is their largest there.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -52,10 +52,53 @@ impl AnomalyMapConfig {
     }
 }
 
-/// An image's score: its largest patch score. NaN if any score is NaN, so that a broken network is not taken for a
-/// good part; negative infinity without scores.
-pub fn image_score(scores: &[f32]) -> f32 {
-    scores.iter().fold(f32::NEG_INFINITY, |max, &s| if s.is_nan() || s > max { s } else { max })
+/// How patch scores become the image's score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageScore {
+    /// The largest patch score: the paper.
+    #[default]
+    Largest,
+    /// The largest mean over a square of this many patches a side, an odd number; at the border over those inside.
+    LargestMean(usize),
+}
+
+impl ImageScore {
+    /// Checks the number.
+    ///
+    /// # Errors
+    /// `ModelError::Configuration` for an even number of patches, or more than 63.
+    pub fn validate(&self) -> Result<(), ModelError> {
+        match *self {
+            Self::LargestMean(side) if side.is_multiple_of(2) || side > 63 => {
+                Err(ModelError::Configuration {
+                    what: "image score",
+                    reason: format!("a square of {side} patches a side; must be an odd number up to 63"),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An image's score, of its patch scores (h, w), row-major, with `columns` = w. NaN if any score is NaN, so that a broken
+/// network is not taken for a good part; negative infinity without scores.
+pub fn image_score(scores: &[f32], columns: usize, rule: ImageScore) -> f32 {
+    let larger = |max: f32, s: f32| if s.is_nan() || s > max { s } else { max };
+    let side = match rule {
+        ImageScore::Largest => 1,
+        ImageScore::LargestMean(side) => side,
+    };
+    let (columns, reach) = (columns.max(1), side / 2);
+    let rows = scores.len() / columns;
+    let around = |at: usize, end: usize| at.saturating_sub(reach)..(at + reach + 1).min(end);
+    let mean = |y: usize, x: usize| {
+        let (ys, xs) = (around(y, rows), around(x, columns));
+        let count = (ys.len() * xs.len()) as f32;
+        ys.flat_map(|y| &scores[y * columns..][xs.clone()]).sum::<f32>() / count
+    };
+    let places = (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x)));
+    places.fold(f32::NEG_INFINITY, |max, (y, x)| larger(max, mean(y, x)))
 }
 
 /// Patch scores (h, w), row-major -> anomaly map (out_h, out_w), row-major. `scores` must have h·w numbers, at least
@@ -220,9 +263,19 @@ mod tests {
 
     #[test]
     fn image_score_is_the_maximum_and_shows_nan() {
-        assert_eq!(image_score(&[-3.0, -1.0, -2.0]), -1.0);
-        assert!(image_score(&[1.0, f32::NAN, 2.0]).is_nan() && image_score(&[f32::NAN]).is_nan());
-        assert_eq!(image_score(&[]), f32::NEG_INFINITY);
+        for rule in [ImageScore::Largest, ImageScore::LargestMean(1), ImageScore::LargestMean(3)] {
+            assert!(image_score(&[1.0, f32::NAN, 2.0], 3, rule).is_nan(), "{rule:?}");
+            assert!(image_score(&[f32::NAN], 1, rule).is_nan());
+            assert_eq!(image_score(&[], 0, rule), f32::NEG_INFINITY);
+        }
+        assert_eq!(image_score(&[-3.0, -1.0, -2.0], 3, ImageScore::Largest), -1.0);
+        // 2 x 4: the left corner's square holds four patches, the others' four or six.
+        let scores = [4.0, 0.0, 0.0, 9.0, 4.0, 2.0, 0.0, 0.0];
+        assert_eq!(image_score(&scores, 4, ImageScore::LargestMean(1)), 9.0);
+        assert_eq!(image_score(&scores, 4, ImageScore::LargestMean(3)), 2.5);
+        assert!(
+            ImageScore::LargestMean(4).validate().is_err() && ImageScore::LargestMean(3).validate().is_ok()
+        );
     }
 
     #[test]

@@ -65,6 +65,9 @@ pub fn save(path: &Path, net: &SimpleNet, record: &ModelRecord) -> Result<ModelR
     }
     let mut tensors: Vec<(String, Tensor)> = net.head().named_tensors();
     tensors.extend(net.norm().named_tensors());
+    if let Some(position) = net.position() {
+        tensors.extend(position.named_tensors()?);
+    }
     for (name, tensor) in &net.extractor().weights().tensors {
         tensors.push((format!("{BACKBONE_PREFIX}{name}"), tensor.clone()));
     }

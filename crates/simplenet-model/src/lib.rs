@@ -15,6 +15,7 @@ pub mod initializer;
 pub mod official;
 pub mod ops;
 pub mod patch_aggregator;
+pub mod position_energy;
 pub mod predictor;
 pub mod pth;
 pub mod simplenet;

@@ -16,6 +16,7 @@ use crate::{
     feature_adaptor::{self, FeatureAdaptor, FeatureAdaptorConfig},
     feature_norm::FeatureNorm,
     patch_aggregator::{PatchAggregator, PatchAggregatorConfig},
+    position_energy::{PositionEnergy, PositionEnergyConfig},
     tensor_check::require_f32,
     weights::BackboneWeights,
 };
@@ -30,6 +31,8 @@ pub struct SimpleNetConfig {
     pub aggregator: PatchAggregatorConfig,
     /// Adaptor and discriminator.
     pub head: HeadConfig,
+    /// The position-aware half of the score, if there is one.
+    pub position: Option<PositionEnergyConfig>,
 }
 
 /// Sizes of the trained half.
@@ -216,6 +219,7 @@ pub struct SimpleNet {
     extractor: FeatureExtractor,
     norm: FeatureNorm,
     head: Head,
+    position: Option<PositionEnergy>,
 }
 
 impl SimpleNet {
@@ -234,7 +238,26 @@ impl SimpleNet {
                 ),
             });
         }
-        Ok(Self { extractor, norm, head })
+        Ok(Self { extractor, norm, head, position: None })
+    }
+
+    /// The same with a position-aware half of the score: the network is then for images of the grid that it was made from.
+    ///
+    /// # Errors
+    /// As [`PositionEnergy::validate`]; `ModelError::Configuration` when it is for features of another width.
+    pub fn with_position(self, position: PositionEnergy) -> Result<Self, ModelError> {
+        position.validate()?;
+        if position.features() != self.norm.dim() {
+            return Err(ModelError::Configuration {
+                what: "SimpleNet",
+                reason: format!(
+                    "the position energy takes features of width {}, there are features of width {}",
+                    position.features(),
+                    self.norm.dim()
+                ),
+            });
+        }
+        Ok(Self { position: Some(position), ..self })
     }
 
     /// Builds a network from its parts' numbers: backbone weights, the norm's tensors, and the head's under the
@@ -251,8 +274,15 @@ impl SimpleNet {
     ) -> Result<Self, ModelError> {
         let extractor = FeatureExtractor::load(config.backbone, weights, config.aggregator, device)?;
         let head = Head::from_tensors(config.head, tensors, device, origin)?;
-        let norm = FeatureNorm::from_tensors(extractor.feature_dim(), tensors, device, origin)?;
-        Self::new(extractor, norm, head)
+        let dim = extractor.feature_dim();
+        let norm = FeatureNorm::from_tensors(dim, tensors, device, origin)?;
+        let net = Self::new(extractor, norm, head)?;
+        match config.position {
+            Some(position) => {
+                net.with_position(PositionEnergy::from_tensors(position, dim, tensors, origin)?)
+            }
+            None => Ok(net),
+        }
     }
 
     /// What it is made of.
@@ -261,6 +291,7 @@ impl SimpleNet {
             backbone: self.extractor.backbone.id(),
             aggregator: *self.extractor.aggregator.config(),
             head: self.head.config(),
+            position: self.position.as_ref().map(|position| position.config),
         }
     }
 
@@ -279,6 +310,11 @@ impl SimpleNet {
         &self.head
     }
 
+    /// The position-aware half of the score.
+    pub fn position(&self) -> Option<&PositionEnergy> {
+        self.position.as_ref()
+    }
+
     /// (B, 3, H, W) f32, normalised -> (B, h, w, D) f32 patch features, after the norm.
     ///
     /// # Errors
@@ -287,12 +323,21 @@ impl SimpleNet {
         self.norm.forward(&self.extractor.features(images)?)
     }
 
-    /// (N, D) f32 features after the norm -> (N) patch scores, higher = more anomalous.
+    /// (B, h, w, D) f32 features after the norm -> (B, h, w) f32 raw patch scores, higher = more anomalous.
     ///
     /// # Errors
-    /// Another shape or type.
+    /// Another shape or type; a grid that the position-aware half does not know.
     pub fn score_features(&self, features: &Tensor) -> Result<Tensor, ModelError> {
-        self.head.score(features)
+        let (b, h, w, dim) = features.dims4()?;
+        let scores = self.head.score(&features.reshape((b * h * w, dim))?)?;
+        let Some(position) = &self.position else { return Ok(scores.reshape((b, h, w))?) };
+        let mut scores = scores.to_vec1::<f32>()?;
+        let features = features.flatten_all()?.to_vec1::<f32>()?;
+        for (scores, features) in scores.chunks_mut(h * w).zip(features.chunks(h * w * dim)) {
+            let energies = position.energies(features, h, w)?;
+            scores.iter_mut().zip(energies).for_each(|(s, energy)| *s = position.weights.join(*s, energy));
+        }
+        Ok(Tensor::from_vec(scores, (b, h, w), self.extractor.device())?)
     }
 
     /// (B, 3, H, W) f32, normalised -> (B, h, w) f32 raw patch scores, higher = more anomalous.
@@ -300,9 +345,6 @@ impl SimpleNet {
     /// # Errors
     /// `ModelError::InputShape` for another shape.
     pub fn patch_scores(&self, images: &Tensor) -> Result<Tensor, ModelError> {
-        let features = self.features(images)?;
-        let (b, h, w, dim) = features.dims4()?;
-        let scores = self.score_features(&features.reshape((b * h * w, dim))?)?;
-        Ok(scores.reshape((b, h, w))?)
+        self.score_features(&self.features(images)?)
     }
 }

@@ -14,7 +14,7 @@ use candle_nn::{VarBuilder, VarMap};
 use safetensors::{SafeTensors, tensor::TensorView};
 use simplenet_model::{
     ActivationRanges, BackboneId, BackboneWeights, ModelError,
-    anomaly_map::AnomalyMapConfig,
+    anomaly_map::{AnomalyMapConfig, ImageScore},
     checkpoint::{
         FORMAT_VERSION, GoldenInput, METADATA_KEY, ModelRecord, RecordInput, Threshold, inspect, load,
         model_id, save, verify,
@@ -24,6 +24,7 @@ use simplenet_model::{
     feature_norm::FeatureNorm,
     initializer::Initializer,
     patch_aggregator::PatchAggregatorConfig,
+    position_energy::{PositionEnergy, PositionEnergyConfig, ScoreWeights},
     simplenet::{FeatureExtractor, Head, HeadConfig, SimpleNet},
 };
 
@@ -89,6 +90,7 @@ fn network() -> (SimpleNet, ModelRecord) {
     let input = RecordInput {
         created_by: "tests 0.0".into(),
         anomaly_map: AnomalyMapConfig::default(),
+        image_score: ImageScore::Largest,
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
         preprocessing: serde_json::json!({"resize": {"exact": {"width": 48, "height": 40}}, "share": 0.1}),
@@ -193,6 +195,37 @@ fn what_is_saved_comes_back() {
         net.extractor().weights().tensors.len()
     );
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "a temporary file was left behind");
+}
+
+#[test]
+fn position_statistics_come_back() {
+    let (net, record) = network();
+    let config = PositionEnergyConfig { rows: 5, columns: 6, cell: 2, dim: 4 };
+    let mut draw = numbers(5);
+    let mut draw = |count: usize| (0..count).map(|_| draw()).collect::<Vec<f32>>();
+    let energy = PositionEnergy {
+        config,
+        projection: draw(4 * 24),
+        centre: draw(5 * 6 * 4),
+        whitening: draw(9 * 10),
+        weights: ScoreWeights { head: 0.5, energy: 2.0, offset: -1.0 },
+    };
+    let net = net.with_position(energy.clone()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let error = save(&path, &net, &record).unwrap_err().to_string();
+    assert!(error.contains("another network"), "{error}");
+
+    let mut record =
+        ModelRecord { position: Some(config), image_score: ImageScore::LargestMean(3), ..record };
+    for golden in &mut record.goldens {
+        let rule = record.image_score;
+        golden.image_score = golden.input.image_score(&net, record.mean, record.std, rule).unwrap();
+    }
+    let saved = save(&path, &net, &record).unwrap();
+    let (loaded, read) = load(&path, &CPU).unwrap();
+    assert_eq!((loaded.position(), &read), (Some(&energy), &saved));
+    assert!(verify(&loaded, &read).unwrap().passed());
 }
 
 #[test]
@@ -315,11 +348,15 @@ fn a_newer_version_asks_for_an_update() {
 }
 
 #[test]
-fn a_file_of_version_1_has_no_activation_ranges() {
+fn a_file_of_version_1_has_neither_ranges_nor_positions() {
     let (record, tensors) = parts(&GOOD);
     let newest = format!("\"format_version\":{FORMAT_VERSION}");
     assert!(record.contains(&newest) && record.contains(RANGES), "{record}");
-    let record = record.replacen(&newest, "\"format_version\":1", 1).replacen(RANGES, "", 1);
+    let mut record = record.replacen(&newest, "\"format_version\":1", 1);
+    for newer in [RANGES, "\"position\":null,", "\"image_score\":\"largest\","] {
+        assert!(record.contains(newer), "{newer} in {record}");
+        record = record.replacen(newer, "", 1);
+    }
     let (net, old) = load_bytes(&with_its_hash(&record, &|| tensors.tensors())).unwrap();
     assert_eq!((old.format_version, &old.activation_ranges), (1, &None));
     assert!(verify(&net, &old).unwrap().passed());

@@ -10,7 +10,7 @@ use simplenet_model::{
 };
 
 mod drawn_net;
-use drawn_net::{drawn_image, drawn_net};
+use drawn_net::{drawn_image, drawn_net, with_positions};
 
 /// Share of the largest number. Issue and documentation ask for 1e-3; Winograd and another order of sums give 1e-5.
 const TOLERANCE: f32 = 2e-5;
@@ -70,6 +70,25 @@ fn every_instruction_set_at_odd_sizes() {
             }
         }
     }
+}
+
+#[test]
+fn scores_that_know_the_place() {
+    for (id, sizes) in [(BackboneId::EfficientNetLite0, [152, 40]), (BackboneId::ResNet18, [384, 33])] {
+        for isa in Isa::available() {
+            for ([height, width], cell, dim) in
+                [([33, 47], 3, sizes[0]), ([96, 120], 3, sizes[1]), ([8, 64], 5, 1), ([160, 176], 1, 7)]
+            {
+                let net = with_positions(drawn_net(id, false), [height, width], cell, dim);
+                check(&net, height, width, isa);
+            }
+        }
+    }
+    // An image of fewer patches is taken for the upper left part, one of more cannot be told.
+    let net = with_positions(drawn_net(BackboneId::EfficientNetLite0, false), [96, 120], 3, 40);
+    check(&net, 40, 88, Isa::detect());
+    let error = Predictor::compile(&net, 96, 121, &PredictorOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("12 x 15 patches"), "{error}");
 }
 
 /// The ranges of the activations on a few drawn images.

@@ -76,7 +76,8 @@ fn network(config: &TrainConfig, weights: &BackboneWeights) -> Result<SimpleNet,
         }
     };
     tensors.extend(norm.named_tensors());
-    let config = SimpleNetConfig { backbone: weights.id, aggregator: config.aggregator, head };
+    let config =
+        SimpleNetConfig { backbone: weights.id, aggregator: config.aggregator, head, position: None };
     SimpleNet::from_tensors(&config, weights, &tensors, &Device::Cpu, Path::new("random head"))
 }
 

@@ -27,7 +27,7 @@ use crate::{error::ModelError, feature_norm::FeatureNorm};
 use super::{ModelRecord, TensorEntry};
 
 /// The newest format that this version reads and the one that it writes. It goes up with every change of the record.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 /// Where the record is in the safetensors metadata. The only key: the library does not keep several in order.
 pub const METADATA_KEY: &str = "simplenet";
 
@@ -181,7 +181,10 @@ impl Container {
     pub(super) fn head_tensors(&self, record: &ModelRecord) -> Result<Vec<(String, Tensor)>, ModelError> {
         let mut found = Vec::new();
         let norm = FeatureNorm::tensor_specs(record.adaptor.dim).into_iter().map(|(name, _)| name);
-        for name in record.network().head.tensor_names().into_iter().chain(norm) {
+        let features = record.adaptor.dim;
+        let position = record.position.iter().flat_map(|position| position.tensor_specs(features));
+        let others = norm.chain(position.map(|(name, _)| name));
+        for name in record.network().head.tensor_names().into_iter().chain(others) {
             if let Some(tensor) = self.tensor(&name)? {
                 found.push((name, tensor));
             }

@@ -6,12 +6,13 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    anomaly_map::{AnomalyMapConfig, image_score},
+    anomaly_map::{AnomalyMapConfig, ImageScore, image_score},
     backbone::BackboneId,
     discriminator::DiscriminatorConfig,
     error::ModelError,
     feature_adaptor::FeatureAdaptorConfig,
     patch_aggregator::PatchAggregatorConfig,
+    position_energy::PositionEnergyConfig,
     predictor::ActivationRanges,
     simplenet::{HeadConfig, SimpleNet, SimpleNetConfig},
 };
@@ -38,8 +39,14 @@ pub struct ModelRecord {
     pub adaptor: FeatureAdaptorConfig,
     /// Sizes of the discriminator.
     pub discriminator: DiscriminatorConfig,
+    /// Sizes of the position-aware half of the score, if there is one; none in files of versions before 3.
+    #[serde(default)]
+    pub position: Option<PositionEnergyConfig>,
     /// How the anomaly map is smoothed.
     pub anomaly_map: AnomalyMapConfig,
+    /// How patch scores become the image's; the largest one in files of versions before 3.
+    #[serde(default)]
+    pub image_score: ImageScore,
     /// Mean of the input normalisation, RGB on a scale of 0 to 1.
     pub mean: [f32; 3],
     /// Standard deviation of the input normalisation.
@@ -107,6 +114,8 @@ pub struct RecordInput {
     pub created_by: String,
     /// How the anomaly map is smoothed.
     pub anomaly_map: AnomalyMapConfig,
+    /// How patch scores become the image's.
+    pub image_score: ImageScore,
     /// Mean of the input normalisation.
     pub mean: [f32; 3],
     /// Standard deviation of the input normalisation.
@@ -137,11 +146,17 @@ impl GoldenInput {
         Ok(Self { width, height, rgb: (0..3).flat_map(channel).collect() })
     }
 
-    /// The raw image score that `net` gives it, normalised with `mean` and `std`: ((v / 255) − mean) / std.
+    /// The raw image score that `net` gives it by `rule`, normalised with `mean` and `std`: ((v / 255) − mean) / std.
     ///
     /// # Errors
     /// Pixels that do not match the size; a failing tensor operation.
-    pub fn image_score(&self, net: &SimpleNet, mean: [f32; 3], std: [f32; 3]) -> Result<f32, ModelError> {
+    pub fn image_score(
+        &self,
+        net: &SimpleNet,
+        mean: [f32; 3],
+        std: [f32; 3],
+        rule: ImageScore,
+    ) -> Result<f32, ModelError> {
         let plane = (self.width * self.height).max(1);
         let input: Vec<f32> = self
             .rgb
@@ -154,7 +169,8 @@ impl GoldenInput {
             .collect();
         let shape = (1, 3, self.height, self.width);
         let scores = net.patch_scores(&Tensor::from_vec(input, shape, net.extractor().device())?)?;
-        Ok(image_score(&scores.flatten_all()?.to_vec1::<f32>()?))
+        let (_, _rows, columns) = scores.dims3()?;
+        Ok(image_score(&scores.flatten_all()?.to_vec1::<f32>()?, columns, rule))
     }
 }
 
@@ -175,13 +191,22 @@ impl ModelRecord {
     /// # Errors
     /// A golden input that cannot be scored.
     pub fn new(net: &SimpleNet, input: RecordInput) -> Result<Self, ModelError> {
-        let SimpleNetConfig { backbone, aggregator, head } = net.config();
-        let RecordInput { created_by, anomaly_map, mean, std, preprocessing, training, goldens } = input;
+        let SimpleNetConfig { backbone, aggregator, head, position } = net.config();
+        let RecordInput {
+            created_by,
+            anomaly_map,
+            image_score: rule,
+            mean,
+            std,
+            preprocessing,
+            training,
+            goldens,
+        } = input;
         let goldens = goldens
             .into_iter()
             .enumerate()
             .map(|(i, input)| {
-                let image_score = input.image_score(net, mean, std)?;
+                let image_score = input.image_score(net, mean, std, rule)?;
                 Ok(Golden { tensor: format!("golden.{i}.rgb"), input, image_score })
             })
             .collect::<Result<_, ModelError>>()?;
@@ -194,7 +219,9 @@ impl ModelRecord {
             aggregator,
             adaptor: head.adaptor,
             discriminator: head.discriminator,
+            position,
             anomaly_map,
+            image_score: rule,
             mean,
             std,
             preprocessing,
@@ -213,6 +240,7 @@ impl ModelRecord {
             backbone: self.backbone,
             aggregator: self.aggregator,
             head: HeadConfig { adaptor: self.adaptor, discriminator: self.discriminator },
+            position: self.position,
         }
     }
 
@@ -224,7 +252,12 @@ impl ModelRecord {
         };
         self.aggregator.validate().map_err(|e| invalid(e.to_string()))?;
         self.network().head.validate().map_err(|e| invalid(e.to_string()))?;
+        self.position
+            .iter()
+            .try_for_each(PositionEnergyConfig::validate)
+            .map_err(|e| invalid(e.to_string()))?;
         self.anomaly_map.validate().map_err(|e| invalid(e.to_string()))?;
+        self.image_score.validate().map_err(|e| invalid(e.to_string()))?;
         let normalisation =
             self.mean.iter().all(|v| v.is_finite()) && self.std.iter().all(|v| v.is_finite() && *v > 0.0);
         if !normalisation {

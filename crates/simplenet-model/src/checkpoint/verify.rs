@@ -57,7 +57,7 @@ pub fn verify(net: &SimpleNet, record: &ModelRecord) -> Result<VerifyReport, Mod
         .goldens
         .iter()
         .map(|golden| {
-            let actual = golden.input.image_score(net, record.mean, record.std)?;
+            let actual = golden.input.image_score(net, record.mean, record.std, record.image_score)?;
             let expected = golden.image_score;
             let tolerance = VERIFY_ABSOLUTE + VERIFY_RELATIVE * f64::from(expected).abs();
             Ok(GoldenCheck { tensor: golden.tensor.clone(), expected, actual, tolerance })

@@ -21,7 +21,7 @@ pub use isa::Isa;
 
 /// `n` pseudo-random numbers in [-1, 1) for tests, by SplitMix64. Sequences of neighbouring seeds have nothing in common.
 #[cfg(test)]
-fn numbers(n: usize, seed: u32) -> Vec<f32> {
+pub(crate) fn numbers(n: usize, seed: u32) -> Vec<f32> {
     let mut state = u64::from(seed) << 32;
     let mut next = || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

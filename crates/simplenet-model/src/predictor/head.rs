@@ -9,7 +9,7 @@ use std::cell::RefCell;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{precision::Precision, program::Map};
+use super::{cells::Cells, precision::Precision, program::Map};
 use crate::{
     bilinear::{Source, sources},
     error::ModelError,
@@ -22,6 +22,7 @@ use crate::{
         patch_aggregate::Pooling,
         team::Team,
     },
+    position_energy::PositionEnergy,
     simplenet::SimpleNet,
 };
 
@@ -33,6 +34,8 @@ pub(crate) struct Head {
     /// Weights of the last layer, negated: their sum is the anomaly score. Padded with zeros.
     tail: Vec<f32>,
     slope: f32,
+    /// The position-aware half, if the network has one.
+    cells: Option<Cells>,
 }
 
 /// One tapped layer's way to the hidden layer.
@@ -41,6 +44,8 @@ struct Layer {
     map: Map,
     pooling: Pooling,
     product: Dense,
+    /// Its way to the projected features of the position-aware half.
+    projection: Option<Dense>,
     /// From this layer's grid to the first one's, rows then columns; none for the first layer.
     resize: Option<[Vec<Source>; 2]>,
 }
@@ -51,14 +56,15 @@ pub(crate) struct HeadWorkspace {
     planes: Vec<Aligned>,
     pooled: Vec<Aligned>,
     hidden: Vec<Aligned>,
+    projected: Vec<Aligned>,
 }
 
 /// Pixels of a band, about: each band reads all weights again. At the paper's sizes the hidden layer of 216 pixels is 0.9 MB.
 const BAND_PIXELS: usize = 220;
 
 thread_local! {
-    /// Features and hidden layer of a band; kept to save the allocation.
-    static BAND: RefCell<[Aligned; 2]> = RefCell::default();
+    /// Features, hidden layer and projected features of a band; kept to save the allocation.
+    static BAND: RefCell<[Aligned; 3]> = RefCell::default();
 }
 
 /// Hidden = matrix · features + shift, as (H, D) rows.
@@ -76,10 +82,9 @@ impl Head {
         precision: &Precision,
     ) -> Result<Self, ModelError> {
         let config = net.config().head.discriminator;
-        let (dim, hidden) = (config.dim, config.hidden);
-        let Affine { matrix, shift } = fold(net)?;
-        let shift: Vec<f32> = shift.into_iter().map(|v| v as f32).collect();
-        let nothing = vec![0.0; hidden];
+        let dim = config.dim;
+        let hidden_layer = fold(net)?;
+        let projection = net.position().map(|energy| fold_projection(net, energy)).transpose()?;
         let aggregate = net.extractor().aggregator().op();
         let first = maps.first().copied();
         let layers = maps.iter().enumerate().map(|(index, &map)| {
@@ -88,24 +93,35 @@ impl Head {
             let wanted = if *precision == Precision::F32 { Encoding::F32 } else { Encoding::Bf16 };
             let pooling = aggregate.layer(index, isa, [map.height, map.width], kept, wanted);
             let outputs = pooling.outputs();
-            // The shift is added once, with the first layer.
-            let bias = if index == 0 { &shift } else { &nothing };
             let geometry = ConvGeometry::rows(map.pixels());
             let (depth, encoding) = (outputs.len(), pooling.encoding());
             let reads = Input { depth, stride: depth, encoding };
             let stored = Output { clamp: Clamp::NONE, encoding: Encoding::F32, residual: Encoding::F32 };
-            let product = Dense::encoded(isa, geometry, reads, stored, bias, |_, d, h| {
-                matrix[h * dim + outputs.start + d] as f32
-            });
+            let dense = |Affine { matrix, shift }: &Affine| {
+                // The shift is added once, with the first layer.
+                let share = if index == 0 { 1.0 } else { 0.0 };
+                let bias: Vec<f32> = shift.iter().map(|v| (share * v) as f32).collect();
+                Dense::encoded(isa, geometry, reads, stored, &bias, |_, d, h| {
+                    matrix[h * dim + outputs.start + d] as f32
+                })
+            };
+            let (product, projection) = (dense(&hidden_layer), projection.as_ref().map(dense));
             let grid = first.filter(|_| index > 0);
             let resize = grid.map(|to| [sources(map.height, to.height), sources(map.width, to.width)]);
-            Layer { map, pooling, product, resize }
+            Layer { map, pooling, product, projection, resize }
         });
         let layers: Vec<Layer> = layers.collect();
         let tail = values(net.head().discriminator.named_tensors(), "tail.weight")?;
         let mut tail: Vec<f32> = tail.into_iter().map(|weight| -weight as f32).collect();
         tail.resize(layers.first().map_or(0, |layer| layer.product.output_stride()), 0.0);
-        Ok(Self { isa, layers, tail, slope: config.leaky_slope as f32 })
+        let cells = match (net.position(), first) {
+            (Some(energy), Some(grid)) => {
+                energy.check_grid(grid.height, grid.width)?;
+                Some(Cells::compile(isa, energy))
+            }
+            _ => None,
+        };
+        Ok(Self { isa, layers, tail, slope: config.leaky_slope as f32, cells })
     }
 
     pub(crate) fn workspace(&self) -> HeadWorkspace {
@@ -119,6 +135,7 @@ impl Head {
             planes: buffers(true, &|layer| layer.pooling.planes_len()),
             pooled: buffers(first_is_pooled, &|layer| layer.pooled_len(layer.map.pixels())),
             hidden: buffers(false, &|layer| layer.product.output_len()),
+            projected: buffers(false, &|layer| layer.projection.as_ref().map_or(0, Dense::output_len)),
         }
     }
 
@@ -130,22 +147,26 @@ impl Head {
         workspace: &mut HeadWorkspace,
         scores: &mut [f32],
     ) {
-        let HeadWorkspace { planes, pooled, hidden } = workspace;
+        let HeadWorkspace { planes, pooled, hidden, projected } = workspace;
         for (i, (layer, map)) in self.layers.iter().zip(maps).enumerate() {
             if i > 0 || !layer.pooling.has_rows() {
                 layer.pooling.run(team, map, &mut planes[i], &mut pooled[i]);
             }
             if i > 0 {
                 layer.product.forward(team, &pooled[i], None, &mut hidden[i]);
+                if let Some(projection) = &layer.projection {
+                    projection.forward(team, &pooled[i], None, &mut projected[i]);
+                }
             }
         }
         let (Some(first), Some(map)) = (self.layers.first(), maps.first()) else { return };
         let (stride, Map { height, width, .. }) = (self.tail.len(), first.map);
         let most = (BAND_PIXELS / width).max(1);
         let rows = height.div_ceil(height.div_ceil(most).next_multiple_of(team.threads()));
+        let rows = rows.next_multiple_of(self.cells.as_ref().map_or(1, Cells::rows_together));
         team.for_each_chunk(scores, rows * width, |band, scores| {
             let start = band * rows;
-            BAND.with_borrow_mut(|[features, hidden_rows]| {
+            BAND.with_borrow_mut(|[features, hidden_rows, projected_rows]| {
                 let words = first.pooled_len(scores.len());
                 let features: &[f32] = if first.pooling.has_rows() {
                     let features = features.at_least(words);
@@ -159,13 +180,27 @@ impl Head {
                 for (pixel, (score, row)) in
                     scores.iter_mut().zip(hidden_rows.chunks_exact_mut(stride)).enumerate()
                 {
-                    for (layer, hidden) in self.layers[1..].iter().zip(&hidden[1..]) {
-                        layer.add_resized(self.isa, hidden, start + pixel / width, pixel % width, row);
-                    }
+                    self.add_others(hidden, start + pixel / width, pixel % width, row);
                     *score = leaky_dot::leaky_dot(self.isa, row, &self.tail, self.slope);
+                }
+                if let (Some(cells), Some(projection)) = (&self.cells, &first.projection) {
+                    let stride = projection.output_stride();
+                    let rows = projected_rows.at_least(scores.len() * stride);
+                    projection.forward_pixels(features, None, rows);
+                    for (pixel, row) in rows.chunks_exact_mut(stride).enumerate() {
+                        self.add_others(projected, start + pixel / width, pixel % width, row);
+                    }
+                    cells.join(rows, start, width, scores);
                 }
             });
         });
+    }
+
+    /// Adds what the coarser layers have at place (y, x) of the first layer's grid to `row`.
+    fn add_others(&self, of_layers: &[Aligned], y: usize, x: usize, row: &mut [f32]) {
+        for (layer, values) in self.layers.iter().zip(of_layers).skip(1) {
+            layer.add_resized(self.isa, values, y, x, row);
+        }
     }
 }
 
@@ -217,15 +252,29 @@ fn fold(net: &SimpleNet) -> Result<Affine, ModelError> {
         matrix =
             left.matmul(&Tensor::from_vec(weight, (dim, dim), &Device::Cpu)?)?.flatten_all()?.to_vec1()?;
     }
-    // (x − mean) · scale
+    let mut affine = Affine { matrix, shift };
+    fold_norm(net, &mut affine)?;
+    Ok(affine)
+}
+
+/// The projection of the position-aware half as one affine map of the features before the norm.
+fn fold_projection(net: &SimpleNet, energy: &PositionEnergy) -> Result<Affine, ModelError> {
+    let matrix = energy.projection.iter().map(|&v| f64::from(v)).collect();
+    let mut affine = Affine { matrix, shift: vec![0.0; energy.config.dim] };
+    fold_norm(net, &mut affine)?;
+    Ok(affine)
+}
+
+/// matrix · ((x − mean) · scale) + shift, as one affine map of x.
+fn fold_norm(net: &SimpleNet, Affine { matrix, shift }: &mut Affine) -> Result<(), ModelError> {
     let norm = net.norm().named_tensors();
     let (mean, scale) = (values(norm.clone(), "feature_norm.mean")?, values(norm, "feature_norm.scale")?);
-    for row in matrix.chunks_exact_mut(dim) {
+    for row in matrix.chunks_exact_mut(scale.len()) {
         row.iter_mut().zip(&scale).for_each(|(weight, scale)| *weight *= scale);
     }
     let negative: Vec<f64> = mean.iter().map(|mean| -mean).collect();
-    add_product(&mut shift, &matrix, &negative);
-    Ok(Affine { matrix, shift })
+    add_product(shift, matrix, &negative);
+    Ok(())
 }
 
 /// `to += matrix · x`.

@@ -6,6 +6,7 @@
 //! place in reused memory. It agrees with [`SimpleNet::patch_scores`] up to rounding (tested); where that one is
 //! there to be trained and read, this one is there to be fast.
 
+mod cells;
 mod head;
 mod image;
 mod precision;

@@ -6,6 +6,7 @@ use candle_core::{Device, Tensor};
 use simplenet_model::{
     BackboneId, BackboneWeights,
     patch_aggregator::PatchAggregatorConfig,
+    position_energy::{PositionEnergy, PositionEnergyConfig, ScoreWeights},
     simplenet::{HeadConfig, SimpleNet, SimpleNetConfig},
 };
 
@@ -56,7 +57,8 @@ pub(crate) fn drawn_net(id: BackboneId, paper: bool) -> SimpleNet {
         false => (PatchAggregatorConfig::channel_mean(3), 64),
     };
     let dim = aggregator.dim(id.tap_channels());
-    let config = SimpleNetConfig { backbone: id, aggregator, head: HeadConfig::new(dim, hidden) };
+    let config =
+        SimpleNetConfig { backbone: id, aggregator, head: HeadConfig::new(dim, hidden), position: None };
     let mut tensors: HashMap<String, Tensor> = HashMap::new();
     for (name, shape) in config.head.tensor_specs() {
         let tensor = match shape.as_slice() {
@@ -70,6 +72,29 @@ pub(crate) fn drawn_net(id: BackboneId, paper: bool) -> SimpleNet {
     tensors.insert("feature_norm.scale".into(), rng.tensor(&[dim], 1.0, 0.1));
     SimpleNet::from_tensors(&config, &weights, &tensors, &Device::Cpu, Path::new("drawn"))
         .expect("drawn as specified")
+}
+
+/// The same network with a position-aware half for images of this size, in cells of `cell` patches a side; `dim` numbers of
+/// a patch are whitened.
+pub(crate) fn with_positions(
+    net: SimpleNet,
+    [height, width]: [usize; 2],
+    cell: usize,
+    dim: usize,
+) -> SimpleNet {
+    let mut rng = Rng(dim as u64);
+    let (rows, columns) = net.extractor().grid(height, width);
+    let config = PositionEnergyConfig { rows, columns, cell, dim };
+    let mut draw = |count: usize, deviation: f32| (0..count).map(|_| deviation * rng.normal()).collect();
+    let features = net.norm().dim();
+    let energy = PositionEnergy {
+        config,
+        projection: draw(dim * features, (features as f32).sqrt().recip()),
+        centre: draw(rows * columns * dim, 0.2),
+        whitening: draw(config.cells() * config.triangle(), (dim as f32).sqrt().recip()),
+        weights: ScoreWeights { head: 0.5, energy: 0.25, offset: -1.0 },
+    };
+    net.with_position(energy).expect("drawn as specified")
 }
 
 /// (3, height, width) numbers of mean 0 and deviation 1.
