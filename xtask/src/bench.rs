@@ -40,7 +40,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "PATH", default_value = "python3", requires = "peers")]
     python: PathBuf,
     /// Only these backbones. A ResNet gets the paper's preset, another one the default preset. The weights are random but
-    /// for EfficientNet-Lite0's. The peers know wide-resnet50-2, resnet50, resnet18 and efficientnet-lite0.
+    /// for EfficientNet-Lite0's. The peers know the ResNets and efficientnet-lite0.
     #[arg(
         long,
         value_name = "ID",
