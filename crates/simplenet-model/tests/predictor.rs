@@ -56,13 +56,16 @@ fn check(net: &SimpleNet, height: usize, width: usize, isa: Isa) {
 #[test]
 fn every_backbone_with_the_papers_head() {
     for id in BackboneId::ALL {
-        check(&drawn_net(id, true), 288, 288, Isa::detect());
+        // Those of 101 layers have the layers of those of 50, more often.
+        let deep = matches!(id, BackboneId::ResNet101 | BackboneId::WideResNet101x2);
+        let side = id.nearest_side(if deep { 96 } else { 288 });
+        check(&drawn_net(id, true), side, side, Isa::detect());
     }
 }
 
 #[test]
 fn every_instruction_set_at_odd_sizes() {
-    for id in [BackboneId::EfficientNetLite0, BackboneId::ResNet18] {
+    for id in [BackboneId::EfficientNetLite2, BackboneId::ResNet18] {
         let net = drawn_net(id, false);
         for isa in Isa::available() {
             for (height, width) in [(1, 1), (17, 40), (33, 47), (64, 31), (96, 120)] {
@@ -138,6 +141,44 @@ fn bf16_and_bytes_follow_f32_on_every_instruction_set() {
             }
         }
     }
+}
+
+/// A backbone without a compiled form: any size that patches fill, the bytes of a photograph, and no other precision.
+#[test]
+fn dinov2_runs_its_literal_layers_in_f32_only() {
+    let net = drawn_net(BackboneId::DinoV2Small, false);
+    for (height, width) in [(14, 14), (42, 70)] {
+        check(&net, height, width, Isa::detect());
+    }
+    let predictor = Predictor::compile(&net, 28, 42, &PredictorOptions::default()).unwrap();
+    let normalisation = Normalisation { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+    let rgb: Vec<u8> = (0..3 * 28 * 42).map(|i| (i * 37 % 256) as u8).collect();
+    let value = |i: usize, c: usize| {
+        (f32::from(rgb[3 * i + c]) / 255.0 - normalisation.mean[c]) / normalisation.std[c]
+    };
+    let planes: Vec<f32> = (0..3).flat_map(|c| (0..28 * 42).map(move |i| value(i, c))).collect();
+    let scores = predictor.patch_scores_rgb(&rgb, &normalisation).unwrap();
+    assert_eq!(scores, predictor.patch_scores(&planes).unwrap());
+    let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    assert_eq!(
+        alone.install(|| predictor.patch_scores(&planes)).unwrap(),
+        scores,
+        "threads change the result"
+    );
+    assert!(predictor.patch_scores(&planes[1..]).is_err());
+
+    let extractor =
+        CompiledExtractor::compile(net.extractor(), 28, 42, &PredictorOptions::default()).unwrap();
+    let ranges = extractor.observe(&planes).unwrap();
+    assert!(ranges.as_slice().is_empty(), "{ranges:?}");
+    for precision in [Precision::Bf16, Precision::Int8(ranges)] {
+        let mut options = PredictorOptions::default();
+        options.precision = precision;
+        let message = Predictor::compile(&net, 28, 42, &options).unwrap_err().to_string();
+        assert!(message.contains("dinov2-vits14") && message.contains("f32"), "{message}");
+    }
+    let message = Predictor::compile(&net, 288, 288, &PredictorOptions::default()).unwrap_err().to_string();
+    assert!(message.contains("multiples of 14") && message.contains("294x294"), "{message}");
 }
 
 #[test]

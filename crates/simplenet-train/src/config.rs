@@ -172,6 +172,8 @@ impl TrainConfig {
     }
 
     fn recommended(backbone: BackboneId) -> Self {
+        // 288, or what of it a vision transformer's patches fill.
+        let side = backbone.nearest_side(288) as u32;
         Self {
             epochs: 20,
             noise_sigma: 0.4,
@@ -185,7 +187,7 @@ impl TrainConfig {
             aggregator: PatchAggregatorConfig::channel_mean(PATCH_SIZE),
             calibration: Calibration { held_out_share: 0.15, target_false_reject_rate: 0.01 },
             mask_rule: MaskRule::Half,
-            preprocess: Preprocess::whole_image(288, 288),
+            preprocess: Preprocess::whole_image(side, side),
             ..Self::paper(backbone)
         }
     }

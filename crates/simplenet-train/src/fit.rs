@@ -345,15 +345,14 @@ fn record(
         std: config.preprocess.std,
         preprocessing: to_json(&config.preprocess)?,
         training: to_json(config)?,
-        goldens: golden_inputs(&Generator::new(config.seed))?,
+        goldens: golden_inputs(&Generator::new(config.seed), config.backbone.nearest_side(GOLDEN_SIZE))?,
     };
     Ok(ModelRecord { activation_ranges: Some(ranges), ..ModelRecord::new(net, input)? })
 }
 
 /// Small inputs whose scores the model file keeps for `verify`: coloured squares drawn by the seed. Not photographs: a
 /// model file may travel further than the pictures of the parts it was trained on.
-fn golden_inputs(generator: &Generator) -> Result<Vec<GoldenInput>, TrainError> {
-    let side = GOLDEN_SIZE;
+fn golden_inputs(generator: &Generator, side: usize) -> Result<Vec<GoldenInput>, TrainError> {
     let colour = |golden: usize, x: usize, y: usize| {
         let square = (y / GOLDEN_SQUARE) * side + x / GOLDEN_SQUARE;
         generator.block(Purpose::Golden, golden as u32, square as u64)[..3].to_vec()

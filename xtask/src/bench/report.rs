@@ -6,10 +6,7 @@ use serde::Serialize;
 use simplenet_cli::machine;
 use simplenet_train::config::Preset;
 
-use super::{
-    Method, Role,
-    subject::{SIDE, Subject},
-};
+use super::{Method, Role, subject::Subject};
 
 /// Instruction sets that decide how fast a convolution can be, as Linux names them.
 const INSTRUCTION_SETS: [&str; 10] = [
@@ -35,8 +32,6 @@ pub(super) struct Report {
     instruction_sets: Vec<&'static str>,
     /// UTC, year-month-day.
     date: String,
-    /// Height and width of the image, in pixels.
-    image: [usize; 2],
     warm_up_rounds: usize,
     rounds: usize,
     /// Between two turns; 0 for runs back to back.
@@ -49,6 +44,8 @@ pub(super) struct Report {
 struct Network {
     backbone: &'static str,
     preset: Preset,
+    /// Height and width of the image, in pixels.
+    image: [usize; 2],
     rows: Vec<Row>,
 }
 
@@ -99,7 +96,6 @@ impl Report {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             instruction_sets: instruction_sets(&cpuinfo),
             date: date(days),
-            image: [SIDE, SIDE],
             warm_up_rounds,
             rounds,
             pause_ms,
@@ -110,19 +106,18 @@ impl Report {
     /// Adds a network's methods.
     pub(super) fn add(&mut self, subject: &Subject, mut rows: Vec<Row>) {
         compare(&mut rows);
-        self.networks.push(Network { backbone: subject.id.name(), preset: subject.preset, rows });
+        let image = [subject.side; 2];
+        self.networks.push(Network { backbone: subject.id.name(), preset: subject.preset, image, rows });
     }
 
     /// The machine and a table a network.
     pub(super) fn to_markdown(&self) -> String {
         let mut text = format!(
-            "{}, {} cores; {}; {}.\nOne {}×{} image a run, {} rounds after {} that do not count; {}.\n",
+            "{}, {} cores; {}; {}.\nOne image a run, {} rounds after {} that do not count; {}.\n",
             self.machine,
             self.cores,
             self.instruction_sets.join(" "),
             self.date,
-            self.image[0],
-            self.image[1],
             self.rounds,
             self.warm_up_rounds,
             match self.pause_ms {
@@ -141,7 +136,8 @@ impl Network {
             Preset::Default => "default",
             Preset::Paper => "paper",
         };
-        let mut text = format!("\n{}, {preset} preset:\n\n", self.backbone);
+        let [height, width] = self.image;
+        let mut text = format!("\n{}, {preset} preset, {width}×{height}:\n\n", self.backbone);
         text += "| method | what a run computes | median | fastest | median / ours in f32 | OpenVINO / it | largest deviation |\n";
         text += "| --- | --- | ---: | ---: | ---: | ---: | ---: |\n";
         for Row { method, computes, deviation, median_ms, min_ms, ratio, rival, .. } in &self.rows {
@@ -262,13 +258,14 @@ mod tests {
             row(ours("int8", "other-bf16"), Some(3e-2), 8.0),
             row(peer("other-f32"), Some(1e-6), 30.06),
         ];
-        let table =
-            |rows: Vec<Row>| Network { backbone: "resnet18", preset: Preset::Paper, rows }.to_markdown();
+        let table = |rows: Vec<Row>| {
+            Network { backbone: "resnet18", preset: Preset::Paper, image: [288, 288], rows }.to_markdown()
+        };
         compare(&mut rows);
         assert!(rows[2].rival.is_none(), "an engine that was not run");
         rows.push(row(peer("other-bf16"), Some(9e-3), 12.0));
         compare(&mut rows);
-        let want = "\nresnet18, paper preset:\n\n\
+        let want = "\nresnet18, paper preset, 288×288:\n\n\
             | method | what a run computes | median | fastest | median / ours in f32 | OpenVINO / it | largest deviation |\n\
             | --- | --- | ---: | ---: | ---: | ---: | ---: |\n\
             | a | x | 200.0 ms | 1.0 ms | 9.98 |  |  |\n\

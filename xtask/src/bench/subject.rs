@@ -9,14 +9,15 @@ use simplenet_model::{
     BackboneId, BackboneWeights, ModelError,
     feature_norm::FeatureNorm,
     simplenet::{HeadConfig, SimpleNet, SimpleNetConfig},
+    weights::{self, Origin},
 };
 use simplenet_train::{
     config::{FeatureScale, Preset, TrainConfig},
     noise::{Generator, Purpose},
 };
 
-/// Height and width of the image, in pixels: the presets' own.
-pub(super) const SIDE: usize = 288;
+/// Height and width of the image, in pixels: the presets' own, or the side next to it that the network takes.
+const SIDE: usize = 288;
 
 /// Spread of batch norm's parameters about what does nothing.
 const SPREAD: f32 = 0.05;
@@ -26,7 +27,9 @@ pub(super) struct Subject {
     pub(super) id: BackboneId,
     pub(super) preset: Preset,
     pub(super) net: SimpleNet,
-    /// (1, 3, `SIDE`, `SIDE`) f32: normal draws, of the mean and deviation that normalised photographs have.
+    /// Height and width of the image.
+    pub(super) side: usize,
+    /// (1, 3, `side`, `side`) f32: normal draws, of the mean and deviation that normalised photographs have.
     pub(super) image: Tensor,
 }
 
@@ -37,26 +40,29 @@ impl Subject {
     /// # Errors
     /// A folder that cannot be written; numbers that leave the range on the way through the network.
     pub(super) fn new(id: BackboneId, folder: &Path) -> Result<Self, ModelError> {
-        let (preset, tensors) = match id {
-            BackboneId::EfficientNetLite0 => (Preset::Default, embedded(id)?),
-            _ => (Preset::Paper, random_backbone(id)?),
+        let tensors = match weights::origin(id) {
+            Origin::Embedded => embedded(id)?,
+            Origin::Hub(_) | Origin::Package(_) => random_backbone(id)?,
         };
+        // The paper's preset for the networks of its table; no other one was made for it.
+        let preset = if id.name().contains("resnet") { Preset::Paper } else { Preset::Default };
         fs::create_dir_all(folder).map_err(ModelError::io(folder))?;
         let path = folder.join("weights.safetensors");
         safetensors::save(&tensors, &path)?;
         let weights = BackboneWeights::from_file(id, &path)?;
         let net = network(&TrainConfig::preset(preset, id), &weights)?;
 
-        let mut pixels = vec![0.0; 3 * SIDE * SIDE];
+        let side = id.nearest_side(SIDE);
+        let mut pixels = vec![0.0; 3 * side * side];
         Generator::new(2).fill_normal(Purpose::Golden, 0, 1.0, &mut pixels);
-        let image = Tensor::from_vec(pixels, (1, 3, SIDE, SIDE), &Device::Cpu)?;
+        let image = Tensor::from_vec(pixels, (1, 3, side, side), &Device::Cpu)?;
         let mut example = HashMap::from([("image".to_string(), image.clone())]);
         for (i, tap) in net.extractor().backbone().forward(&image)?.into_iter().enumerate() {
             require_sane(&tap, id)?;
             example.insert(format!("tap{i}"), tap);
         }
         safetensors::save(&example, folder.join("example.safetensors"))?;
-        Ok(Self { id, preset, net, image })
+        Ok(Self { id, preset, net, side, image })
     }
 }
 

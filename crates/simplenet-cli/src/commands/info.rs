@@ -56,6 +56,9 @@ pub fn describe(path: &std::path::Path) -> Result<String, CliError> {
     row(
         "int8",
         match &record.activation_ranges {
+            _ if !record.backbone.is_compiled() => {
+                format!("not possible, nor bf16: {} runs in f32 only", record.backbone)
+            }
             Some(ranges) => {
                 format!("possible: the ranges of {} layers were measured", ranges.as_slice().len())
             }

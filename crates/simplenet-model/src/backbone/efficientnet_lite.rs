@@ -1,6 +1,6 @@
-//! EfficientNet-Lite0 up to its 112-channel stage (Tan and Le, "EfficientNet", 2019, in the "lite" variant: ReLU6, no
-//! squeeze-and-excitation). In: (B, 3, H, W). Out: the outputs of blocks 2, 4, 7 and 10: 24, 40, 80, 112 channels at a
-//! 4th, 8th, 16th and 16th of the input.
+//! EfficientNet-Lite up to the fifth row of its table (Tan and Le, "EfficientNet", 2019, in the "lite" variant: ReLU6, no
+//! squeeze-and-excitation; stem and first row are not scaled). In: (B, 3, H, W). Out: the outputs of the last blocks of
+//! rows 2 to 5, at a 4th, 8th, 16th and 16th of the input; in Lite0 blocks 2, 4, 7 and 10 with 24, 40, 80, 112 channels.
 //!
 //! Follows the PyTorch port whose weights are embedded: batch-norm ε 1e-3, TensorFlow's "same" padding worked out for
 //! the actual input size, no activation after a block's projection or sum.
@@ -9,6 +9,7 @@ use candle_core::{Device, Tensor};
 
 use super::{
     Stage, TensorSpec,
+    family::EfficientNetLite,
     layers::{Conv, Pointwise, fold},
 };
 use crate::{
@@ -29,22 +30,21 @@ const STEM_KERNEL: usize = 3;
 const STEM_STRIDE: usize = 2;
 const ACTIVATION_LIMIT: f32 = 6.0;
 
-/// One row of the architecture's table: `repeats` blocks, the first with `stride` and the change of channels.
+/// One row of the architecture's table: blocks of one kernel and expansion, the first with `stride` and the change of
+/// channels.
 struct Row {
-    repeats: usize,
     kernel: usize,
     stride: usize,
     expansion: usize,
-    output: usize,
 }
 
-/// The table of EfficientNet-B0, up to the last tap.
+/// The table of EfficientNet-B0, up to the last tap; how many blocks and channels a row has is the member's own.
 const ROWS: [Row; 5] = [
-    Row { repeats: 1, kernel: 3, stride: 1, expansion: 1, output: 16 },
-    Row { repeats: 2, kernel: 3, stride: 2, expansion: 6, output: 24 },
-    Row { repeats: 2, kernel: 5, stride: 2, expansion: 6, output: 40 },
-    Row { repeats: 3, kernel: 3, stride: 2, expansion: 6, output: 80 },
-    Row { repeats: 3, kernel: 5, stride: 1, expansion: 6, output: 112 },
+    Row { kernel: 3, stride: 1, expansion: 1 },
+    Row { kernel: 3, stride: 2, expansion: 6 },
+    Row { kernel: 5, stride: 2, expansion: 6 },
+    Row { kernel: 3, stride: 2, expansion: 6 },
+    Row { kernel: 5, stride: 1, expansion: 6 },
 ];
 
 struct BlockPlan {
@@ -61,35 +61,35 @@ impl BlockPlan {
     }
 }
 
-fn block_plans() -> Vec<BlockPlan> {
+fn block_plans(net: &EfficientNetLite) -> Vec<BlockPlan> {
     let mut input = STEM_CHANNELS;
     let mut plans = Vec::new();
-    for row in &ROWS {
-        for repeat in 0..row.repeats {
+    for ((row, repeats), output) in ROWS.iter().zip(net.repeats).zip(net.channels) {
+        for repeat in 0..repeats {
             plans.push(BlockPlan {
                 kernel: row.kernel,
                 stride: if repeat == 0 { row.stride } else { 1 },
                 input,
                 hidden: input * row.expansion,
-                output: row.output,
+                output,
             });
-            input = row.output;
+            input = output;
         }
     }
     plans
 }
 
 /// Index of the last block of every row but the first: the stages that have a name.
-fn stage_ends() -> Vec<usize> {
-    let ends = ROWS.iter().scan(0, |end, row| {
-        *end += row.repeats;
+fn stage_ends(net: &EfficientNetLite) -> Vec<usize> {
+    let ends = net.repeats.iter().scan(0, |end, repeats| {
+        *end += repeats;
         Some(*end - 1)
     });
     ends.skip(1).collect()
 }
 
-/// Names and shapes of every tensor up to block 10.
-pub(super) fn tensor_specs() -> Vec<TensorSpec> {
+/// Names and shapes of every tensor up to the last tap.
+pub(super) fn tensor_specs(net: &EfficientNetLite) -> Vec<TensorSpec> {
     let mut specs = Vec::new();
     let mut push = |conv: String, norm: String, shape: [usize; 4]| {
         specs.push(TensorSpec { name: format!("{conv}.weight"), shape: shape.to_vec() });
@@ -98,7 +98,7 @@ pub(super) fn tensor_specs() -> Vec<TensorSpec> {
         }
     };
     push(STEM.into(), "_bn0".into(), [STEM_CHANNELS, 3, STEM_KERNEL, STEM_KERNEL]);
-    for (i, plan) in block_plans().iter().enumerate() {
+    for (i, plan) in block_plans(net).iter().enumerate() {
         let names = BlockNames::new(i);
         if plan.expands() {
             push(names.expand, names.expand_norm, [plan.hidden, plan.input, 1, 1]);
@@ -107,6 +107,13 @@ pub(super) fn tensor_specs() -> Vec<TensorSpec> {
         push(names.project, names.project_norm, [plan.output, plan.hidden, 1, 1]);
     }
     specs
+}
+
+/// Every named stage with its channels.
+#[cfg(test)]
+pub(super) fn stages(net: &EfficientNetLite) -> Vec<(String, usize)> {
+    let plans = block_plans(net);
+    stage_ends(net).into_iter().map(|i| (format!("_blocks.{i}"), plans[i].output)).collect()
 }
 
 /// The source framework's names of a block's parts.
@@ -165,8 +172,9 @@ impl Block {
     }
 }
 
-/// Adds every layer up to block 10 to a program for images of these sides; gives each stage's output.
+/// Adds every layer to a program for images of these sides; gives each stage's output.
 pub(super) fn compile(
+    net: &EfficientNetLite,
     weights: &BackboneWeights,
     image: [usize; 2],
     builder: &mut Builder,
@@ -175,7 +183,7 @@ pub(super) fn compile(
     let stem = folded(STEM, "_bn0")?;
     let mut x = builder.stem(image, &stem.convolution(STEM_STRIDE, Clamp::RELU6), Padding::Same);
     let mut stages = Vec::new();
-    for (i, plan) in block_plans().iter().enumerate() {
+    for (i, plan) in block_plans(net).iter().enumerate() {
         let names = BlockNames::new(i);
         let expand = plan.expands().then(|| folded(&names.expand, &names.expand_norm)).transpose()?;
         let expand = expand.as_ref().map(|expand| expand.convolution(1, Clamp::RELU6));
@@ -188,7 +196,7 @@ pub(super) fn compile(
             &project.convolution(1, Clamp::NONE),
             plan.stride == 1 && plan.input == plan.output,
         );
-        if stage_ends().contains(&i) {
+        if stage_ends(net).contains(&i) {
             stages.push((format!("_blocks.{i}"), x));
         }
     }
@@ -197,14 +205,20 @@ pub(super) fn compile(
 
 /// The network with its weights.
 #[derive(Debug, Clone)]
-pub(super) struct EfficientNetLite {
+pub(super) struct Layers {
     stem: Conv,
     blocks: Vec<Block>,
+    /// Indices of the blocks whose outputs have a name.
+    ends: Vec<usize>,
 }
 
-impl EfficientNetLite {
-    /// Reads and folds every layer up to block 10.
-    pub(super) fn load(weights: &BackboneWeights, device: &Device) -> Result<Self, ModelError> {
+impl Layers {
+    /// Reads and folds every layer.
+    pub(super) fn load(
+        net: &EfficientNetLite,
+        weights: &BackboneWeights,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
         let mut stem = fold(weights, STEM, "_bn0", BATCH_NORM_EPSILON)?;
         // What the next depthwise op has to add to its input before the activation.
         let mut pending_bias = std::mem::take(&mut stem.bias);
@@ -212,7 +226,7 @@ impl EfficientNetLite {
         let stem = Conv::new(stem, STEM_STRIDE, device)?;
 
         let mut blocks = Vec::new();
-        for (i, plan) in block_plans().iter().enumerate() {
+        for (i, plan) in block_plans(net).iter().enumerate() {
             let names = BlockNames::new(i);
             let expand = if plan.expands() {
                 let mut folded = fold(weights, &names.expand, &names.expand_norm, BATCH_NORM_EPSILON)?;
@@ -241,7 +255,7 @@ impl EfficientNetLite {
                 },
             });
         }
-        Ok(Self { stem, blocks })
+        Ok(Self { stem, blocks, ends: stage_ends(net) })
     }
 
     /// (B, 3, H, W) -> the outputs of the last block of each stage by name.
@@ -251,26 +265,13 @@ impl EfficientNetLite {
         let (left, right) = same_padding(w, STEM_KERNEL, STEM_STRIDE);
         let padded = images.pad_with_zeros(2, top, bottom)?.pad_with_zeros(3, left, right)?;
         let mut x = self.stem.forward_padded_no_bias(&padded, 0)?;
-        let ends = stage_ends();
         let mut out = Vec::new();
         for (i, block) in self.blocks.iter().enumerate() {
             x = block.forward(&x)?;
-            if ends.contains(&i) {
+            if self.ends.contains(&i) {
                 out.push(Stage { name: format!("_blocks.{i}"), features: x.clone() });
             }
         }
         Ok(out)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_named_stages_are_those_with_24_40_80_and_112_channels() {
-        let plans = block_plans();
-        let channels: Vec<_> = stage_ends().into_iter().map(|i| (i, plans[i].output)).collect();
-        assert_eq!(channels, [(2, 24), (4, 40), (7, 80), (10, 112)]);
     }
 }

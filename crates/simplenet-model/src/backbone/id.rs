@@ -1,31 +1,33 @@
-//! The backbones by name, and what is fixed about each: taps, channels, the tensors it needs.
+//! The backbones by name. What is fixed about each (taps, channels, weights) is looked up in its row of the table.
 
-use std::{fmt, str::FromStr};
+use std::{borrow::Cow, fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::{efficientnet_lite, resnet};
-use crate::{
-    error::ModelError,
-    predictor::program::{Builder, Value},
-    weights::BackboneWeights,
-};
+use super::registry::{Spec, TABLE};
+use crate::error::ModelError;
 
-/// A supported pretrained network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A supported pretrained network. Every fact about one is in its row of the table (`registry.rs`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BackboneId {
-    /// EfficientNet-Lite0 up to its 112-channel stage; the embedded default. Taps: 40 and 112 channels.
-    #[serde(rename = "efficientnet-lite0")]
+    /// EfficientNet-Lite0 up to its 112-channel stage; the embedded default.
     EfficientNetLite0,
-    /// WideResNet-50-2, torchvision's first ImageNet weights; the paper's. Taps: 512 and 1024 channels.
-    #[serde(rename = "wide-resnet50-2")]
+    /// EfficientNet-Lite1 up to its 112-channel stage: Lite0 with more blocks.
+    EfficientNetLite1,
+    /// EfficientNet-Lite2 up to its 120-channel stage: more blocks, and wider.
+    EfficientNetLite2,
+    /// WideResNet-50-2, torchvision's first ImageNet weights; the paper's.
     WideResNet50x2,
-    /// ResNet-18. Taps: 128 and 256 channels.
-    #[serde(rename = "resnet18")]
+    /// WideResNet-101-2.
+    WideResNet101x2,
+    /// ResNet-18.
     ResNet18,
-    /// ResNet-50. Taps: 512 and 1024 channels.
-    #[serde(rename = "resnet50")]
+    /// ResNet-50.
     ResNet50,
+    /// ResNet-101.
+    ResNet101,
+    /// DINOv2's smallest vision transformer, patches of 14×14 pixels, without registers.
+    DinoV2Small,
 }
 
 /// A tensor that a backbone needs.
@@ -39,65 +41,88 @@ pub struct TensorSpec {
 
 impl BackboneId {
     /// All of them, the default first.
-    pub const ALL: [Self; 4] =
-        [Self::EfficientNetLite0, Self::WideResNet50x2, Self::ResNet18, Self::ResNet50];
+    pub const ALL: [Self; TABLE.len()] = {
+        let mut all = [Self::EfficientNetLite0; TABLE.len()];
+        let mut row = 0;
+        while row < TABLE.len() {
+            all[row] = TABLE[row].id;
+            row += 1;
+        }
+        all
+    };
 
-    /// Adds the network up to its last tap to a program for images of these sides; gives the taps.
-    pub(crate) fn compile(
-        self,
-        weights: &BackboneWeights,
-        image: [usize; 2],
-        builder: &mut Builder,
-    ) -> Result<Vec<Value>, ModelError> {
-        let stages = match self {
-            Self::EfficientNetLite0 => efficientnet_lite::compile(weights, image, builder)?,
-            Self::WideResNet50x2 | Self::ResNet18 | Self::ResNet50 => {
-                resnet::compile(self, weights, image, builder)?
-            }
-        };
-        let taps = self.tap_stages();
-        Ok(stages.into_iter().filter(|(name, _)| taps.contains(&name.as_str())).map(|(_, tap)| tap).collect())
+    /// Its row.
+    pub(crate) fn spec(self) -> &'static Spec {
+        &TABLE[self as usize]
     }
 
     /// The name used on the command line and in files.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::EfficientNetLite0 => "efficientnet-lite0",
-            Self::WideResNet50x2 => "wide-resnet50-2",
-            Self::ResNet18 => "resnet18",
-            Self::ResNet50 => "resnet50",
-        }
+        self.spec().name
     }
 
     /// Names of the tapped stages, as [`super::Stage::name`] spells them, from the finer to the coarser grid.
     pub fn tap_stages(self) -> &'static [&'static str] {
-        match self {
-            Self::EfficientNetLite0 => &["_blocks.4", "_blocks.10"],
-            _ => &["layer2", "layer3"],
-        }
+        self.spec().tap_stages
     }
 
     /// Channels of each tap.
     pub fn tap_channels(self) -> &'static [usize] {
-        match self {
-            Self::EfficientNetLite0 => &[40, 112],
-            Self::ResNet18 => &[128, 256],
-            Self::WideResNet50x2 | Self::ResNet50 => &[512, 1024],
-        }
+        self.spec().tap_channels
     }
 
     /// How many input pixels one cell of each tap's grid spans, per side.
     pub fn tap_strides(self) -> &'static [usize] {
-        &[8, 16]
+        self.spec().family.tap_strides()
+    }
+
+    /// The weights' licence.
+    pub fn licence(self) -> &'static str {
+        self.spec().licence
+    }
+
+    /// What both sides of an image must be a multiple of, in pixels: 1 for the convolutional networks, the patch's side
+    /// for a vision transformer.
+    pub fn side_multiple(self) -> usize {
+        self.spec().family.side_multiple()
+    }
+
+    /// The side next to `side` (pixels) that the network can take, the larger of two that are equally near.
+    pub fn nearest_side(self, side: usize) -> usize {
+        let multiple = self.side_multiple();
+        ((side + multiple / 2) / multiple * multiple).max(multiple)
+    }
+
+    /// Checks the sides of an image, in pixels.
+    ///
+    /// # Errors
+    /// `ModelError::Configuration` for a side that is 0 or no multiple of [`BackboneId::side_multiple`].
+    pub fn check_sides(self, height: usize, width: usize) -> Result<(), ModelError> {
+        let multiple = self.side_multiple();
+        let fits = |side: usize| side > 0 && side.is_multiple_of(multiple);
+        if fits(height) && fits(width) {
+            return Ok(());
+        }
+        Err(ModelError::Configuration {
+            what: "input size",
+            reason: format!(
+                "{width}x{height} pixels, where {self} takes sides that are multiples of {multiple} above 0: \
+                 set it to {}x{} (`--size`)",
+                self.nearest_side(width),
+                self.nearest_side(height)
+            ),
+        })
+    }
+
+    /// Whether [`crate::Predictor`] compiles the network. Where it does not, it runs the literal layers, in f32 only.
+    pub fn is_compiled(self) -> bool {
+        self.spec().family.is_compiled()
     }
 
     /// Every tensor the network needs up to its last tap, in the order of the forward pass. Tensors beyond these (the
     /// classifier, later stages, `num_batches_tracked`) are ignored when a file is read.
     pub fn tensor_specs(self) -> Vec<TensorSpec> {
-        match self {
-            Self::EfficientNetLite0 => efficientnet_lite::tensor_specs(),
-            Self::WideResNet50x2 | Self::ResNet18 | Self::ResNet50 => resnet::tensor_specs(self),
-        }
+        self.spec().family.tensor_specs()
     }
 }
 
@@ -118,6 +143,19 @@ impl FromStr for BackboneId {
     }
 }
 
+impl Serialize for BackboneId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for BackboneId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = Cow::<str>::deserialize(deserializer)?;
+        name.parse().map_err(D::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,6 +167,18 @@ mod tests {
             assert_eq!(serde_json::to_string(&id).unwrap(), format!("\"{id}\""));
             assert_eq!(serde_json::from_str::<BackboneId>(&format!("\"{id}\"")).unwrap(), id);
         }
+    }
+
+    #[test]
+    fn sizes_that_patches_do_not_fill_are_refused_with_the_next_ones() {
+        let id = BackboneId::DinoV2Small;
+        assert!(id.check_sides(280, 294).is_ok());
+        let message = id.check_sides(288, 200).unwrap_err().to_string();
+        assert!(message.contains("200x288") && message.contains("196x294"), "{message}");
+        assert!(id.check_sides(0, 14).is_err());
+        assert_eq!([1, 7, 287, 288].map(|side| id.nearest_side(side)), [14, 14, 294, 294]);
+        assert_eq!(BackboneId::ResNet18.nearest_side(287), 287);
+        assert!(BackboneId::ResNet18.check_sides(1, 17).is_ok());
     }
 
     #[test]

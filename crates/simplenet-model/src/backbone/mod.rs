@@ -1,9 +1,13 @@
 //! The frozen feature extractors. In: (B, 3, H, W) f32, ImageNet-normalised. Out: two feature maps, at an eighth and
-//! a sixteenth of the input's sides; nothing after the second tap is computed.
+//! a sixteenth of the input's sides (of a vision transformer: both on the grid of patches); nothing after the second tap
+//! is computed.
 
+mod dinov2;
 mod efficientnet_lite;
+mod family;
 mod id;
 mod layers;
+mod registry;
 mod resnet;
 
 pub use id::{BackboneId, TensorSpec};
@@ -12,14 +16,17 @@ use std::sync::OnceLock;
 
 use candle_core::{Device, Tensor};
 
-use crate::{error::ModelError, weights::BackboneWeights};
-use efficientnet_lite::EfficientNetLite;
-use resnet::ResNet;
+use crate::{
+    error::ModelError,
+    predictor::program::{Builder, Value},
+    weights::BackboneWeights,
+};
+use family::Network;
 
 /// One named feature map on the way through a backbone.
 #[derive(Debug, Clone)]
 pub struct Stage {
-    /// The name the source framework gives it: `layer2`, `_blocks.4`.
+    /// The name the source framework gives it: `layer2`, `_blocks.4`, `blocks.5`.
     pub name: String,
     /// (B, C, h, w) f32.
     pub features: Tensor,
@@ -33,12 +40,6 @@ pub struct Backbone {
     device: Device,
     /// Built when it is first asked for: who only runs the compiled network needs neither its time nor its memory.
     network: OnceLock<Network>,
-}
-
-#[derive(Debug, Clone)]
-enum Network {
-    ResNet(ResNet),
-    EfficientNetLite(EfficientNetLite),
 }
 
 impl Backbone {
@@ -62,15 +63,7 @@ impl Backbone {
         if let Some(network) = self.network.get() {
             return Ok(network);
         }
-        let (weights, device) = (&self.weights, &self.device);
-        let network = match self.id {
-            BackboneId::EfficientNetLite0 => {
-                Network::EfficientNetLite(EfficientNetLite::load(weights, device)?)
-            }
-            BackboneId::WideResNet50x2 | BackboneId::ResNet18 | BackboneId::ResNet50 => {
-                Network::ResNet(ResNet::load(self.id, weights, device)?)
-            }
-        };
+        let network = self.id.spec().family.load(&self.weights, &self.device)?;
         Ok(self.network.get_or_init(|| network))
     }
 
@@ -94,10 +87,11 @@ impl Backbone {
         self.id.tap_channels()
     }
 
-    /// (B, 3, H, W) f32 -> the taps: (B, C2, ceil(H/8), ceil(W/8)), (B, C3, ceil(H/16), ceil(W/16)), contiguous f32.
+    /// (B, 3, H, W) f32 -> the taps, one of (B, C, ceil(H / stride), ceil(W / stride)) for each of the id's
+    /// [`BackboneId::tap_channels`] and [`BackboneId::tap_strides`], contiguous f32.
     ///
     /// # Errors
-    /// Another rank, channel count or an empty side; on the first run a tensor of another shape; a device that is out of
+    /// Another rank, channel count or an empty side; sides that the network cannot take; on the first run a tensor of another shape; a device that is out of
     /// memory.
     pub fn forward(&self, images: &Tensor) -> Result<Vec<Tensor>, ModelError> {
         let taps = self.id.tap_stages();
@@ -105,24 +99,36 @@ impl Backbone {
         Ok(stages.into_iter().filter(|s| taps.contains(&s.name.as_str())).map(|s| s.features).collect())
     }
 
+    /// Adds the network up to its last tap to a program for images of these sides; gives the taps, or `None` where the
+    /// network has no compiled form.
+    pub(crate) fn compile(
+        &self,
+        image: [usize; 2],
+        builder: &mut Builder,
+    ) -> Result<Option<Vec<Value>>, ModelError> {
+        let taps = self.id.tap_stages();
+        let stages = self.id.spec().family.compile(&self.weights, image, builder)?;
+        let tapped = |stages: Vec<(String, Value)>| {
+            stages.into_iter().filter(|(name, _)| taps.contains(&name.as_str())).map(|(_, tap)| tap).collect()
+        };
+        Ok(stages.map(tapped))
+    }
+
     /// The same run with every stage's output by name, for comparing with another implementation.
     ///
     /// # Errors
     /// As [`Backbone::forward`].
     pub fn forward_stages(&self, images: &Tensor) -> Result<Vec<Stage>, ModelError> {
-        match images.dims() {
-            [b, 3, h, w] if *b > 0 && *h > 0 && *w > 0 => {}
-            dims => {
+        match *images.dims() {
+            [b, 3, h, w] if b > 0 && h > 0 && w > 0 => self.id.check_sides(h, w)?,
+            _ => {
                 return Err(ModelError::InputShape {
                     what: "backbone",
                     expected: "(B, 3, H, W) with B, H, W > 0".into(),
-                    actual: dims.to_vec(),
+                    actual: images.dims().to_vec(),
                 });
             }
         }
-        match self.network()? {
-            Network::ResNet(network) => network.forward_stages(images),
-            Network::EfficientNetLite(network) => network.forward_stages(images),
-        }
+        self.network()?.forward_stages(images)
     }
 }

@@ -1,4 +1,4 @@
-//! ResNet-18, ResNet-50 and WideResNet-50-2 as torchvision defines them, cut after `layer3` (He et al., "Deep Residual
+//! ResNets, wide ones too, as torchvision defines them, cut after `layer3` (He et al., "Deep Residual
 //! Learning for Image Recognition", 2015; the stride of a bottleneck sits on its 3×3, as in torchvision; Zagoruyko and
 //! Komodakis, "Wide Residual Networks", 2016).
 //! In: (B, 3, H, W). Out: `layer1`, `layer2`, `layer3` after the last ReLU of each.
@@ -6,7 +6,8 @@
 use candle_core::{Device, Tensor};
 
 use super::{
-    BackboneId, Stage, TensorSpec,
+    Stage, TensorSpec,
+    family::ResNet,
     layers::{Conv, Pointwise, fold},
 };
 use crate::{
@@ -20,26 +21,6 @@ use crate::{
 const BATCH_NORM_EPSILON: f64 = 1e-5;
 /// Output channels of the 7×7 stem.
 const STEM_CHANNELS: usize = 64;
-/// Stages that are built: up to the last tap.
-const STAGES: usize = 3;
-
-/// What differs between the members of the family.
-struct Architecture {
-    /// Residual blocks in each stage.
-    blocks: [usize; STAGES],
-    /// A block's output channels over the stage's base width (64, 128, 256).
-    expansion: usize,
-    /// Width of a bottleneck's 3×3 over the base width; unused in basic blocks.
-    widening: usize,
-}
-
-fn architecture(id: BackboneId) -> Architecture {
-    match id {
-        BackboneId::ResNet18 => Architecture { blocks: [2, 2, 2], expansion: 1, widening: 1 },
-        BackboneId::WideResNet50x2 => Architecture { blocks: [3, 4, 6], expansion: 4, widening: 2 },
-        _ => Architecture { blocks: [3, 4, 6], expansion: 4, widening: 1 },
-    }
-}
 
 /// One convolution with its batch norm: names, shape and stride.
 struct ConvPlan {
@@ -60,8 +41,8 @@ fn stem_plan() -> ConvPlan {
 }
 
 /// Blocks of each stage in order.
-fn stage_plans(id: BackboneId) -> Vec<Vec<BlockPlan>> {
-    let Architecture { blocks, expansion, widening } = architecture(id);
+fn stage_plans(net: &ResNet) -> Vec<Vec<BlockPlan>> {
+    let ResNet { blocks, expansion, widening } = *net;
     let mut input = STEM_CHANNELS;
     let mut stages = Vec::new();
     for (stage, &count) in blocks.iter().enumerate() {
@@ -102,7 +83,7 @@ fn stage_plans(id: BackboneId) -> Vec<Vec<BlockPlan>> {
 }
 
 /// Names and shapes of every tensor up to `layer3`.
-pub(super) fn tensor_specs(id: BackboneId) -> Vec<TensorSpec> {
+pub(super) fn tensor_specs(net: &ResNet) -> Vec<TensorSpec> {
     let mut specs = Vec::new();
     let mut push = |plan: &ConvPlan| {
         specs.push(TensorSpec { name: format!("{}.weight", plan.conv), shape: plan.shape.to_vec() });
@@ -111,10 +92,16 @@ pub(super) fn tensor_specs(id: BackboneId) -> Vec<TensorSpec> {
         }
     };
     push(&stem_plan());
-    for block in stage_plans(id).iter().flatten() {
+    for block in stage_plans(net).iter().flatten() {
         block.main.iter().chain(&block.projection).for_each(&mut push);
     }
     specs
+}
+
+/// Every stage with its output channels.
+#[cfg(test)]
+pub(super) fn stages(net: &ResNet) -> Vec<(String, usize)> {
+    (0..net.blocks.len()).map(|i| (format!("layer{}", i + 1), (64 << i) * net.expansion)).collect()
 }
 
 #[derive(Debug, Clone)]
@@ -166,7 +153,7 @@ impl Block {
 
 /// Adds every layer up to `layer3` to a program for images of these sides; gives each stage's output.
 pub(super) fn compile(
-    id: BackboneId,
+    net: &ResNet,
     weights: &BackboneWeights,
     image: [usize; 2],
     builder: &mut Builder,
@@ -177,7 +164,7 @@ pub(super) fn compile(
     let stem = builder.stem(image, &stem.convolution(plan.stride, Clamp::RELU), Padding::Centred);
     let mut x = builder.max_pool(stem);
     let mut stages = Vec::new();
-    for (i, blocks) in stage_plans(id).iter().enumerate() {
+    for (i, blocks) in stage_plans(net).iter().enumerate() {
         for block in blocks {
             let shortcut = match &block.projection {
                 Some(plan) => builder.conv(x, &folded(plan)?.convolution(plan.stride, Clamp::NONE), None),
@@ -195,18 +182,14 @@ pub(super) fn compile(
 
 /// The network with its weights.
 #[derive(Debug, Clone)]
-pub(super) struct ResNet {
+pub(super) struct Layers {
     stem: Layer,
     stages: Vec<Vec<Block>>,
 }
 
-impl ResNet {
+impl Layers {
     /// Reads and folds every layer up to `layer3`.
-    pub(super) fn load(
-        id: BackboneId,
-        weights: &BackboneWeights,
-        device: &Device,
-    ) -> Result<Self, ModelError> {
+    pub(super) fn load(net: &ResNet, weights: &BackboneWeights, device: &Device) -> Result<Self, ModelError> {
         let load = |plan: &ConvPlan| Layer::load(plan, weights, device);
         let block = |plan: &BlockPlan| -> Result<Block, ModelError> {
             Ok(Block {
@@ -214,7 +197,7 @@ impl ResNet {
                 projection: plan.projection.as_ref().map(load).transpose()?,
             })
         };
-        let stages = stage_plans(id)
+        let stages = stage_plans(net)
             .iter()
             .map(|plans| plans.iter().map(block).collect::<Result<Vec<_>, _>>())
             .collect::<Result<Vec<_>, _>>()?;

@@ -49,6 +49,18 @@ impl Image<'_> {
         }
     }
 
+    /// -> (3, H, W), normalised.
+    pub(super) fn to_planes(self) -> Vec<f32> {
+        match self {
+            Self::Planes(values) => values.to_vec(),
+            Self::Rgb { bytes, worth } => {
+                let plane =
+                    |c: usize| bytes.iter().skip(c).step_by(COLOURS).map(move |&v| worth[c][usize::from(v)]);
+                (0..COLOURS).flat_map(plane).collect()
+            }
+        }
+    }
+
     /// -> (padded height, padded width, 3) with zeros around, `before` of them above and to the left.
     pub(super) fn pack(
         self,

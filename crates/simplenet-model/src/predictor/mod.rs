@@ -3,9 +3,10 @@
 //!
 //! A predictor is made once from a [`SimpleNet`] for one image size: batch norm is folded into the convolutions,
 //! filters are transformed and packed, the head becomes one matrix a layer, and every value between two layers gets a
-//! place in reused memory. It agrees with [`SimpleNet::patch_scores`] up to rounding (tested); where that one is
+//! place in reused memory. A backbone without a compiled form (DINOv2) runs its literal layers instead, in f32. It agrees with [`SimpleNet::patch_scores`] up to rounding (tested); where that one is
 //! there to be trained and read, this one is there to be fast.
 
+mod backbone;
 mod cells;
 mod head;
 mod image;
@@ -26,9 +27,10 @@ use crate::{
     },
     simplenet::{FeatureExtractor, SimpleNet},
 };
+use backbone::{CompiledBackbone, Memory};
 use head::{Head, HeadWorkspace};
 use image::Image;
-use program::{Builder, Map, Program, Value, Workspace};
+use program::Map;
 
 /// How a predictor is compiled.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,43 +66,7 @@ impl Default for PredictorOptions {
 pub struct Predictor {
     backbone: CompiledBackbone,
     head: Head,
-    spare: Spare<(Workspace, HeadWorkspace)>,
-}
-
-/// A backbone compiled for one image size.
-#[derive(Debug)]
-struct CompiledBackbone {
-    program: Program,
-    taps: Vec<Value>,
-    height: usize,
-    width: usize,
-}
-
-impl CompiledBackbone {
-    /// Rows and columns of patches.
-    fn grid(&self) -> (usize, usize) {
-        self.taps.first().map_or((0, 0), |&tap| (self.program.map(tap).height, self.program.map(tap).width))
-    }
-
-    fn compile(
-        extractor: &FeatureExtractor,
-        height: usize,
-        width: usize,
-        isa: Isa,
-        precision: &Precision,
-    ) -> Result<Self, ModelError> {
-        if height == 0 || width == 0 {
-            return Err(ModelError::InputShape {
-                what: "predictor",
-                expected: "an image with height and width above 0".into(),
-                actual: vec![height, width],
-            });
-        }
-        let mut builder = Builder::new(isa, precision);
-        let id = extractor.backbone().id();
-        let taps = id.compile(extractor.weights(), [height, width], &mut builder)?;
-        Ok(Self { program: builder.finish(&taps)?, taps, height, width })
-    }
+    spare: Spare<(Memory, HeadWorkspace)>,
 }
 
 /// The frozen half compiled for images of one size: what training runs once an image.
@@ -108,8 +74,8 @@ impl CompiledBackbone {
 pub struct CompiledExtractor {
     backbone: CompiledBackbone,
     aggregate: PatchAggregate,
-    /// The program's memory, and the taps as planes.
-    spare: Spare<(Workspace, Vec<Vec<f32>>)>,
+    /// The backbone's memory, and the taps as planes.
+    spare: Spare<(Memory, Vec<Vec<f32>>)>,
 }
 
 impl CompiledExtractor {
@@ -123,7 +89,8 @@ impl CompiledExtractor {
         width: usize,
         options: &PredictorOptions,
     ) -> Result<Self, ModelError> {
-        let backbone = CompiledBackbone::compile(extractor, height, width, options.isa, &options.precision)?;
+        let backbone =
+            CompiledBackbone::compile(extractor, [height, width], options.isa, &options.precision)?;
         Ok(Self { backbone, aggregate: extractor.aggregator().op().clone(), spare: Spare::default() })
     }
 
@@ -133,10 +100,9 @@ impl CompiledExtractor {
     }
 
     /// What one run needs.
-    fn memory(&self) -> (Workspace, Vec<Vec<f32>>) {
-        let CompiledBackbone { program, taps, .. } = &self.backbone;
-        let maps = taps.iter().map(|&tap| program.map(tap));
-        (program.workspace(), maps.map(|map| vec![0.0; map.channels * map.pixels()]).collect())
+    fn memory(&self) -> (Memory, Vec<Vec<f32>>) {
+        let planes = |map: &Map| vec![0.0; map.channels * map.pixels()];
+        (self.backbone.memory(), self.backbone.maps().iter().map(planes).collect())
     }
 
     /// One image (3, H, W), normalised, row by row -> (h, w, D) patch features, not scaled. Runs on this thread
@@ -146,49 +112,48 @@ impl CompiledExtractor {
     /// `ModelError::InputShape` for another number of values.
     pub fn features(&self, image: &[f32]) -> Result<Vec<f32>, ModelError> {
         let image = Image::Planes(image);
-        image.check(self.backbone.height, self.backbone.width)?;
-        let CompiledBackbone { program, taps, .. } = &self.backbone;
-        let maps: Vec<Map> = taps.iter().map(|&tap| program.map(tap)).collect();
-        let (mut workspace, mut planes) = self.spare.take(|| self.memory());
+        let maps = self.backbone.maps();
+        let (mut memory, mut planes) = self.spare.take(|| self.memory());
+        self.backbone.prepare(image, &mut memory)?;
         with_team(|team| {
-            program.run(team, image, &mut workspace, |_, _| {});
-            for (&map, planes) in maps.iter().zip(&mut planes) {
-                to_planes(team, map.pixels(), map.stride, (workspace.get(map), map.encoding), planes);
+            self.backbone.run(team, image, &mut memory, |_, _| {});
+            let taps = self.backbone.taps(&memory);
+            for ((map, tap), planes) in maps.iter().zip(taps).zip(&mut planes) {
+                to_planes(team, map.pixels(), map.stride, (tap, map.encoding), planes);
             }
         });
         // Not in the team: the aggregation shares its work by rayon, whose workers would compete with the team's helpers.
         let inputs = maps.iter().zip(&planes).map(|(map, planes)| (planes.as_slice(), map.height, map.width));
         let features = self.aggregate.planes(&inputs.collect::<Vec<_>>());
-        self.spare.put((workspace, planes));
+        self.spare.put((memory, planes));
         Ok(features)
     }
 }
 
 impl CompiledExtractor {
     /// The largest absolute output of every layer for one image (3, H, W), normalised: what [`Precision::Int8`] needs to
-    /// know, over a few images like those to come. Of an extractor in f32.
+    /// know, over a few images like those to come. Of an extractor in f32. No layer where the backbone has no compiled form.
     ///
     /// # Errors
     /// `ModelError::InputShape` for another number of values; `ModelError::Configuration` for another precision.
     pub fn observe(&self, image: &[f32]) -> Result<ActivationRanges, ModelError> {
-        let image = Image::Planes(image);
-        image.check(self.backbone.height, self.backbone.width)?;
-        let program = &self.backbone.program;
-        if !program.is_f32() {
+        if !self.backbone.is_f32() {
             return Err(ModelError::Configuration {
                 what: "activation ranges",
                 reason: "they are measured with an extractor compiled in f32".into(),
             });
         }
+        let image = Image::Planes(image);
         let mut ranges = ActivationRanges::default();
-        let (mut workspace, planes) = self.spare.take(|| self.memory());
+        let (mut memory, planes) = self.spare.take(|| self.memory());
+        self.backbone.prepare(image, &mut memory)?;
         with_team(|team| {
-            program.run(team, image, &mut workspace, |layer, outputs| {
+            self.backbone.run(team, image, &mut memory, |layer, outputs| {
                 let largest = outputs.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
                 ranges.widen(layer, largest);
             });
         });
-        self.spare.put((workspace, planes));
+        self.spare.put((memory, planes));
         Ok(ranges)
     }
 }
@@ -197,7 +162,8 @@ impl Predictor {
     /// Folds, transforms and packs `net` for (3, `height`, `width`) images. Takes about as long as a few images.
     ///
     /// # Errors
-    /// An image without pixels; weights that do not fit; a device that is out of memory.
+    /// An image without pixels or of sides that the backbone cannot take; a precision that it has not; weights that do not
+    /// fit; a device that is out of memory.
     pub fn compile(
         net: &SimpleNet,
         height: usize,
@@ -205,9 +171,8 @@ impl Predictor {
         options: &PredictorOptions,
     ) -> Result<Self, ModelError> {
         let isa = options.isa.or_lower();
-        let backbone = CompiledBackbone::compile(net.extractor(), height, width, isa, &options.precision)?;
-        let maps: Vec<_> = backbone.taps.iter().map(|&tap| backbone.program.map(tap)).collect();
-        let head = Head::compile(net, &maps, isa, &options.precision)?;
+        let backbone = CompiledBackbone::compile(net.extractor(), [height, width], isa, &options.precision)?;
+        let head = Head::compile(net, backbone.maps(), isa, &options.precision)?;
         Ok(Self { backbone, head, spare: Spare::default() })
     }
 
@@ -242,17 +207,15 @@ impl Predictor {
     }
 
     fn run(&self, image: Image<'_>) -> Result<Vec<f32>, ModelError> {
-        image.check(self.backbone.height, self.backbone.width)?;
         let (rows, columns) = self.grid();
         let mut scores = vec![0.0; rows * columns];
-        let CompiledBackbone { program, taps, .. } = &self.backbone;
-        let (mut workspace, mut head) = self.spare.take(|| (program.workspace(), self.head.workspace()));
+        let (mut memory, mut head) = self.spare.take(|| (self.backbone.memory(), self.head.workspace()));
+        self.backbone.prepare(image, &mut memory)?;
         with_team(|team| {
-            program.run(team, image, &mut workspace, |_, _| {});
-            let maps: Vec<&[f32]> = taps.iter().map(|&tap| workspace.get(program.map(tap))).collect();
-            self.head.run(team, &maps, &mut head, &mut scores);
+            self.backbone.run(team, image, &mut memory, |_, _| {});
+            self.head.run(team, &self.backbone.taps(&memory), &mut head, &mut scores);
         });
-        self.spare.put((workspace, head));
+        self.spare.put((memory, head));
         Ok(scores)
     }
 }

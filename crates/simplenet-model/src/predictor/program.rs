@@ -41,6 +41,11 @@ pub(crate) struct Map {
 }
 
 impl Map {
+    /// A map of f32 without padding that lies in no program's buffer.
+    pub(crate) fn dense(height: usize, width: usize, channels: usize) -> Self {
+        Self { buffer: 0, height, width, channels, stride: channels, encoding: Encoding::F32 }
+    }
+
     pub(crate) fn pixels(&self) -> usize {
         self.height * self.width
     }

@@ -106,7 +106,7 @@ pub fn fetch(
     config: &HubConfig,
     progress: &dyn DownloadProgress,
 ) -> Result<PathBuf, ModelError> {
-    let repo = Repo::with_revision(file.repo.clone(), RepoType::Model, file.revision.clone());
+    let repo = Repo::with_revision(file.repo.to_string(), RepoType::Model, file.revision.to_string());
     let cache = Cache::new(config.cache.clone());
     let path = match cache.repo(repo.clone()).get(&file.file) {
         Some(path) => path,
@@ -117,7 +117,7 @@ pub fn fetch(
         let actual = sha256_hex(&bytes);
         if actual != *expected {
             forget(&path)?;
-            return Err(ModelError::HashMismatch { file: path, expected: expected.clone(), actual });
+            return Err(ModelError::HashMismatch { file: path, expected: expected.to_string(), actual });
         }
     }
     Ok(path)

@@ -1,12 +1,13 @@
 //! Where a backbone's weights come from. In: a backbone's id and a source. Out: its tensors as they were stored, checked
 //! for presence, shape and type, with the SHA-256 of the file they came from.
 //!
-//! EfficientNet-Lite0 is embedded in this crate. The ResNets are fetched from the Hugging Face Hub at a registered
-//! revision on first use and cached. A file of the user's own replaces either. A backbone is never replaced by another
+//! EfficientNet-Lite0 is embedded in this crate. The ResNets and DINOv2 are fetched from the Hugging Face Hub at a
+//! registered revision on first use and cached. Lite1 and Lite2 are in Python packages, which a person downloads. A file
+//! of the user's own replaces any. A backbone is never replaced by another
 //! one: what cannot be had is an error that says what to do.
 
 mod hub;
-mod registry;
+mod origin;
 
 use std::{
     collections::HashMap,
@@ -19,7 +20,7 @@ use sha2::{Digest, Sha256};
 use crate::{backbone::BackboneId, error::ModelError, pth};
 
 pub use hub::{DownloadProgress, HubConfig, NetworkUse, Silent, fetch};
-pub use registry::{HubFile, Origin, origin};
+pub use origin::{HubFile, Origin, PackageFile, origin};
 
 /// The weights of EfficientNet-Lite0 up to its last tap, f16; see `assets/README.md`.
 static EMBEDDED: &[u8] = include_bytes!("../../assets/efficientnet_lite0.f16.safetensors");
@@ -42,7 +43,7 @@ pub enum WeightsSource {
     /// The registered ones: embedded, or from the Hub.
     #[default]
     Default,
-    /// A safetensors file or a PyTorch checkpoint with torchvision's names. Its hash is recorded, not checked.
+    /// A safetensors file or a PyTorch checkpoint with the source framework's names. Its hash is recorded, not checked.
     File(PathBuf),
 }
 
@@ -63,7 +64,7 @@ pub fn resolve(
 ///
 /// # Errors
 /// A file that cannot be read, is of neither form, lacks a tensor or has one of another shape; a download that fails
-/// or has another hash than the registered one; no network.
+/// or has another hash than the registered one; no network; weights that a person has to fetch.
 pub fn resolve_with(
     id: BackboneId,
     source: &WeightsSource,
@@ -74,16 +75,17 @@ pub fn resolve_with(
         (WeightsSource::File(path), _) => BackboneWeights::from_file(id, path),
         (WeightsSource::Default, Origin::Embedded) => BackboneWeights::embedded(id),
         (WeightsSource::Default, Origin::Hub(file)) => {
-            let path = fetch(id, &file, hub, progress)?;
+            let path = fetch(id, file, hub, progress)?;
             BackboneWeights::from_file(id, &path)
         }
+        (WeightsSource::Default, Origin::Package(file)) => Err(in_a_package(id, file)),
     }
 }
 
 /// Makes sure that a backbone's file is on this machine. Returns its path, or `None` for the embedded one.
 ///
 /// # Errors
-/// As [`fetch`].
+/// As [`fetch`]; [`ModelError::WeightsInPackage`] where a person has to fetch them.
 pub fn download(
     id: BackboneId,
     hub: &HubConfig,
@@ -91,7 +93,17 @@ pub fn download(
 ) -> Result<Option<PathBuf>, ModelError> {
     match origin(id) {
         Origin::Embedded => Ok(None),
-        Origin::Hub(file) => fetch(id, &file, hub, progress).map(Some),
+        Origin::Hub(file) => fetch(id, file, hub, progress).map(Some),
+        Origin::Package(file) => Err(in_a_package(id, file)),
+    }
+}
+
+fn in_a_package(backbone: BackboneId, file: &PackageFile) -> ModelError {
+    ModelError::WeightsInPackage {
+        backbone,
+        package: format!("{}=={}", file.package, file.version),
+        file: file.file,
+        sha256: file.sha256,
     }
 }
 
@@ -142,7 +154,7 @@ impl BackboneWeights {
         Self::new(id, tensors, sha256_hex(bytes), name)
     }
 
-    /// Reads a PyTorch checkpoint with torchvision's names, in the zip form or the older plain one.
+    /// Reads a PyTorch checkpoint with the source framework's names, in the zip form or the older plain one.
     ///
     /// # Errors
     /// As [`BackboneWeights::from_file`].

