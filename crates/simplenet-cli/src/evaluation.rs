@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use simplenet_data::dataset::{Category, Label};
-use simplenet_model::checkpoint;
+use simplenet_model::checkpoint::{self, Decision};
 use simplenet_train::{
     Detector, InferencePrecision, TrainError,
     baselines::BaselineResults,
@@ -77,6 +77,20 @@ pub struct AtThreshold {
     pub false_positives: usize,
     /// Good parts accepted.
     pub true_negatives: usize,
+    /// How many of those below the threshold lie in the band for review; absent unless the model has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<InReview>,
+}
+
+/// Parts that a person would look at: below the threshold, but not below the band.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct InReview {
+    /// The band's lower border on the raw image score.
+    pub threshold: f32,
+    /// Defective parts in the band, counted among the false negatives too.
+    pub anomalous: usize,
+    /// Good parts in the band, counted among the true negatives too.
+    pub normal: usize,
 }
 
 /// Evaluates `detector` on a category; with `out`, writes predictions.jsonl and heat maps there.
@@ -166,18 +180,25 @@ pub fn summarise(
 }
 
 fn at_threshold(detector: &Detector, evaluation: &Evaluation) -> Option<AtThreshold> {
-    let threshold = detector.record().threshold.as_ref()?.value;
-    let count = |label: Label, rejected: bool| {
-        let matches =
-            |i: &&Evaluated| i.sample.label == label && (i.inspection.score >= threshold) == rejected;
+    let threshold = detector.record().threshold?;
+    let count = |label: Label, decisions: &[Decision]| {
+        let matches = |i: &&Evaluated| {
+            i.sample.label == label && decisions.contains(&threshold.decide(i.inspection.score))
+        };
         evaluation.images.iter().filter(matches).count()
     };
+    let below = &[Decision::Pass, Decision::Review];
     Some(AtThreshold {
-        threshold,
-        true_positives: count(Label::Anomalous, true),
-        false_negatives: count(Label::Anomalous, false),
-        false_positives: count(Label::Normal, true),
-        true_negatives: count(Label::Normal, false),
+        threshold: threshold.value,
+        true_positives: count(Label::Anomalous, &[Decision::Reject]),
+        false_negatives: count(Label::Anomalous, below),
+        false_positives: count(Label::Normal, &[Decision::Reject]),
+        true_negatives: count(Label::Normal, below),
+        review: threshold.review.map(|band| InReview {
+            threshold: band.value,
+            anomalous: count(Label::Anomalous, &[Decision::Review]),
+            normal: count(Label::Normal, &[Decision::Review]),
+        }),
     })
 }
 

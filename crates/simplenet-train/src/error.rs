@@ -33,7 +33,7 @@ pub enum TrainError {
         problem: String,
     },
     /// Too few images for what was asked.
-    #[error("{what} needs at least {needed} good image(s) to train on, {found} found; {hint}")]
+    #[error("{what} needs at least {needed} good image(s), {found} found; {hint}")]
     TooFewImages {
         /// What needs them.
         what: &'static str,
@@ -62,6 +62,19 @@ pub enum TrainError {
         /// The score.
         score: f32,
     },
+    /// Several images that cannot be used where none may be left out.
+    #[error(
+        "{} of {found} photographs cannot be used, and a threshold from the others would promise more than it keeps; remove \
+         or replace them: {}",
+        reasons.len(),
+        some_of(reasons)
+    )]
+    UnusableImages {
+        /// How many images there were.
+        found: usize,
+        /// What is wrong with each that cannot be used; names it.
+        reasons: Vec<String>,
+    },
     /// A model file without the ranges that int8 needs.
     #[error(
         "int8 needs the ranges of the network's activations, and this model has none: it was made by an older version; train \
@@ -88,5 +101,16 @@ impl TrainError {
 
     pub(crate) fn config(path: &Path, problem: impl ToString) -> Self {
         Self::Config { path: path.to_path_buf(), problem: problem.to_string() }
+    }
+}
+
+/// The longest list of reasons in a message.
+const MOST_REASONS: usize = 20;
+
+fn some_of(reasons: &[String]) -> String {
+    let shown = reasons[..reasons.len().min(MOST_REASONS)].join("; ");
+    match reasons.len().saturating_sub(MOST_REASONS) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
     }
 }

@@ -339,7 +339,7 @@ fn record(
     ranges: ActivationRanges,
 ) -> Result<ModelRecord, TrainError> {
     let input = RecordInput {
-        created_by: format!("simplenet {}", env!("CARGO_PKG_VERSION")),
+        created_by: crate::program(),
         anomaly_map: AnomalyMapConfig { sigma: config.map_sigma, ..AnomalyMapConfig::default() },
         mean: config.preprocess.mean,
         std: config.preprocess.std,

@@ -10,8 +10,8 @@ use simplenet_data::{
 use simplenet_model::{BackboneWeights, weights};
 use simplenet_train::{
     Reporter,
-    calibrate::expected_false_reject_rate,
     config::TrainConfig,
+    false_reject::expected_false_reject_rate,
     fit::{Fit, FitReport, fit},
 };
 

@@ -7,6 +7,7 @@
 pub mod anomaly_map_file;
 pub mod atomic;
 pub mod bench_report;
+pub mod calibration_report;
 pub mod colour;
 mod error;
 pub mod heatmap;
