@@ -12,7 +12,7 @@ use crate::output::anomaly_map_file::MapFormat;
 #[derive(Debug, Parser)]
 #[command(name = "simplenet", version, propagate_version = true, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 all went well, 1 something failed (an image, a file, a setting), 2 the command line cannot be read."
+    after_help = "Exit codes: 0 all went well, 1 something failed (an image, a file, a setting), 2 the command line cannot be read, 130 stopped by Ctrl-C."
 )]
 pub struct Cli {
     /// Processor threads to use; all by default.
@@ -61,6 +61,24 @@ pub struct TrainArgs {
     /// Random seed [default: 0].
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Begin anew, also where an interrupted training could go on.
+    #[arg(long)]
+    pub fresh: bool,
+    /// What the run leaves while it runs.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What a training leaves while it runs; `train-all` takes the same.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Write TensorBoard event files (loss, p_true, p_fake, rates of every step) into this folder
+    /// [default: tensorboard/ beside the model].
+    #[arg(long, value_name = "DIR", num_args = 0..=1)]
+    pub tensorboard: Option<Option<PathBuf>>,
+    /// Keep the state of the training at most every so many seconds: what a kill can cost.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = parse_seconds)]
+    pub save_every: f64,
 }
 
 /// Flags that change the training settings; `train-all` takes the same.
@@ -275,6 +293,14 @@ fn parse_size(text: &str) -> Result<(u32, u32), String> {
     match text.split_once(['x', 'X', '×']) {
         Some((width, height)) => Ok((number(width)?, number(height)?)),
         None => number(text).map(|n| (n, n)),
+    }
+}
+
+/// A time, 0 or more.
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=1e9).contains(&seconds) => Ok(seconds),
+        _ => Err(format!("`{text}` is not a number of seconds")),
     }
 }
 

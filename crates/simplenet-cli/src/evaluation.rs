@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use simplenet_data::dataset::{Category, Label};
 use simplenet_model::checkpoint::{self, Decision};
 use simplenet_train::{
-    Detector, InferencePrecision, TrainError,
+    Detector, InferencePrecision, Reporter, TrainError,
     baselines::BaselineResults,
     config::TrainConfig,
     evaluate::{Evaluated, Evaluation, Metrics, evaluate},
@@ -24,7 +24,6 @@ use crate::{
         prediction_file::PredictionWriter,
         table::RunNumbers,
     },
-    progress::TerminalProgress,
 };
 
 /// The metrics' file name.
@@ -102,7 +101,7 @@ pub fn evaluate_category(
     category: &Category,
     config: &TrainConfig,
     out: Option<&Path>,
-    progress: &TerminalProgress,
+    reporter: &dyn Reporter,
 ) -> Result<Evaluation, CliError> {
     let mut sink = match out {
         Some(out) => {
@@ -121,7 +120,7 @@ pub fn evaluate_category(
             TrainError::Stopped
         })
     };
-    let evaluation = evaluate(detector, &category.test, config.mask_rule, progress, &mut on_image);
+    let evaluation = evaluate(detector, &category.test, config.mask_rule, reporter, &mut on_image);
     if let Some(error) = failure {
         return Err(error);
     }

@@ -16,10 +16,7 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(1),
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(1)
-        }
+        Err(error) => error.tell(),
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
     false_reject::{images_needed, threshold},
     noise::{Generator, Purpose},
     reporter::Reporter,
+    resume::stop_if_asked,
 };
 
 /// Quantiles of the held-out good scores that travel in the model file.
@@ -184,6 +185,7 @@ impl NormalScores {
                 failures.push(error);
             }
             reporter.advance(1);
+            stop_if_asked(reporter)?;
         }
         reporter.finish();
         match (failures.pop(), failures.len()) {

@@ -6,6 +6,8 @@ use simplenet_data::DataError;
 use simplenet_metrics::MetricError;
 use simplenet_model::ModelError;
 
+use crate::resume::Kept;
+
 /// Errors of training, evaluation and inspection. Each says what, where and what to do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -84,6 +86,20 @@ pub enum TrainError {
     /// A caller's function asked to stop; the caller knows why.
     #[error("stopped by the caller")]
     Stopped,
+    /// The reporter asked to stop, at Ctrl-C for instance.
+    #[error("{}", stopped(kept.as_ref()))]
+    Interrupted {
+        /// Where the training goes on; none where it had not begun, or was over.
+        kept: Option<Kept>,
+    },
+    /// The state of a training that cannot be kept.
+    #[error("{}: the state of the training cannot be kept ({source})", path.display())]
+    State {
+        /// Its file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// A configuration that cannot be read.
     #[error("{}: {problem}", path.display())]
     Config {
@@ -101,6 +117,16 @@ impl TrainError {
 
     pub(crate) fn config(path: &Path, problem: impl ToString) -> Self {
         Self::Config { path: path.to_path_buf(), problem: problem.to_string() }
+    }
+}
+
+fn stopped(kept: Option<&Kept>) -> String {
+    match kept {
+        Some(Kept { path, step, total }) => format!(
+            "stopped after step {step} of {total}, which {} keeps: the same command goes on from there",
+            path.display()
+        ),
+        None => "stopped; what was complete is kept, and the same command goes on after it".into(),
     }
 }
 

@@ -21,8 +21,10 @@ pub mod loss;
 pub mod noise;
 pub mod optimizer;
 pub mod reporter;
+pub mod resume;
 pub mod trainer;
 mod training_set;
+pub mod training_state;
 
 pub use config::{Preset, TrainConfig};
 pub use detector::Detector;

@@ -10,6 +10,7 @@ pub mod bench_report;
 pub mod calibration_report;
 pub mod colour;
 mod error;
+pub mod event_file;
 pub mod heatmap;
 pub mod legend;
 pub mod outline;
