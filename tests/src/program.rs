@@ -3,7 +3,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::SystemTime,
 };
 
@@ -45,7 +45,69 @@ pub fn run_unread(folder: &Path, line: &str) -> Finished {
     finish(folder, line, writer.into())
 }
 
+/// Starts `line` as [`run`] does, and leaves it running.
+///
+/// # Panics
+/// When the program is not built or does not start.
+pub fn start(folder: &Path, line: &str) -> Running {
+    spawn(folder, line, Stdio::piped())
+}
+
+/// A program that runs.
+pub struct Running {
+    child: Child,
+    line: String,
+    program: PathBuf,
+}
+
+impl Running {
+    /// Whether it has not ended yet.
+    ///
+    /// # Panics
+    /// When the system does not tell.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child's state").is_none()
+    }
+
+    /// Sends it a signal: `INT`, `TERM`, `KILL`.
+    ///
+    /// # Panics
+    /// When it cannot be sent.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(sent.expect("the program `kill`").success(), "{}: SIG{name} cannot be sent", self.line);
+    }
+
+    /// Waits for its end. The code is `None` when a signal ended it.
+    ///
+    /// # Panics
+    /// When it panics, or draws a progress bar into a pipe.
+    pub fn finish(self) -> Finished {
+        let output = self.child.wait_with_output().unwrap_or_else(|e| panic!("{}: {e}", self.line));
+        let text = |bytes| String::from_utf8(bytes).expect("programs print UTF-8");
+        let finished = Finished {
+            line: self.line,
+            code: output.status.code(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+            note: stale(&self.program),
+        };
+        finished.check(!finished.err.contains("panicked"), "it panicked");
+        for c in ['\u{1b}', '\r'] {
+            let found = finished.out.contains(c) || finished.err.contains(c);
+            finished.check(!found, &format!("{c:?} in what went into a pipe: a progress bar or colour?"));
+        }
+        finished
+    }
+}
+
 fn finish(folder: &Path, line: &str, out: Stdio) -> Finished {
+    let finished = spawn(folder, line, out).finish();
+    finished.check(finished.code.is_some(), "a signal ended it");
+    finished
+}
+
+fn spawn(folder: &Path, line: &str, out: Stdio) -> Running {
     let mut words = line.split_whitespace();
     let program = built(words.next().expect("a command line has a program"));
     let mut command = Command::new(&program);
@@ -55,22 +117,7 @@ fn finish(folder: &Path, line: &str, out: Stdio) -> Finished {
     }
     command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", folder.join("hub"));
     let child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
-    let output = child.wait_with_output().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
-    let text = |bytes| String::from_utf8(bytes).expect("programs print UTF-8");
-    let finished = Finished {
-        line: line.to_string(),
-        code: output.status.code(),
-        out: text(output.stdout),
-        err: text(output.stderr),
-        note: stale(&program),
-    };
-    finished.check(!finished.err.contains("panicked"), "it panicked");
-    finished.check(finished.code.is_some(), "a signal ended it");
-    for c in ['\u{1b}', '\r'] {
-        let found = finished.out.contains(c) || finished.err.contains(c);
-        finished.check(!found, &format!("{c:?} in what went into a pipe: a progress bar or colour?"));
-    }
-    finished
+    Running { child, line: line.to_string(), program }
 }
 
 impl Finished {

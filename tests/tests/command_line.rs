@@ -30,7 +30,10 @@ const METRICS: [&str; 8] = [
 fn every_verb_explains_itself() {
     let folder = tempfile::tempdir().unwrap();
     for (verb, words) in [
-        ("", &["train", "eval", "infer", "info", "verify", "bench", "--threads", "Exit codes"][..]),
+        (
+            "",
+            &["train", "eval", "infer", "calibrate", "info", "verify", "bench", "--threads", "Exit codes"][..],
+        ),
         (
             "train",
             &[
@@ -66,6 +69,10 @@ fn every_verb_explains_itself() {
                 "results/infer",
                 "newest",
             ],
+        ),
+        (
+            "calibrate",
+            &["--model", "--normal", "--false-reject", "1%", "--review", "5%", "--strict", "--out", "--json"],
         ),
         ("info", &["--model"]),
         ("verify", &["--model"]),

@@ -58,10 +58,7 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(1),
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(1)
-        }
+        Err(error) => error.tell(),
     }
 }
 

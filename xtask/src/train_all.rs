@@ -9,13 +9,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use simplenet_cli::{
     CliError,
-    args::{PresetArg, SettingArgs},
+    args::{PresetArg, RunArgs, SettingArgs},
     commands::{MODEL_FILE, RESULTS, backbone_weights, train},
     evaluation::{METRICS_FILE, MetricsFile, evaluate_category, summarise, write_metrics},
     inspect::PREDICTIONS_FILE,
+    interrupt::Interrupt,
     machine::{peak_memory_mib, reset_peak_memory},
     progress::TerminalProgress,
     settings::{resolve, weights_source},
+    training_reporter::TrainingReporter,
 };
 use simplenet_data::{
     dataset::mvtec,
@@ -25,7 +27,8 @@ use simplenet_model::{BackboneId, BackboneWeights};
 use simplenet_train::{
     baselines::{BaselineConfig, evaluate_baselines},
     config::TrainConfig,
-    fit::fit,
+    error::TrainError,
+    fit::fit_kept,
 };
 
 mod summary;
@@ -61,6 +64,9 @@ pub(crate) struct TrainAllArgs {
     /// The settings.
     #[command(flatten)]
     settings: SettingArgs,
+    /// What the run leaves while it runs; with a folder for curves, a category has a folder in it.
+    #[command(flatten)]
+    run: RunArgs,
 }
 
 impl TrainAllArgs {
@@ -98,6 +104,7 @@ pub(crate) fn run(args: &TrainAllArgs, progress: &TerminalProgress) -> Result<us
     let weights = backbone_weights(base.backbone, &weights_source(&args.settings), progress)?;
     let run_folder = args.out.clone().unwrap_or_else(|| default_run_folder(&root, &base, &args.settings));
     std::fs::create_dir_all(&run_folder).map_err(CliError::io("create", &run_folder))?;
+    let interrupt = Interrupt::on_signals()?;
 
     let mut results: Vec<summary::Entry> = vec![];
     let mut failures: Vec<summary::Failure> = vec![];
@@ -115,8 +122,12 @@ pub(crate) fn run(args: &TrainAllArgs, progress: &TerminalProgress) -> Result<us
             let number = results.len() + failures.len() + 1;
             let what = if args.seeds.len() == 1 { name.clone() } else { format!("{name}, seed {seed}") };
             progress.context(&format!("[{number}/{total}] {what}"));
-            match run_job(&job, &weights, args, progress) {
+            match run_job(&job, &weights, args, &run_folder, &interrupt, progress) {
                 Ok(metrics) => results.push(summary::Entry { metrics, out: job.out }),
+                Err(error @ CliError::Train(TrainError::Interrupted { .. })) => {
+                    progress.context("");
+                    return Err(error);
+                }
                 Err(error) => {
                     eprintln!("error: {what}: {error}");
                     let reason = if args.seeds.len() == 1 {
@@ -183,6 +194,8 @@ fn run_job(
     job: &Job<'_>,
     weights: &BackboneWeights,
     args: &TrainAllArgs,
+    run_folder: &Path,
+    interrupt: &Interrupt,
     progress: &TerminalProgress,
 ) -> Result<MetricsFile, CliError> {
     let metrics_path = job.out.join(METRICS_FILE);
@@ -196,10 +209,16 @@ fn run_job(
     }
     reset_peak_memory();
     let oracle = args.settings.oracle.then_some(category.test.as_slice());
-    let mut trained = fit(&job.config, &category.train, weights, oracle, progress)?;
+    let keep = train::keep_state(&args.run, &job.out, args.fresh)?;
+    let curves = args.run.tensorboard.as_ref().map(|asked| match asked {
+        Some(folder) => folder.join(job.out.strip_prefix(run_folder).unwrap_or(&job.out)),
+        None => job.out.join(train::TENSORBOARD),
+    });
+    let reporter = TrainingReporter::new(progress, interrupt, curves.as_deref())?;
+    let mut trained = fit_kept(&job.config, &category.train, weights, oracle, Some(&keep), &reporter)?;
     train::write(&mut trained, &job.config, &category.name, origin, &job.out)?;
     // Written last: metrics.json says that the folder is complete.
-    let evaluation = evaluate_category(&trained.detector, &category, &job.config, Some(&job.out), progress)?;
+    let evaluation = evaluate_category(&trained.detector, &category, &job.config, Some(&job.out), &reporter)?;
     let mut metrics = summarise(
         &trained.detector,
         &category,
@@ -214,6 +233,8 @@ fn run_job(
             Some(evaluate_baselines(baselines, &job.config, net, &category.train, images, progress)?);
     }
     write_metrics(&metrics_path, &metrics)?;
+    // Not before: an interrupted evaluation would cost a long training.
+    keep.remove().map_err(CliError::io("remove", &keep.path))?;
     Ok(metrics)
 }
 

@@ -12,7 +12,7 @@ use crate::output::anomaly_map_file::MapFormat;
 #[derive(Debug, Parser)]
 #[command(name = "simplenet", version, propagate_version = true, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 all went well, 1 something failed (an image, a file, a setting), 2 the command line cannot be read."
+    after_help = "Exit codes: 0 all went well, 1 something failed (an image, a file, a setting), 2 the command line cannot be read, 130 stopped by Ctrl-C."
 )]
 pub struct Cli {
     /// Processor threads to use; all by default.
@@ -32,6 +32,8 @@ pub enum Verb {
     Eval(EvalArgs),
     /// Inspect photographs: verdict, heat map, regions and time of each.
     Infer(InferArgs),
+    /// Set a model's threshold anew from photographs of good parts, with a band of parts for review; nothing is trained.
+    Calibrate(CalibrateArgs),
     /// Show what is in a model file.
     Info(ModelArgs),
     /// Run the check that a model file carries: same scores on this machine?
@@ -59,6 +61,24 @@ pub struct TrainArgs {
     /// Random seed [default: 0].
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Begin anew, also where an interrupted training could go on.
+    #[arg(long)]
+    pub fresh: bool,
+    /// What the run leaves while it runs.
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
+/// What a training leaves while it runs; `train-all` takes the same.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Write TensorBoard event files (loss, p_true, p_fake, rates of every step) into this folder
+    /// [default: tensorboard/ beside the model].
+    #[arg(long, value_name = "DIR", num_args = 0..=1)]
+    pub tensorboard: Option<Option<PathBuf>>,
+    /// Keep the state of the training at most every so many seconds: what a kill can cost.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10.0, value_parser = parse_seconds)]
+    pub save_every: f64,
 }
 
 /// Flags that change the training settings; `train-all` takes the same.
@@ -208,6 +228,33 @@ impl MapFormatArg {
     }
 }
 
+/// Flags of `calibrate`.
+#[derive(Debug, Args)]
+pub struct CalibrateArgs {
+    /// The model file; its threshold is replaced unless --out is given.
+    #[arg(long, value_name = "FILE")]
+    pub model: PathBuf,
+    /// A folder of photographs of good parts (read with its sub-folders) that the model was not trained on.
+    #[arg(long, value_name = "DIR")]
+    pub normal: PathBuf,
+    /// Share of good parts that may be rejected: 0.5% or 0.005.
+    #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = parse_share)]
+    pub false_reject: f64,
+    /// Share of good parts that a person may have to look at, beside those rejected; 0 for no band.
+    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = parse_share)]
+    pub review: f64,
+    /// Refuse when the photographs are too few to promise the false-reject rate; without it this is said, and the threshold is
+    /// an estimate.
+    #[arg(long)]
+    pub strict: bool,
+    /// Write the calibrated model here and leave the other as it is.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Also write the numbers and every photograph's score as JSON here.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
 /// Flags of `info` and `verify`.
 #[derive(Debug, Args)]
 pub struct ModelArgs {
@@ -250,6 +297,32 @@ fn parse_size(text: &str) -> Result<(u32, u32), String> {
     }
 }
 
+/// A time, 0 or more.
+fn parse_seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=1e9).contains(&seconds) => Ok(seconds),
+        _ => Err(format!("`{text}` is not a number of seconds")),
+    }
+}
+
+/// A share of parts: `0.5%` or `0.005`.
+fn parse_share(text: &str) -> Result<f64, String> {
+    let wrong = || format!("`{text}` is not a share of parts, like 0.5% or 0.005");
+    let share = match text.strip_suffix('%') {
+        // Not a division: 0.3% must be the number that 0.003 is.
+        Some(percent) => format!("{}e-2", percent.trim_end()).parse::<f64>(),
+        None => text.parse::<f64>(),
+    };
+    let share = share.map_err(|_| wrong())?;
+    match (0.0..=1.0).contains(&share) {
+        true => Ok(share),
+        false if share > 1.0 && !text.ends_with('%') => {
+            Err(format!("{}: write {text}% for percent", wrong()))
+        }
+        false => Err(wrong()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -259,6 +332,25 @@ mod tests {
     #[test]
     fn definition_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn shares() {
+        for (text, share) in [
+            ("0.5%", 0.005),
+            ("0.005", 0.005),
+            ("0.3 %", 0.003),
+            ("5%", 0.05),
+            ("0", 0.0),
+            ("100%", 1.0),
+            ("7%", 0.07),
+        ] {
+            assert_eq!(parse_share(text), Ok(share), "{text}");
+        }
+        assert!(parse_share("5").unwrap_err().contains("write 5%"));
+        for wrong in ["", "%", "-1%", "half", "101%", "nan", "0.5%%", "1e9"] {
+            assert!(parse_share(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

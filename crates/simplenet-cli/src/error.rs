@@ -1,12 +1,15 @@
 //! What can stop a command, as a sentence for the person at the terminal.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use simplenet_data::DataError;
 use simplenet_model::ModelError;
 use simplenet_train::error::TrainError;
 
-use crate::output::OutputError;
+use crate::{interrupt, output::OutputError};
 
 /// Errors of the commands.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,21 @@ pub enum CliError {
 }
 
 impl CliError {
+    /// Says it on standard error; gives the exit code.
+    pub fn tell(&self) -> ExitCode {
+        match self {
+            // What the person asked for is no error.
+            Self::Train(TrainError::Interrupted { .. }) => {
+                eprintln!("{self}");
+                ExitCode::from(interrupt::EXIT_CODE)
+            }
+            _ => {
+                eprintln!("error: {self}");
+                ExitCode::from(1)
+            }
+        }
+    }
+
     /// Makes an `Io` error of a system error: `map_err(CliError::io("read", path))`.
     pub fn io(action: &'static str, path: impl AsRef<Path>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.as_ref().to_path_buf();

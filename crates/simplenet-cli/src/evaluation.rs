@@ -5,9 +5,9 @@ use std::{path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use simplenet_data::dataset::{Category, Label};
-use simplenet_model::checkpoint;
+use simplenet_model::checkpoint::{self, Decision};
 use simplenet_train::{
-    Detector, InferencePrecision, TrainError,
+    Detector, InferencePrecision, Reporter, TrainError,
     baselines::BaselineResults,
     config::TrainConfig,
     evaluate::{Evaluated, Evaluation, Metrics, evaluate},
@@ -24,7 +24,6 @@ use crate::{
         prediction_file::PredictionWriter,
         table::RunNumbers,
     },
-    progress::TerminalProgress,
 };
 
 /// The metrics' file name.
@@ -77,6 +76,20 @@ pub struct AtThreshold {
     pub false_positives: usize,
     /// Good parts accepted.
     pub true_negatives: usize,
+    /// How many of those below the threshold lie in the band for review; absent unless the model has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review: Option<InReview>,
+}
+
+/// Parts that a person would look at: below the threshold, but not below the band.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct InReview {
+    /// The band's lower border on the raw image score.
+    pub threshold: f32,
+    /// Defective parts in the band, counted among the false negatives too.
+    pub anomalous: usize,
+    /// Good parts in the band, counted among the true negatives too.
+    pub normal: usize,
 }
 
 /// Evaluates `detector` on a category; with `out`, writes predictions.jsonl and heat maps there.
@@ -88,7 +101,7 @@ pub fn evaluate_category(
     category: &Category,
     config: &TrainConfig,
     out: Option<&Path>,
-    progress: &TerminalProgress,
+    reporter: &dyn Reporter,
 ) -> Result<Evaluation, CliError> {
     let mut sink = match out {
         Some(out) => {
@@ -107,7 +120,7 @@ pub fn evaluate_category(
             TrainError::Stopped
         })
     };
-    let evaluation = evaluate(detector, &category.test, config.mask_rule, progress, &mut on_image);
+    let evaluation = evaluate(detector, &category.test, config.mask_rule, reporter, &mut on_image);
     if let Some(error) = failure {
         return Err(error);
     }
@@ -166,18 +179,25 @@ pub fn summarise(
 }
 
 fn at_threshold(detector: &Detector, evaluation: &Evaluation) -> Option<AtThreshold> {
-    let threshold = detector.record().threshold.as_ref()?.value;
-    let count = |label: Label, rejected: bool| {
-        let matches =
-            |i: &&Evaluated| i.sample.label == label && (i.inspection.score >= threshold) == rejected;
+    let threshold = detector.record().threshold?;
+    let count = |label: Label, decisions: &[Decision]| {
+        let matches = |i: &&Evaluated| {
+            i.sample.label == label && decisions.contains(&threshold.decide(i.inspection.score))
+        };
         evaluation.images.iter().filter(matches).count()
     };
+    let below = &[Decision::Pass, Decision::Review];
     Some(AtThreshold {
-        threshold,
-        true_positives: count(Label::Anomalous, true),
-        false_negatives: count(Label::Anomalous, false),
-        false_positives: count(Label::Normal, true),
-        true_negatives: count(Label::Normal, false),
+        threshold: threshold.value,
+        true_positives: count(Label::Anomalous, &[Decision::Reject]),
+        false_negatives: count(Label::Anomalous, below),
+        false_positives: count(Label::Normal, &[Decision::Reject]),
+        true_negatives: count(Label::Normal, below),
+        review: threshold.review.map(|band| InReview {
+            threshold: band.value,
+            anomalous: count(Label::Anomalous, &[Decision::Review]),
+            normal: count(Label::Normal, &[Decision::Review]),
+        }),
     })
 }
 

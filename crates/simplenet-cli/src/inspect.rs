@@ -108,7 +108,8 @@ impl<'a> Recorder<'a> {
     /// # Errors
     /// A score that is infinite.
     pub fn overlay(&self, photograph: &RgbImage, inspection: &Inspection) -> Result<RgbImage, CliError> {
-        let outline_from = self.detector.record().threshold.as_ref().map(|t| t.map_value);
+        let threshold = self.detector.record().threshold;
+        let outline_from = threshold.and_then(|t| t.regions_from(inspection.score));
         let outline_from = outline_from.filter(|_| !inspection.regions.is_empty());
         let options = OverlayOptions { outline_from, ..OverlayOptions::default() };
         Ok(overlay(photograph, &inspection.photograph_map, self.range, &options)?)
@@ -142,13 +143,17 @@ impl<'a> Recorder<'a> {
             }
             None => None,
         };
-        let threshold = self.detector.record().threshold.as_ref().map(|t| t.value);
+        let judged = self.detector.record().threshold;
+        let threshold = judged.map(|t| t.value);
+        let banded = judged.filter(|t| t.review.is_some());
         let times = inspection.times;
         Ok(PredictionRecord {
             path: JsonPath::new(path),
             score: inspection.score,
             threshold,
             verdict: threshold.map(|t| Verdict::of(inspection.score, t)),
+            review_threshold: judged.and_then(|t| t.review).map(|band| band.value),
+            decision: banded.map(|t| t.decide(inspection.score)),
             regions: inspection
                 .regions
                 .iter()

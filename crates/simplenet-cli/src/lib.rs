@@ -20,6 +20,7 @@ pub mod error;
 pub mod evaluation;
 pub mod inputs;
 pub mod inspect;
+pub mod interrupt;
 pub mod machine;
 pub mod one_a_thread;
 pub mod output;
@@ -27,6 +28,7 @@ pub mod progress;
 pub mod report_page;
 mod reporting;
 pub mod settings;
+pub mod training_reporter;
 
 pub use error::CliError;
 

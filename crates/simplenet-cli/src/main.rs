@@ -6,7 +6,7 @@ use clap::Parser;
 use simplenet_cli::{
     CliError,
     args::{Cli, Verb},
-    commands::{bench, eval, infer, info, train, verify},
+    commands::{bench, calibrate, eval, infer, info, train, verify},
     progress::TerminalProgress,
     set_threads,
 };
@@ -16,10 +16,7 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(1),
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(1)
-        }
+        Err(error) => error.tell(),
     }
 }
 
@@ -31,6 +28,7 @@ fn run(cli: &Cli) -> Result<usize, CliError> {
         Verb::Train(args) => train::run(args, &progress).map(|()| 0),
         Verb::Eval(args) => eval::run(args, &progress).map(|_| 0),
         Verb::Infer(args) => infer::run(args, &progress).map(|outcome| outcome.failed),
+        Verb::Calibrate(args) => calibrate::run(args, &progress).map(|_| 0),
         Verb::Info(args) => info::run(args).map(|()| 0),
         Verb::Verify(args) => verify::run(args).map(|()| 0),
         Verb::Bench(args) => bench::run(args, &progress).map(|_| 0),

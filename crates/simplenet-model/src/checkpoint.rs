@@ -7,6 +7,7 @@
 
 mod container;
 mod record;
+mod threshold;
 mod verify;
 
 use std::{
@@ -22,7 +23,8 @@ use crate::{error::ModelError, simplenet::SimpleNet, weights::BackboneWeights};
 use container::Container;
 
 pub use container::{FORMAT_VERSION, METADATA_KEY};
-pub use record::{Golden, GoldenInput, ModelRecord, RecordInput, Threshold};
+pub use record::{Golden, GoldenInput, ModelRecord, RecordInput};
+pub use threshold::{Decision, ReviewBand, Threshold};
 pub use verify::{GoldenCheck, VERIFY_ABSOLUTE, VERIFY_RELATIVE, VerifyReport, verify};
 
 /// What stands before the names of the backbone's tensors.

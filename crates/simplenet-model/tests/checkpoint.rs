@@ -16,8 +16,8 @@ use simplenet_model::{
     ActivationRanges, BackboneId, BackboneWeights, ModelError,
     anomaly_map::{AnomalyMapConfig, ImageScore},
     checkpoint::{
-        FORMAT_VERSION, GoldenInput, METADATA_KEY, ModelRecord, RecordInput, Threshold, inspect, load,
-        model_id, save, verify,
+        FORMAT_VERSION, GoldenInput, METADATA_KEY, ModelRecord, RecordInput, ReviewBand, Threshold, inspect,
+        load, model_id, save, verify,
     },
     discriminator::{self, Discriminator},
     feature_adaptor::{self, FeatureAdaptor},
@@ -98,8 +98,14 @@ fn network() -> (SimpleNet, ModelRecord) {
         goldens,
     };
     let mut record = ModelRecord::new(&net, input).unwrap();
-    record.threshold =
-        Some(Threshold { value: 0.1, map_value: 0.07, target_false_reject_rate: 0.01, held_out: 20 });
+    record.threshold = Some(Threshold {
+        value: 0.1,
+        map_value: 0.07,
+        target_false_reject_rate: 0.01,
+        held_out: 20,
+        review: Some(ReviewBand { value: 0.05, map_value: 0.0625, target_share: 0.25 }),
+    });
+    record.calibrated_by = Some("tests 0.1".into());
     record.normal_score_quantiles = vec![(0.5, -0.3), (0.99, 0.1)];
     record.activation_ranges = Some(ranges("[0.0,1.75]"));
     (net, record)
@@ -111,7 +117,12 @@ fn ranges(json: &str) -> ActivationRanges {
 }
 
 /// Those of [`network`] in its record.
+const POSITION: &str = "\"position\":null,";
+const IMAGE_SCORE: &str = "\"image_score\":\"largest\",";
 const RANGES: &str = "\"activation_ranges\":[0.0,1.75],";
+/// The band of [`network`]'s threshold and who set it, in its record.
+const REVIEW: &str = ",\"review\":{\"value\":0.05,\"map_value\":0.0625,\"target_share\":0.25}";
+const CALIBRATED_BY: &str = "\"calibrated_by\":\"tests 0.1\",";
 
 /// The bytes of a good file, made once.
 static GOOD: LazyLock<Vec<u8>> = LazyLock::new(|| {
@@ -348,25 +359,32 @@ fn a_newer_version_asks_for_an_update() {
 }
 
 #[test]
-fn a_file_of_version_1_has_neither_ranges_nor_positions() {
+fn files_of_older_versions_lack_what_they_did_not_know() {
     let (record, tensors) = parts(&GOOD);
-    let newest = format!("\"format_version\":{FORMAT_VERSION}");
-    assert!(record.contains(&newest) && record.contains(RANGES), "{record}");
-    let mut record = record.replacen(&newest, "\"format_version\":1", 1);
-    for newer in [RANGES, "\"position\":null,", "\"image_score\":\"largest\","] {
-        assert!(record.contains(newer), "{newer} in {record}");
-        record = record.replacen(newer, "", 1);
-    }
-    let (net, old) = load_bytes(&with_its_hash(&record, &|| tensors.tensors())).unwrap();
-    assert_eq!((old.format_version, &old.activation_ranges), (1, &None));
-    assert!(verify(&net, &old).unwrap().passed());
+    for (version, later) in [
+        (1, &[RANGES, REVIEW, CALIBRATED_BY, POSITION, IMAGE_SCORE][..]),
+        (2, &[REVIEW, CALIBRATED_BY, POSITION, IMAGE_SCORE]),
+    ] {
+        let newest = format!("\"format_version\":{FORMAT_VERSION}");
+        let mut text = record.replacen(&newest, &format!("\"format_version\":{version}"), 1);
+        assert!(text != record, "{newest} is not in {record}");
+        for part in later {
+            assert!(text.contains(part), "{part} is not in {text}");
+            text = text.replacen(part, "", 1);
+        }
+        let (net, old) = load_bytes(&with_its_hash(&text, &|| tensors.tensors())).unwrap();
+        assert_eq!((old.format_version, old.activation_ranges.is_some()), (version, version > 1));
+        assert_eq!((old.threshold.unwrap().review, &old.calibrated_by), (None, &None), "version {version}");
+        assert!(verify(&net, &old).unwrap().passed());
 
-    // Saved again it is of the newest version.
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("model.safetensors");
-    let saved = save(&path, &net, &old).unwrap();
-    assert_eq!((saved.format_version, &saved.activation_ranges), (FORMAT_VERSION, &None));
-    assert_eq!(load(&path, &CPU).unwrap().1, saved);
+        // Saved again it is of the newest version.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let saved = save(&path, &net, &old).unwrap();
+        assert_eq!((saved.format_version, saved.threshold), (FORMAT_VERSION, old.threshold));
+        assert_eq!(saved.activation_ranges, old.activation_ranges);
+        assert_eq!(load(&path, &CPU).unwrap().1, saved);
+    }
 }
 
 /// A file whose hash is right but whose tensors are not: what a faulty writer would make.
@@ -455,6 +473,7 @@ fn what_cannot_be_saved_leaves_the_old_file() {
         (with(&|r| r.goldens[0].input.rgb.clear()), "golden.0.rgb"),
         (with(&|r| r.std[1] = 0.0), "std"),
         (with(&|r| r.threshold.as_mut().unwrap().value = f32::NAN), "threshold"),
+        (with(&|r| r.threshold.as_mut().unwrap().review.as_mut().unwrap().value = 0.2), "threshold"),
         (with(&|r| r.discriminator.hidden = 11), "another network"),
         (with(&|r| r.backbone_sha256.clear()), "another network"),
     ] {

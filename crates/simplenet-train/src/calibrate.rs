@@ -1,19 +1,24 @@
 //! The decision threshold, from good images that were not trained on.
 //!
-//! In: held-out good images and the share of good parts that may be rejected. Out: the thresholds, and what share of
-//! good parts they may be expected to reject.
+//! In: held-out good images and the share of good parts that may be rejected. Out: the thresholds, with a band of parts for
+//! review where it is asked for, the quantiles of the scores, and the range of the heat maps' colours. What share of good
+//! parts a threshold rejects is in `false_reject`.
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use simplenet_data::{dataset::Sample, decode};
-use simplenet_metrics::{quantiles, threshold_for_false_reject_rate};
-use simplenet_model::checkpoint::Threshold;
+use simplenet_metrics::quantiles;
+use simplenet_model::checkpoint::{ReviewBand, Threshold};
 
 use crate::{
-    config::{Calibration, TrainConfig},
+    config::{Calibration, MARGIN, TrainConfig},
     detector::Detector,
     error::TrainError,
+    false_reject::{images_needed, threshold},
     noise::{Generator, Purpose},
     reporter::Reporter,
+    resume::stop_if_asked,
 };
 
 /// Quantiles of the held-out good scores that travel in the model file.
@@ -49,46 +54,6 @@ pub fn split(n: usize, calibration: &Calibration, generator: &Generator) -> Spli
     sides
 }
 
-/// The threshold on scores of good images for a target false-reject rate.
-///
-/// With at least 1 / target − 1 images it is their empirical quantile, which promises the target without any assumption.
-/// Fewer images have no such quantile: then it is the one-sided prediction bound of a normal distribution,
-/// mean + t · deviation · √(1 + 1/n), or the largest score if that is higher.
-///
-/// # Errors
-/// Empty or non-finite scores.
-pub fn threshold(good_scores: &[f32], target: f64) -> Result<f32, TrainError> {
-    let empirical = threshold_for_false_reject_rate(good_scores, target)?;
-    let n = good_scores.len() as f64;
-    if n < 3.0 || target <= 0.0 || n + 1.0 >= 1.0 / target {
-        return Ok(empirical);
-    }
-    let mean = good_scores.iter().map(|&s| f64::from(s)).sum::<f64>() / n;
-    let squares: f64 = good_scores.iter().map(|&s| (f64::from(s) - mean).powi(2)).sum();
-    let deviation = (squares / (n - 1.0)).sqrt();
-    let bound = mean + student_quantile(1.0 - target, n - 1.0) * deviation * (1.0 + 1.0 / n).sqrt();
-    Ok(empirical.max(bound as f32))
-}
-
-/// Quantile of Student's t for a probability above one half and at least two degrees of freedom: the normal quantile
-/// (Abramowitz and Stegun 26.2.23, error below 4.5e-4) with the Cornish-Fisher terms of 26.7.5.
-fn student_quantile(probability: f64, freedom: f64) -> f64 {
-    let t = (-2.0 * (1.0 - probability).ln()).sqrt();
-    let z = t
-        - (2.515517 + t * (0.802853 + t * 0.010328)) / (1.0 + t * (1.432788 + t * (0.189269 + t * 0.001308)));
-    let z2 = z * z;
-    let g1 = z * (z2 + 1.0) / 4.0;
-    let g2 = z * (5.0 * z2 * z2 + 16.0 * z2 + 3.0) / 96.0;
-    let g3 = z * (3.0 * z2 * z2 * z2 + 19.0 * z2 * z2 + 17.0 * z2 - 15.0) / 384.0;
-    z + g1 / freedom + g2 / freedom.powi(2) + g3 / freedom.powi(3)
-}
-
-/// The false-reject rate that can be promised for `n` held-out images: no threshold taken from them can promise
-/// less than 1 / (n + 1) (the chance that the next good part scores highest of all, if they are exchangeable).
-pub fn expected_false_reject_rate(n: usize, target: f64) -> f64 {
-    target.max(1.0 / (n as f64 + 1.0))
-}
-
 /// Training images that set the heat maps' colours when no image is held out.
 const DISPLAY_IMAGES: usize = 16;
 
@@ -106,33 +71,99 @@ pub fn calibrate_detector(
     reporter: &dyn Reporter,
 ) -> Result<(), TrainError> {
     let shown = if held_out.is_empty() { &trained[..trained.len().min(DISPLAY_IMAGES)] } else { held_out };
-    let mut normal = NormalScores::default();
-    reporter.start("calibrating", shown.len() as u64);
-    for sample in shown {
-        normal.add(detector, sample)?;
-        reporter.advance(1);
-    }
-    reporter.finish();
-    let typical = median(&normal.map_peaks)?;
+    let paths: Vec<PathBuf> = shown.iter().map(|sample| sample.path.clone()).collect();
+    let normal = NormalScores::of(detector, &paths, reporter)?;
     if held_out.is_empty() {
+        let typical = median(&normal.map_peaks)?;
         let spread = typical - median(&normal.map_means)?;
         detector.set_display_range(range(typical, typical + 2.0 * spread));
         return Ok(());
     }
-    let target = config.calibration.target_false_reject_rate;
-    let threshold = Threshold {
-        value: threshold(&normal.image_scores, target)?,
-        map_value: threshold(&normal.map_peaks, target)?,
-        target_false_reject_rate: target,
-        held_out: held_out.len(),
+    let rates = Rates { false_reject: config.calibration.target_false_reject_rate, review: 0.0 };
+    normal.set_thresholds(detector, rates, config.margin)
+}
+
+/// Shares of good parts that thresholds are set for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rates {
+    /// Share that may be rejected.
+    pub false_reject: f64,
+    /// Share that may be sent to a person, beside those rejected; 0 for no band.
+    pub review: f64,
+}
+
+impl Rates {
+    /// Checks that thresholds can be set for them.
+    ///
+    /// # Errors
+    /// `TrainError::Setting` for a false-reject rate that is not above 0, a negative review share, and more than half of
+    /// the good parts together.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        let Self { false_reject, review } = *self;
+        if !(false_reject > 0.0 && false_reject <= 0.5) {
+            let problem = "must lie above 0 and not above 0.5 (50 %): it is the share of good parts that may be rejected";
+            return Err(TrainError::setting("false-reject", false_reject, problem));
+        }
+        if !(review >= 0.0 && false_reject + review <= 0.5) {
+            let problem = "must not be negative, nor above 0.5 (50 %) together with the false-reject rate: it is the \
+                           share of good parts that a person looks at; 0 is no band";
+            return Err(TrainError::setting("review", review, problem));
+        }
+        Ok(())
+    }
+
+    /// The share of good parts that may not pass.
+    pub fn not_passed(&self) -> f64 {
+        self.false_reject + self.review
+    }
+}
+
+/// What to do when the photographs are too few to promise the rates that were asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TooFew {
+    /// Set the threshold by the bound of a normal distribution, and leave it to the caller to say so.
+    Estimate,
+    /// Refuse.
+    Refuse,
+}
+
+/// Fewest good photographs that a threshold can be set from: with fewer, no distribution can be estimated.
+pub const FEWEST_CALIBRATED: usize = 3;
+
+/// Sets the thresholds of a trained detector anew, with its quantiles and the range of its heat maps' colours, from
+/// photographs of good parts that it was not trained on. Returns their raw image scores, in the order of `good`.
+///
+/// # Errors
+/// Rates that cannot be; fewer than three photographs, or, with [`TooFew::Refuse`], fewer than the false-reject rate
+/// needs; photographs that cannot be read, all of them by name, because a threshold without them would promise more than it
+/// keeps. The detector is unchanged then.
+pub fn recalibrate(
+    detector: &mut Detector,
+    rates: Rates,
+    good: &[PathBuf],
+    too_few: TooFew,
+    reporter: &dyn Reporter,
+) -> Result<Vec<f32>, TrainError> {
+    rates.validate()?;
+    let needed = match too_few {
+        TooFew::Estimate => FEWEST_CALIBRATED,
+        TooFew::Refuse => images_needed(rates.false_reject).unwrap_or(usize::MAX).max(FEWEST_CALIBRATED),
     };
-    // The loss pushes normal and anomalous two margins apart: a span of that much keeps the shades of defects apart also
-    // where the threshold is close to normal. A threshold further up widens it, so that its colour is the middle one.
-    let span = (2.0 * (threshold.map_value - typical)).max(2.0 * config.margin as f32);
-    detector.set_display_range(range(typical, typical + span));
-    let values = quantiles(&normal.image_scores, &NORMAL_QUANTILES)?;
-    detector.set_threshold(threshold, NORMAL_QUANTILES.into_iter().zip(values).collect());
-    Ok(())
+    if good.len() < needed {
+        return Err(TrainError::TooFewImages {
+            what: "calibration",
+            needed,
+            found: good.len(),
+            hint: format!(
+                "add photographs of good parts, or ask for a higher rate than {} %",
+                100.0 * rates.false_reject
+            ),
+        });
+    }
+    let margin = detector.record().training.get("margin").and_then(serde_json::Value::as_f64);
+    let normal = NormalScores::of(detector, good, reporter)?;
+    normal.set_thresholds(detector, rates, margin.unwrap_or(MARGIN))?;
+    Ok(normal.image_scores)
 }
 
 /// Scores of good images.
@@ -144,16 +175,72 @@ struct NormalScores {
 }
 
 impl NormalScores {
-    fn add(&mut self, detector: &Detector, sample: &Sample) -> Result<(), TrainError> {
-        let photograph = decode::decode_file(&sample.path, &detector.preprocess().decode)?;
+    /// Inspects photographs; all that cannot be inspected are named in one error.
+    fn of(detector: &Detector, paths: &[PathBuf], reporter: &dyn Reporter) -> Result<Self, TrainError> {
+        let mut normal = Self::default();
+        let mut failures = vec![];
+        reporter.start("calibrating", paths.len() as u64);
+        for path in paths {
+            if let Err(error) = normal.add(detector, path) {
+                failures.push(error);
+            }
+            reporter.advance(1);
+            stop_if_asked(reporter)?;
+        }
+        reporter.finish();
+        match (failures.pop(), failures.len()) {
+            (None, _) => Ok(normal),
+            (Some(only), 0) => Err(only),
+            (Some(last), _) => {
+                failures.push(last);
+                let reasons = failures.iter().map(ToString::to_string).collect();
+                Err(TrainError::UnusableImages { found: paths.len(), reasons })
+            }
+        }
+    }
+
+    fn add(&mut self, detector: &Detector, path: &PathBuf) -> Result<(), TrainError> {
+        let photograph = decode::decode_file(path, &detector.preprocess().decode)?;
         let inspection = detector.inspect(&photograph)?;
         if !inspection.score.is_finite() {
-            return Err(TrainError::NonFiniteScore { path: sample.path.clone(), score: inspection.score });
+            return Err(TrainError::NonFiniteScore { path: path.clone(), score: inspection.score });
         }
         let sum: f64 = inspection.map.iter().map(|&v| f64::from(v)).sum();
         self.image_scores.push(inspection.score);
         self.map_peaks.push(inspection.map.iter().copied().fold(f32::NEG_INFINITY, f32::max));
         self.map_means.push((sum / inspection.map.len().max(1) as f64) as f32);
+        Ok(())
+    }
+
+    /// Thresholds, quantiles and display range of a detector whose loss had this margin.
+    fn set_thresholds(&self, detector: &mut Detector, rates: Rates, margin: f64) -> Result<(), TrainError> {
+        let borders = |target| -> Result<(f32, f32), TrainError> {
+            Ok((threshold(&self.image_scores, target)?, threshold(&self.map_peaks, target)?))
+        };
+        let (value, map_value) = borders(rates.false_reject)?;
+        let review = match rates.review > 0.0 {
+            true => {
+                let (low, map_low) = borders(rates.not_passed())?;
+                let (low, map_low) = (low.min(value), map_low.min(map_value));
+                Some(ReviewBand { value: low, map_value: map_low, target_share: rates.review })
+            }
+            false => None,
+        };
+        let threshold = Threshold {
+            value,
+            map_value,
+            target_false_reject_rate: rates.false_reject,
+            held_out: self.image_scores.len(),
+            review,
+        };
+        // The loss pushes normal and anomalous two margins apart: a span of that much keeps the shades of defects apart
+        // also where the threshold is close to normal. A threshold further up widens it, so that its colour is the middle
+        // one.
+        let typical = median(&self.map_peaks)?;
+        let span = (2.0 * (map_value - typical)).max(2.0 * margin as f32);
+        detector.set_display_range(range(typical, typical + span));
+        let values = quantiles(&self.image_scores, &NORMAL_QUANTILES)?;
+        detector.set_threshold(threshold, NORMAL_QUANTILES.into_iter().zip(values).collect());
         Ok(())
     }
 }
@@ -173,6 +260,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn rates_that_cannot_be_are_named() {
+        for (false_reject, review, word) in [
+            (0.005, 0.05, None),
+            (0.5, 0.0, None),
+            (0.0, 0.1, Some("false-reject")),
+            (0.6, 0.0, Some("false-reject")),
+            (f64::NAN, 0.0, Some("false-reject")),
+            (0.1, 0.45, Some("review")),
+            (0.1, -0.1, Some("review")),
+        ] {
+            let got = Rates { false_reject, review }.validate().err().map(|e| e.to_string());
+            let right = match (&got, word) {
+                (None, None) => true,
+                (Some(message), Some(word)) => message.contains(word),
+                _ => false,
+            };
+            assert!(right, "{false_reject}, {review}: {got:?}");
+        }
+    }
+
+    #[test]
     fn split_is_a_partition_of_the_asked_size() {
         for (n, share, held_out) in
             [(100, 0.1, 10), (5, 0.1, 1), (2, 0.5, 0), (3, 0.9, 1), (0, 0.1, 0), (1, 0.1, 0), (50, 0.0, 0)]
@@ -184,39 +292,5 @@ mod tests {
             all.sort_unstable();
             assert_eq!(all, (0..n).collect::<Vec<_>>());
         }
-    }
-
-    /// Published tables of Student's t: the series is good to a few hundredths from five degrees of freedom on.
-    #[test]
-    fn student_quantiles_agree_with_tables() {
-        for (probability, freedom, want, allowed) in [
-            (0.99, 5.0, 3.365, 0.05),
-            (0.99, 10.0, 2.764, 0.01),
-            (0.99, 30.0, 2.457, 0.002),
-            (0.95, 5.0, 2.015, 0.01),
-            (0.95, 1000.0, 1.646, 0.002),
-        ] {
-            let got = student_quantile(probability, freedom);
-            assert!((got - want).abs() < allowed, "t {probability} {freedom}: {got} for {want}");
-        }
-    }
-
-    #[test]
-    fn few_images_get_the_normal_bound_and_many_their_quantile() {
-        let few: Vec<f32> = vec![-1.0, -0.5, 0.0, 0.5, 1.0];
-        // deviation 0.7906, t(0.99, 4) = 3.747, √1.2: 3.245; the series gives t a little low.
-        assert!((threshold(&few, 0.01).unwrap() - 3.245).abs() < 0.15, "{}", threshold(&few, 0.01).unwrap());
-        let many: Vec<f32> = (0..1000).map(|i| i as f32).collect();
-        let rejected = |t: f32| many.iter().filter(|&&s| s >= t).count();
-        assert!(rejected(threshold(&many, 0.01).unwrap()) <= 10);
-        assert!(rejected(threshold(&many, 0.01).unwrap()) >= 9);
-        assert!(threshold(&[0.5, 0.75], 0.01).unwrap() > 0.75, "above the largest of two");
-        assert!(threshold(&[], 0.01).is_err());
-    }
-
-    #[test]
-    fn promise_is_limited_by_the_number_of_images() {
-        assert_eq!(expected_false_reject_rate(9, 0.01), 0.1);
-        assert_eq!(expected_false_reject_rate(999, 0.01), 0.01);
     }
 }

@@ -135,7 +135,7 @@ pub struct Augmentation {
 }
 
 /// Margin of the truncated L1 loss (paper, equation 6).
-const MARGIN: f64 = 0.5;
+pub(crate) const MARGIN: f64 = 0.5;
 /// Patch width of the paper's local features.
 const PATCH_SIZE: usize = 3;
 

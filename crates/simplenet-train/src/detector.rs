@@ -43,7 +43,8 @@ pub struct Inspection {
     pub map: Vec<f32>,
     /// The same map in the photograph's own pixels, (height, width) row-major; NaN where a crop left them out.
     pub photograph_map: Vec<f32>,
-    /// The regions of an anomalous photograph, largest peak first; none for a normal one or without a threshold.
+    /// The regions of an anomalous photograph or one for review, largest peak first; none for a normal one or without a
+    /// threshold.
     pub regions: Vec<AnomalousRegion>,
     /// Where the network's input lies in the photograph.
     pub placement: Placement,
@@ -154,11 +155,22 @@ impl Detector {
         self.record.display_range = Some(range);
     }
 
-    /// Uses another threshold on the raw image score, for this object only.
+    /// Says which program set the threshold after the training (calibration).
+    pub fn set_calibrated_by(&mut self, program: String) {
+        self.record.calibrated_by = Some(program);
+    }
+
+    /// Uses another threshold on the raw image score, without a band for review, for this object only.
     pub fn override_threshold(&mut self, value: f32) {
         self.record.threshold = Some(match self.record.threshold.take() {
-            Some(threshold) => Threshold { value, ..threshold },
-            None => Threshold { value, map_value: value, target_false_reject_rate: 0.0, held_out: 0 },
+            Some(threshold) => Threshold { value, review: None, ..threshold },
+            None => Threshold {
+                value,
+                map_value: value,
+                target_false_reject_rate: 0.0,
+                held_out: 0,
+                review: None,
+            },
         });
     }
 
@@ -202,7 +214,8 @@ impl Detector {
         self.inspect(&photograph)
     }
 
-    /// A region is an 8-connected set of pixels at or above the map threshold. The image score is the largest raw
+    /// A region is an 8-connected set of pixels at or above the map threshold, or the lower border of the band for a
+    /// photograph in it. The image score is the largest raw
     /// patch score and the map is smoothed: a small defect may raise the first above its threshold and leave the
     /// second below. Then the region around the map's peak is given, down to half way from the peak to the mean.
     fn regions(
@@ -211,12 +224,14 @@ impl Detector {
         map: &[f32],
         (width, height): (u32, u32),
     ) -> Result<Vec<AnomalousRegion>, TrainError> {
-        let Some(threshold) = &self.record.threshold else { return Ok(vec![]) };
-        if score < threshold.value || map.is_empty() {
+        let Some(from) = self.record.threshold.and_then(|threshold| threshold.regions_from(score)) else {
+            return Ok(vec![]);
+        };
+        if map.is_empty() {
             return Ok(vec![]);
         }
         let (width, height) = (width as usize, height as usize);
-        let found = regions_above(map, width, height, threshold.map_value)?;
+        let found = regions_above(map, width, height, from)?;
         if !found.is_empty() {
             return Ok(found);
         }

@@ -6,6 +6,8 @@ use simplenet_data::DataError;
 use simplenet_metrics::MetricError;
 use simplenet_model::ModelError;
 
+use crate::resume::Kept;
+
 /// Errors of training, evaluation and inspection. Each says what, where and what to do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -33,7 +35,7 @@ pub enum TrainError {
         problem: String,
     },
     /// Too few images for what was asked.
-    #[error("{what} needs at least {needed} good image(s) to train on, {found} found; {hint}")]
+    #[error("{what} needs at least {needed} good image(s), {found} found; {hint}")]
     TooFewImages {
         /// What needs them.
         what: &'static str,
@@ -62,6 +64,19 @@ pub enum TrainError {
         /// The score.
         score: f32,
     },
+    /// Several images that cannot be used where none may be left out.
+    #[error(
+        "{} of {found} photographs cannot be used, and a threshold from the others would promise more than it keeps; remove \
+         or replace them: {}",
+        reasons.len(),
+        some_of(reasons)
+    )]
+    UnusableImages {
+        /// How many images there were.
+        found: usize,
+        /// What is wrong with each that cannot be used; names it.
+        reasons: Vec<String>,
+    },
     /// A model file without the ranges that int8 needs.
     #[error(
         "int8 needs the ranges of the network's activations, and this model has none: it was made by an older version; train \
@@ -71,6 +86,20 @@ pub enum TrainError {
     /// A caller's function asked to stop; the caller knows why.
     #[error("stopped by the caller")]
     Stopped,
+    /// The reporter asked to stop, at Ctrl-C for instance.
+    #[error("{}", stopped(kept.as_ref()))]
+    Interrupted {
+        /// Where the training goes on; none where it had not begun, or was over.
+        kept: Option<Kept>,
+    },
+    /// The state of a training that cannot be kept.
+    #[error("{}: the state of the training cannot be kept ({source})", path.display())]
+    State {
+        /// Its file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// A configuration that cannot be read.
     #[error("{}: {problem}", path.display())]
     Config {
@@ -88,5 +117,26 @@ impl TrainError {
 
     pub(crate) fn config(path: &Path, problem: impl ToString) -> Self {
         Self::Config { path: path.to_path_buf(), problem: problem.to_string() }
+    }
+}
+
+fn stopped(kept: Option<&Kept>) -> String {
+    match kept {
+        Some(Kept { path, step, total }) => format!(
+            "stopped after step {step} of {total}, which {} keeps: the same command goes on from there",
+            path.display()
+        ),
+        None => "stopped; what was complete is kept, and the same command goes on after it".into(),
+    }
+}
+
+/// The longest list of reasons in a message.
+const MOST_REASONS: usize = 20;
+
+fn some_of(reasons: &[String]) -> String {
+    let shown = reasons[..reasons.len().min(MOST_REASONS)].join("; ");
+    match reasons.len().saturating_sub(MOST_REASONS) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
     }
 }

@@ -19,6 +19,7 @@ use crate::{
     detector::{Detector, Inspection, timed},
     error::TrainError,
     reporter::Reporter,
+    resume::stop_if_asked,
 };
 
 /// Limits of the false-positive rate for AUPRO: MVTec AD's, and the strict one of MVTec AD 2.
@@ -119,6 +120,7 @@ pub fn evaluate(
         image.inspection.photograph_map = vec![];
         images.push(image);
         reporter.advance(1);
+        stop_if_asked(reporter)?;
     }
     reporter.finish();
     let measured: Vec<Measured<'_>> = images.iter().map(Evaluated::measured).collect();

@@ -6,6 +6,7 @@
 
 use half::{f16, slice::HalfFloatSliceExt};
 use rayon::prelude::*;
+use sha2::{Digest, Sha256};
 use simplenet_model::feature_norm::FeatureNorm;
 
 /// How rows are kept.
@@ -52,6 +53,8 @@ pub struct FeatureStatistics {
 
 /// Largest magnitude that is kept: the largest finite f16. Features of the supported backbones stay below 1000.
 const LARGEST: f32 = 65504.0;
+/// Numbers copied at a time for the hash.
+const HASHED_AT_ONCE: usize = 1 << 16;
 
 impl FeatureCache {
     /// An empty cache for images of `patches` patches with `dim` numbers each, with room for `images`.
@@ -81,6 +84,21 @@ impl FeatureCache {
                 rows[start..].convert_from_f32_slice(&clamped);
             }
         }
+    }
+
+    /// SHA-256 of all rows and their shape, 64 hexadecimal digits.
+    pub fn sha256(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update([self.dim as u64, self.patches as u64].map(u64::to_le_bytes).concat());
+        match &self.rows {
+            Rows::F16(rows) => rows.chunks(HASHED_AT_ONCE).for_each(|some| {
+                hash.update(some.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
+            }),
+            Rows::F32(rows) => rows.chunks(HASHED_AT_ONCE).for_each(|some| {
+                hash.update(some.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>());
+            }),
+        }
+        hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Numbers in a row.

@@ -31,8 +31,10 @@ use crate::{
     feature_cache::{FeatureCache, FeatureStatistics, Precision},
     noise::{Generator, Purpose},
     reporter::Reporter,
+    resume::{KeepState, Keeper, stop_if_asked},
     trainer::{self, Epoch, TrainedHead},
     training_set::TrainingSet,
+    training_state::Identity,
 };
 
 /// Fewest good images that can be trained on.
@@ -108,6 +110,22 @@ pub fn fit(
     oracle: Option<&[Sample]>,
     reporter: &dyn Reporter,
 ) -> Result<Fit, TrainError> {
+    fit_kept(config, train, weights, oracle, None, reporter)
+}
+
+/// The same, but the state of the training is kept in a file, and the training goes on from it if it was interrupted, by a
+/// kill or by `Reporter::stop`: with the same weights in the end. The caller removes the file once the result is safe.
+///
+/// # Errors
+/// As [`fit`]; `TrainError::Interrupted` when the reporter asked to stop.
+pub fn fit_kept(
+    config: &TrainConfig,
+    train: &[Sample],
+    weights: &BackboneWeights,
+    oracle: Option<&[Sample]>,
+    keep: Option<&KeepState>,
+    reporter: &dyn Reporter,
+) -> Result<Fit, TrainError> {
     let start = Instant::now();
     config.validate()?;
     let (train, held_out) = training_samples(config, train)?;
@@ -139,22 +157,28 @@ pub fn fit(
     drop(compiled);
     let extraction_of_test = oracle_time;
     let training = Instant::now();
-    let mut losses = vec![];
-    let mut best: Option<Oracle> = None;
+    let mut state = trainer::begin(config, dim, norm);
+    let mut keeper = match keep {
+        Some(keep) => {
+            let identity = Identity::new(config, &cache, test.is_some())?;
+            Keeper::new(keep, identity, &mut state, reporter)
+        }
+        None => Keeper::none(),
+    };
     let mut on_epoch = |epoch: Epoch<'_>| {
-        losses.push(epoch.loss);
         let looks = epoch.number.is_multiple_of(ORACLE_EVERY) || epoch.number == config.epochs;
         if let Some(test) = test.as_ref().filter(|_| looks) {
             let (image_auroc, looking) = timed(|| test.image_auroc(epoch.head));
             oracle_time += looking;
             let image_auroc = image_auroc?;
-            if best.is_none_or(|b| image_auroc > b.image_auroc) {
-                best = Some(Oracle { epoch: epoch.number, image_auroc });
+            if epoch.oracle.is_none_or(|best| image_auroc > best.image_auroc) {
+                *epoch.oracle = Some(Oracle { epoch: epoch.number, image_auroc });
             }
         }
         Ok(())
     };
-    let head = trainer::train_head(config, &cache, norm, reporter, &mut on_epoch)?;
+    let state = trainer::train_head(config, &cache, state, &mut keeper, reporter, &mut on_epoch)?;
+    let head = state.head;
     let looking = oracle_time - extraction_of_test;
     let training_seconds = (training.elapsed() - looking).as_secs_f64();
     drop(cache);
@@ -167,11 +191,11 @@ pub fn fit(
         trained_images: train.len(),
         held_out_images: held_out.len(),
         feature_deviation: statistics.global_deviation,
-        losses,
+        losses: state.losses,
         extraction_seconds,
         training_seconds,
         fit_seconds: (start.elapsed() - oracle_time).as_secs_f64(),
-        oracle: best,
+        oracle: state.oracle,
     };
     Ok(Fit { detector, net, report })
 }
@@ -267,6 +291,7 @@ pub(crate) fn extract(
             }
             cache.push(&compiled.features(&image.tensor)?);
             reporter.advance(1);
+            stop_if_asked(reporter)?;
         }
     }
     reporter.finish();
@@ -339,7 +364,7 @@ fn record(
     ranges: ActivationRanges,
 ) -> Result<ModelRecord, TrainError> {
     let input = RecordInput {
-        created_by: format!("simplenet {}", env!("CARGO_PKG_VERSION")),
+        created_by: crate::program(),
         anomaly_map: AnomalyMapConfig { sigma: config.map_sigma, ..AnomalyMapConfig::default() },
         mean: config.preprocess.mean,
         std: config.preprocess.std,

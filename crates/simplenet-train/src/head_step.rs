@@ -95,6 +95,10 @@ pub enum Noise<'a> {
 pub struct StepOutcome {
     /// The loss before the step, mean over the discriminators.
     pub loss: f64,
+    /// Share of the normal rows whose logit reaches the margin, mean over the discriminators; the official code's `p_true`.
+    pub p_true: f64,
+    /// Share of the anomalous rows whose logit is below minus the margin; the official code's `p_fake`.
+    pub p_fake: f64,
 }
 
 /// Reusable memory of the steps; gradients are read from it.
@@ -194,6 +198,8 @@ impl HeadStep {
                         let own = d * part..(d + 1) * part;
                         let excess = margin + sign * logit(row, head, own.clone(), leaky_slope);
                         *slope = if excess > 0.0 { sign * share } else { 0.0 };
+                        sums.told_normal += usize::from(sign < 0.0 && excess <= 0.0);
+                        sums.told_anomalous += usize::from(sign > 0.0 && excess < 0.0);
                         if excess > 0.0 {
                             sums.loss += f64::from(excess);
                             sums.add(row, *slope, head, own, leaky_slope);
@@ -228,13 +234,22 @@ impl HeadStep {
                 }
             }
         });
-        StepOutcome { loss: total.loss / (n * discriminators) as f64 }
+        let each = (n * discriminators) as f64;
+        StepOutcome {
+            loss: total.loss / each,
+            p_true: total.told_normal as f64 / each,
+            p_fake: total.told_anomalous as f64 / each,
+        }
     }
 }
 
 /// Sums over a block of rows.
 struct BlockSums {
     loss: f64,
+    /// Logits of normal rows at or above the margin.
+    told_normal: usize,
+    /// Logits of anomalous rows below minus the margin.
+    told_anomalous: usize,
     norm_weight: Vec<f32>,
     norm_bias: Vec<f32>,
     tail_weight: Vec<f32>,
@@ -243,7 +258,14 @@ struct BlockSums {
 impl BlockSums {
     fn new(width: usize) -> Self {
         let zeros = || vec![0.0; width];
-        Self { loss: 0.0, norm_weight: zeros(), norm_bias: zeros(), tail_weight: zeros() }
+        Self {
+            loss: 0.0,
+            told_normal: 0,
+            told_anomalous: 0,
+            norm_weight: zeros(),
+            norm_bias: zeros(),
+            tail_weight: zeros(),
+        }
     }
 
     /// Adds a normalised row's share of the gradients of one discriminator's part of tail and batch norm.
@@ -267,6 +289,8 @@ impl BlockSums {
 
     fn merge(&mut self, other: &Self) {
         self.loss += other.loss;
+        self.told_normal += other.told_normal;
+        self.told_anomalous += other.told_anomalous;
         for (to, from) in [
             (&mut self.norm_weight, &other.norm_weight),
             (&mut self.norm_bias, &other.norm_bias),

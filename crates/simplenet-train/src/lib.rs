@@ -12,6 +12,7 @@ pub mod config;
 pub mod detector;
 pub mod error;
 pub mod evaluate;
+pub mod false_reject;
 pub mod feature_cache;
 pub mod fit;
 pub mod head_step;
@@ -20,14 +21,26 @@ pub mod loss;
 pub mod noise;
 pub mod optimizer;
 pub mod reporter;
+pub mod resume;
 pub mod trainer;
 mod training_set;
+pub mod training_state;
 
 pub use config::{Preset, TrainConfig};
 pub use detector::Detector;
 pub use error::TrainError;
 pub use inference_precision::InferencePrecision;
 pub use reporter::{Reporter, Silent};
+
+/// Name and version of this program, as model files and reports name what made them; with the source's revision where the
+/// build was told it (the environment variable `SIMPLENET_REVISION` at compile time).
+pub fn program() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    match option_env!("SIMPLENET_REVISION").filter(|revision| !revision.is_empty()) {
+        Some(revision) => format!("simplenet {version} ({revision})"),
+        None => format!("simplenet {version}"),
+    }
+}
 
 /// The README's example, compiled by the tests.
 #[cfg(doctest)]

@@ -43,9 +43,9 @@ pub enum WeightDecay {
 /// First and second moment of one parameter tensor.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Moments {
-    first: Vec<f32>,
-    second: Vec<f32>,
-    steps: i32,
+    pub(crate) first: Vec<f32>,
+    pub(crate) second: Vec<f32>,
+    pub(crate) steps: i32,
 }
 
 impl Moments {

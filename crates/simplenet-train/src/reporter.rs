@@ -12,6 +12,32 @@ pub trait Reporter: Send + Sync {
     fn finish(&self);
     /// Something that a person should know, one sentence.
     fn note(&self, text: &str);
+    /// A step of the training is done; for curves. Passed over by default.
+    fn step(&self, step: &StepScalars) {
+        let _ = step;
+    }
+    /// Whether to stop, which is asked after every image and every step. What is done is kept then, and the call returns
+    /// `TrainError::Interrupted`. Never by default.
+    fn stop(&self) -> bool {
+        false
+    }
+}
+
+/// The numbers of a training step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepScalars {
+    /// The step, from 1, over all epochs.
+    pub step: usize,
+    /// The loss before it.
+    pub loss: f64,
+    /// Share of the normal features at or above the margin.
+    pub p_true: f64,
+    /// Share of the anomalous features below minus the margin.
+    pub p_fake: f64,
+    /// Learning rate of the adaptor.
+    pub adaptor_rate: f64,
+    /// Learning rate of the discriminator.
+    pub discriminator_rate: f64,
 }
 
 /// Reports nothing: for tests and for programs that do not care.

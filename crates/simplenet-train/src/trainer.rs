@@ -12,10 +12,13 @@ use crate::{
     config::{Batch, Optimizer, Schedule, TrainConfig},
     error::TrainError,
     feature_cache::FeatureCache,
-    head_step::{HeadStep, HeadTensors, Noise, RunningStatistics, StepConfig},
+    fit::Oracle,
+    head_step::{HeadStep, HeadTensors, Noise, RunningStatistics, StepConfig, StepOutcome},
     noise::{Generator, Purpose},
     optimizer::{AdamConfig, Moments, WeightDecay},
-    reporter::Reporter,
+    reporter::{Reporter, StepScalars},
+    resume::Keeper,
+    training_state::TrainingState,
 };
 
 /// Adaptor and discriminator after training (or in the middle of it).
@@ -40,51 +43,81 @@ pub struct TrainedHead {
 pub struct Epoch<'a> {
     /// Number of the epoch, from 1.
     pub number: usize,
-    /// Mean loss of its steps.
-    pub loss: f64,
     /// The head as it is now.
     pub head: &'a TrainedHead,
+    /// The best epoch on the test set so far, for whoever looks; kept with the state of the training.
+    pub oracle: &'a mut Option<Oracle>,
 }
 
-/// Trains on the cache's rows; `on_epoch` sees the head after every epoch (to log, or for the oracle column).
+/// The state before the first step.
+pub fn begin(config: &TrainConfig, dim: usize, norm: FeatureNorm) -> TrainingState {
+    let head = initial_head(config, dim, norm, &Generator::new(config.seed));
+    let moments = parameters(&head.tensors).map(|values| Moments::new(values.len()));
+    TrainingState { step: 0, head, moments, losses: vec![], loss_sum: 0.0, oracle: None }
+}
+
+/// Trains on the cache's rows, from the first step or from where an interrupted training stopped; `on_epoch` sees the head
+/// after every epoch (for the oracle column), `keeper` the state after every step.
 ///
 /// # Errors
-/// A loss that is not a number (`TrainError::Diverged`); what `on_epoch` returns.
+/// A loss that is not a number (`TrainError::Diverged`); what `on_epoch` returns; `TrainError::Interrupted` when the reporter
+/// asked to stop.
 pub fn train_head(
     config: &TrainConfig,
     cache: &FeatureCache,
-    norm: FeatureNorm,
+    mut state: TrainingState,
+    keeper: &mut Keeper<'_>,
     reporter: &dyn Reporter,
     on_epoch: &mut dyn FnMut(Epoch<'_>) -> Result<(), TrainError>,
-) -> Result<TrainedHead, TrainError> {
+) -> Result<TrainingState, TrainError> {
     let generator = Generator::new(config.seed);
-    let mut head = initial_head(config, cache.dim(), norm, &generator);
-    let mut optimizers = Optimizers::new(config, &head.tensors);
+    let optimizers = Optimizers::new(config);
     let mut step = HeadStep::new(step_config(config, cache.dim()));
     let per_epoch = steps_per_epoch(config.batch, cache);
     let total = per_epoch * config.epochs;
     let mut batch = vec![];
 
     reporter.start("training", total as u64);
-    for epoch in 0..config.epochs {
-        let mut losses = 0.0;
-        for (i, rows) in batches(config.batch, cache, &generator, epoch).iter().enumerate() {
-            let number = epoch * per_epoch + i;
+    reporter.advance(state.step as u64);
+    for epoch in state.step / per_epoch.max(1)..config.epochs {
+        let done = state.step - epoch * per_epoch;
+        for rows in batches(config.batch, cache, &generator, epoch).iter().skip(done) {
+            let number = state.step;
+            let TrainingState { head, moments, .. } = &mut state;
             cache.gather(rows, &head.norm, &mut batch);
             let noise = Noise::Drawn(generator, number as u32, config.noise_sigma as f32);
             let outcome = step.run(&batch, noise, &head.tensors, &mut head.statistics)?;
             if !outcome.loss.is_finite() {
                 return Err(TrainError::Diverged { epoch: epoch + 1, loss: outcome.loss });
             }
-            losses += outcome.loss;
             let rate = rate_factor(config.schedule, number, total);
-            optimizers.step(&mut head.tensors, &step.gradients, rate);
+            optimizers.step(moments, &mut head.tensors, &step.gradients, rate);
+            state.loss_sum += outcome.loss;
+            state.step += 1;
+            reporter.step(&scalars(config, state.step, &outcome, rate));
             reporter.advance(1);
+            if state.step == (epoch + 1) * per_epoch {
+                state.losses.push(state.loss_sum / per_epoch as f64);
+                state.loss_sum = 0.0;
+                on_epoch(Epoch { number: epoch + 1, head: &state.head, oracle: &mut state.oracle })?;
+            }
+            keeper.after_step(&state, total, reporter)?;
         }
-        on_epoch(Epoch { number: epoch + 1, loss: losses / per_epoch.max(1) as f64, head: &head })?;
     }
     reporter.finish();
-    Ok(head)
+    Ok(state)
+}
+
+/// The numbers of a step for curves; `rate` is the factor on the learning rates.
+fn scalars(config: &TrainConfig, step: usize, outcome: &StepOutcome, rate: f64) -> StepScalars {
+    StepScalars {
+        step,
+        loss: outcome.loss,
+        p_true: outcome.p_true,
+        p_fake: outcome.p_fake,
+        adaptor_rate: config.adaptor.learning_rate * rate,
+        discriminator_rate: config.discriminator.learning_rate * rate,
+    }
 }
 
 /// The factor on the learning rates at step `number` of `total`.
@@ -166,32 +199,36 @@ fn initial_head(config: &TrainConfig, dim: usize, norm: FeatureNorm, generator: 
     TrainedHead { dim, hidden, discriminators, norm, tensors, statistics }
 }
 
-/// Adam moments of every tensor.
+/// The two optimisers.
 struct Optimizers {
     adaptor: AdamConfig,
     discriminator: AdamConfig,
-    moments: [Moments; 5],
 }
 
 impl Optimizers {
-    fn new(config: &TrainConfig, tensors: &HeadTensors) -> Self {
+    fn new(config: &TrainConfig) -> Self {
         let adam = |optimizer: Optimizer, weight_decay| AdamConfig {
             learning_rate: optimizer.learning_rate,
             weight_decay,
             ..AdamConfig::default()
         };
-        let moments = parameters(tensors).map(|values| Moments::new(values.len()));
         Self {
             adaptor: adam(config.adaptor, WeightDecay::Decoupled(config.adaptor.weight_decay)),
             discriminator: adam(
                 config.discriminator,
                 WeightDecay::Coupled(config.discriminator.weight_decay),
             ),
-            moments,
         }
     }
 
-    fn step(&mut self, tensors: &mut HeadTensors, gradients: &HeadTensors, rate: f64) {
+    /// One step along the gradients, with the learning rates multiplied by `rate`.
+    fn step(
+        &self,
+        moments: &mut [Moments; 5],
+        tensors: &mut HeadTensors,
+        gradients: &HeadTensors,
+        rate: f64,
+    ) {
         let configs =
             [self.adaptor, self.discriminator, self.discriminator, self.discriminator, self.discriminator];
         let targets = [
@@ -201,7 +238,7 @@ impl Optimizers {
             &mut tensors.norm_bias,
             &mut tensors.tail_weight,
         ];
-        let updates = targets.into_iter().zip(parameters(gradients)).zip(&mut self.moments).zip(configs);
+        let updates = targets.into_iter().zip(parameters(gradients)).zip(moments).zip(configs);
         for (((values, gradient), moments), config) in updates {
             moments.step(&config, rate, values, gradient);
         }
@@ -209,7 +246,7 @@ impl Optimizers {
 }
 
 /// The trained tensors in a fixed order: adaptor, then discriminator.
-fn parameters(tensors: &HeadTensors) -> [&Vec<f32>; 5] {
+pub(crate) fn parameters(tensors: &HeadTensors) -> [&Vec<f32>; 5] {
     [
         &tensors.adaptor_weight,
         &tensors.hidden_weight,

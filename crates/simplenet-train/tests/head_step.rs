@@ -18,6 +18,8 @@ const CPU: Device = Device::Cpu;
 /// columns in two orders. Measured: up to 1.9e-6, but for the two sizes whose batch norm cancels all but rounding.
 const TOLERANCE: f32 = 1e-5;
 
+/// Shares of normal and of anomalous rows beyond the margin.
+type Shares = (f64, f64);
 /// Loss, gradients and running statistics of a step.
 type Fused = (f64, HeadTensors, RunningStatistics);
 
@@ -74,6 +76,15 @@ impl Case {
         let outcome =
             step.run(&self.features, Noise::Given(&self.noise), &self.head, &mut statistics).unwrap();
         (outcome.loss, step.gradients, statistics)
+    }
+
+    /// What the fused step says of rows beyond the margin.
+    fn shares(&self) -> Shares {
+        let mut statistics = self.statistics.clone();
+        let noise = Noise::Given(&self.noise);
+        let mut step = HeadStep::new(self.config);
+        let outcome = step.run(&self.features, noise, &self.head, &mut statistics).unwrap();
+        (outcome.p_true, outcome.p_fake)
     }
 
     /// The plain layers with the same numbers; their two biases are given values, which must not matter.
@@ -138,6 +149,15 @@ fn several_discriminators_are_as_many_single_ones_over_one_adaptor() {
 
         let mean = singles.iter().map(|single| single.0).sum::<f64>() / count as f64;
         assert!((loss - mean).abs() <= 1e-6 * mean, "{what}: loss {loss} for {mean}");
+        let mut single_shares = (0.0, 0.0);
+        for i in 0..count {
+            let (p_true, p_fake) = joint.single(i, count).shares();
+            single_shares =
+                (single_shares.0 + p_true / count as f64, single_shares.1 + p_fake / count as f64);
+        }
+        let (p_true, p_fake) = joint.shares();
+        let off = (p_true - single_shares.0).abs().max((p_fake - single_shares.1).abs());
+        assert!(off < 1e-9, "{what}: {p_true}, {p_fake} for {single_shares:?}");
         let joined =
             |pick: &dyn Fn(&Fused) -> Vec<f32>| -> Vec<f32> { singles.iter().flat_map(pick).collect() };
         for (name, got, want) in [
@@ -185,6 +205,16 @@ fn loss_and_gradients_are_those_of_the_plain_layers() {
             let [normal, anomalous] = [0, case.rows].map(|from| logits.narrow(0, from, case.rows).unwrap());
             let expected = truncated_l1(&normal, &anomalous, margin.into()).unwrap();
             beyond += flat(&normal).iter().filter(|&&logit| logit > margin).count();
+            // The official code's p_true and p_fake. A logit within rounding of the margin may count either way.
+            let (p_true, p_fake) = case.shares();
+            for (name, share, logits, sign) in
+                [("p_true", p_true, &normal, 1.0), ("p_fake", p_fake, &anomalous, -1.0)]
+            {
+                let told =
+                    |slack: f32| flat(logits).iter().filter(|&&l| sign * l > margin + slack).count() as f64;
+                let (least, most) = (told(1e-3) / case.rows as f64, told(-1e-3) / case.rows as f64);
+                assert!((least..=most).contains(&share), "{what}: {name} {share} not in {least} to {most}");
+            }
             let by_tape = expected.backward().unwrap();
             let expected = f64::from(expected.to_scalar::<f32>().unwrap());
             assert!((loss - expected).abs() <= 1e-5 * (1.0 + expected), "{what}: loss {loss} for {expected}");

@@ -90,6 +90,12 @@ pub fn describe(file: &MetricsFile) -> String {
             "  at threshold {:.4}: {} of {} defective parts found, {} of {} good parts rejected\n",
             t.threshold, t.true_positives, file.test_anomalous, t.false_positives, file.test_normal
         );
+        if let Some(review) = t.review {
+            text += &format!(
+                "  for review from {:.4}: {} defective and {} good parts more\n",
+                review.threshold, review.anomalous, review.normal
+            );
+        }
     }
     let precision = file.precision.name();
     text + &format!("  inference        {:.1} ms an image (median), {precision}\n", file.inference_ms)

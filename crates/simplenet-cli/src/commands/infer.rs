@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use candle_core::Device;
+use simplenet_model::checkpoint::Decision;
 use simplenet_train::Detector;
 
 use super::{model_path, warn_of_slow_precision};
@@ -22,8 +23,10 @@ use crate::{
 /// How a run went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Photographs below the threshold.
+    /// Photographs below the threshold and, of a model with one, below the band for review.
     pub normal: usize,
+    /// Photographs in the band for review.
+    pub review: usize,
     /// Photographs at or above the threshold.
     pub anomalous: usize,
     /// Photographs inspected by a model without a threshold: scored, not judged.
@@ -61,10 +64,11 @@ pub fn run(args: &InferArgs, progress: &TerminalProgress) -> Result<Outcome, Cli
         let line = match result {
             Ok(record) => {
                 progress.line(&sentence(&record));
-                match record.verdict {
-                    Some(Verdict::Anomalous) => outcome.anomalous += 1,
-                    Some(Verdict::Normal) => outcome.normal += 1,
-                    None => outcome.unjudged += 1,
+                match (record.verdict, record.decision) {
+                    (_, Some(Decision::Review)) => outcome.review += 1,
+                    (Some(Verdict::Anomalous), _) => outcome.anomalous += 1,
+                    (Some(Verdict::Normal), _) => outcome.normal += 1,
+                    (None, _) => outcome.unjudged += 1,
                 }
                 PredictionLine::Prediction(record)
             }
@@ -87,10 +91,12 @@ pub fn run(args: &InferArgs, progress: &TerminalProgress) -> Result<Outcome, Cli
         0 => String::new(),
         n => format!("{n} scored but not judged (the model has no threshold; see --threshold), "),
     };
+    let judged = match detector.record().threshold.is_some_and(|threshold| threshold.review.is_some()) {
+        true => format!("{} pass, {} review, {} reject", outcome.normal, outcome.review, outcome.anomalous),
+        false => format!("{} normal, {} anomalous", outcome.normal, outcome.anomalous),
+    };
     println!(
-        "{} normal, {} anomalous, {unjudged}{} failed; heat maps and {PREDICTIONS_FILE} are in {}",
-        outcome.normal,
-        outcome.anomalous,
+        "{judged}, {unjudged}{} failed; heat maps and {PREDICTIONS_FILE} are in {}",
         outcome.failed,
         args.output.display()
     );
@@ -115,6 +121,7 @@ fn inspect(
 /// One line a photograph, for people.
 fn sentence(record: &PredictionRecord) -> String {
     let verdict = record.verdict.map_or("no verdict", Verdict::name);
+    let verdict = record.decision.map_or(verdict, Decision::name);
     let regions = match record.regions.len() {
         0 => String::new(),
         1 => ", 1 region".to_string(),

@@ -1,7 +1,7 @@
 //! `simplenet info`: what is in a model file, readable.
 
 use simplenet_model::checkpoint;
-use simplenet_train::calibrate::expected_false_reject_rate;
+use simplenet_train::false_reject::expected_false_reject_rate;
 
 use super::model_path;
 use crate::{args::ModelArgs, error::CliError};
@@ -34,18 +34,35 @@ pub fn describe(path: &std::path::Path) -> Result<String, CliError> {
     row("anomaly map", format!("Gaussian sigma {} pixels", record.anomaly_map.sigma));
     row("preprocessing", record.preprocessing.to_string());
     match &record.threshold {
-        Some(t) => row(
-            "threshold",
-            format!(
-                "{:.6} on the raw image score, {:.6} on the map; from {} held-out good images, target false-reject \
-                 rate {:.2} %, to be expected: {:.2} %",
-                t.value,
-                t.map_value,
-                t.held_out,
-                100.0 * t.target_false_reject_rate,
-                100.0 * expected_false_reject_rate(t.held_out, t.target_false_reject_rate)
-            ),
-        ),
+        Some(t) => {
+            row(
+                "threshold",
+                format!(
+                    "{:.6} on the raw image score, {:.6} on the map; from {} held-out good images, target \
+                     false-reject rate {:.2} %, to be expected: {:.2} %",
+                    t.value,
+                    t.map_value,
+                    t.held_out,
+                    100.0 * t.target_false_reject_rate,
+                    100.0 * expected_false_reject_rate(t.held_out, t.target_false_reject_rate)
+                ),
+            );
+            if let Some(band) = t.review {
+                row(
+                    "for review",
+                    format!(
+                        "from {:.6} on the raw image score, {:.6} on the map, up to the threshold; target {:.2} % of \
+                         good parts",
+                        band.value,
+                        band.map_value,
+                        100.0 * band.target_share
+                    ),
+                );
+            }
+            if let Some(program) = &record.calibrated_by {
+                row("threshold set by", program.clone());
+            }
+        }
         None => row("threshold", "none: no good images were held out".into()),
     }
     let quantiles: Vec<String> =
@@ -68,6 +85,9 @@ pub fn describe(path: &std::path::Path) -> Result<String, CliError> {
             }
         },
     );
+    if let Some(seed) = record.training.get("seed") {
+        row("seed", seed.to_string());
+    }
     row("training", record.training.to_string());
     row(
         "tensors",

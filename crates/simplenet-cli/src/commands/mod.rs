@@ -2,6 +2,7 @@
 //! result. `xtask` calls the same functions.
 
 pub mod bench;
+pub mod calibrate;
 pub mod eval;
 pub mod infer;
 pub mod info;

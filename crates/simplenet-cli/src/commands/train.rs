@@ -1,6 +1,9 @@
 //! `simplenet train`: photographs of good parts in, a model file and its record out.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use simplenet_data::{
@@ -10,23 +13,30 @@ use simplenet_data::{
 use simplenet_model::{BackboneWeights, weights};
 use simplenet_train::{
     Reporter,
-    calibrate::expected_false_reject_rate,
     config::TrainConfig,
-    fit::{Fit, FitReport, fit},
+    false_reject::expected_false_reject_rate,
+    fit::{Fit, FitReport, fit_kept},
+    resume::KeepState,
 };
 
 use super::{MODEL_FILE, RESULTS, backbone_weights};
 use crate::{
-    args::TrainArgs,
+    args::{RunArgs, TrainArgs},
     error::CliError,
     evaluation::METRICS_FILE,
+    interrupt::Interrupt,
     output::atomic,
     progress::TerminalProgress,
     settings::{resolve, weights_source},
+    training_reporter::TrainingReporter,
 };
 
 /// The record beside a model file: how it came to be.
 pub const TRAINING_FILE: &str = "training.json";
+/// The state of a training that is not over, in the output folder.
+pub const STATE_FILE: &str = "checkpoint.state";
+/// Folder of the curves, in the output folder.
+pub const TENSORBOARD: &str = "tensorboard";
 
 /// What `training.json` holds.
 #[derive(Debug, Serialize)]
@@ -94,13 +104,37 @@ pub fn run(args: &TrainArgs, progress: &TerminalProgress) -> Result<(), CliError
     let oracle = args.settings.oracle.then_some(category.test.as_slice());
     // Now, not after the work: a folder that cannot be made would lose it.
     std::fs::create_dir_all(&out).map_err(CliError::io("create", &out))?;
-    let mut trained = fit(&config, &category.train, &weights, oracle, progress).inspect_err(|_| {
+    let keep = keep_state(&args.run, &out, args.fresh)?;
+    let interrupt = Interrupt::on_signals()?;
+    let reporter = TrainingReporter::new(progress, &interrupt, tensorboard(&args.run, &out).as_deref())?;
+    let trained = fit_kept(&config, &category.train, &weights, oracle, Some(&keep), &reporter);
+    let mut trained = trained.inspect_err(|_| {
+        progress.unwind(0);
         let _kept_unless_empty = std::fs::remove_dir(&out);
     })?;
     let origin = Origin::of(&category, &weights)?;
     let model = write(&mut trained, &config, &category.name, origin, &out)?;
+    keep.remove().map_err(CliError::io("remove", &keep.path))?;
     summarise(&trained, &config, &model);
     Ok(())
+}
+
+/// Where a run in `out` keeps the state of its training; what an earlier one has kept is removed if it is to begin anew.
+///
+/// # Errors
+/// A state that cannot be removed.
+pub fn keep_state(args: &RunArgs, out: &Path, fresh: bool) -> Result<KeepState, CliError> {
+    let keep = KeepState { path: out.join(STATE_FILE), every: Duration::from_secs_f64(args.save_every) };
+    if fresh {
+        keep.remove().map_err(CliError::io("remove", &keep.path))?;
+    }
+    Ok(keep)
+}
+
+/// Where a run in `out` writes its curves, if it does.
+fn tensorboard(args: &RunArgs, out: &Path) -> Option<PathBuf> {
+    let asked = args.tensorboard.as_ref()?;
+    Some(asked.clone().unwrap_or_else(|| out.join(TENSORBOARD)))
 }
 
 /// Writes config.toml, training.json and, last, the model file into `out`; returns the model file's path. Metrics of an

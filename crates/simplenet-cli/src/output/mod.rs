@@ -7,8 +7,10 @@
 pub mod anomaly_map_file;
 pub mod atomic;
 pub mod bench_report;
+pub mod calibration_report;
 pub mod colour;
 mod error;
+pub mod event_file;
 pub mod heatmap;
 pub mod legend;
 pub mod outline;

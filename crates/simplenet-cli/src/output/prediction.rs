@@ -6,6 +6,7 @@
 
 use super::OutputError;
 use serde::{Deserialize, Serialize};
+use simplenet_model::checkpoint::Decision;
 use simplenet_train::InferencePrecision;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -42,6 +43,13 @@ pub struct PredictionRecord {
     pub threshold: Option<f32>,
     /// `anomalous` when the score reaches the threshold; null without one.
     pub verdict: Option<Verdict>,
+    /// The score from which on a person should look; absent unless the model has a band for review.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review_threshold: Option<f32>,
+    /// `pass`, `review` or `reject`; absent unless the model has a band for review. What is to be reviewed is below the
+    /// threshold, so its verdict is `normal`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<Decision>,
     /// Connected regions of the anomaly map that reach the threshold.
     pub regions: Vec<PredictedRegion>,
     /// Time spent on this photograph.
@@ -159,7 +167,11 @@ impl PredictionRecord {
     }
 
     fn check_finite(&self) -> Result<(), OutputError> {
-        let numbers = [("image score", Some(self.score)), ("threshold", self.threshold)];
+        let numbers = [
+            ("image score", Some(self.score)),
+            ("threshold", self.threshold),
+            ("review threshold", self.review_threshold),
+        ];
         let peaks = self.regions.iter().map(|r| Some(r.peak_score)).enumerate();
         let bad = |value: &Option<f32>| value.is_some_and(|v| !v.is_finite());
         let found = numbers
@@ -260,6 +272,8 @@ mod tests {
             score,
             threshold: Some(0.25),
             verdict: Some(Verdict::of(score, 0.25)),
+            review_threshold: None,
+            decision: None,
             regions: vec![PredictedRegion { bounding_box: [4, 5, 16, 9], area: 31, peak_score: score }],
             milliseconds: Milliseconds::new(
                 Duration::from_micros(1500),
@@ -298,10 +312,13 @@ mod tests {
         labelled.defect = Some("scratch \"deep\"".into());
         let mut bare = record("c.png", -1.5e-7);
         (bare.threshold, bare.verdict, bare.regions) = (None, None, vec![]);
+        let mut banded = record("e.png", 0.2);
+        (banded.review_threshold, banded.decision) = (Some(0.125), Some(Decision::Review));
         let error = PredictionError { path: JsonPath::new(Path::new("d.png")), error: "truncated".into() };
         for line in [
             PredictionLine::Prediction(labelled),
             PredictionLine::Prediction(bare),
+            PredictionLine::Prediction(banded),
             PredictionLine::Error(error),
         ] {
             let json = line.to_json().unwrap();

@@ -17,7 +17,7 @@ use crate::{
     simplenet::{HeadConfig, SimpleNet, SimpleNetConfig},
 };
 
-use super::FORMAT_VERSION;
+use super::{FORMAT_VERSION, Threshold};
 
 /// What a model file says about its model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +57,10 @@ pub struct ModelRecord {
     pub training: serde_json::Value,
     /// Where normal ends, when it was calibrated.
     pub threshold: Option<Threshold>,
+    /// Name and version of the program that set the threshold after the training; none if the training did, and in files
+    /// before version 3.
+    #[serde(default)]
+    pub calibrated_by: Option<String>,
     /// The map scores between which heat maps spread their colours, (low, high): low leaves a photograph untouched.
     pub display_range: Option<(f32, f32)>,
     /// Quantiles of the image scores of held-out normal images: (share, score), to show a score in proportion.
@@ -66,20 +70,6 @@ pub struct ModelRecord {
     pub activation_ranges: Option<ActivationRanges>,
     /// Inputs whose scores are known.
     pub goldens: Vec<Golden>,
-}
-
-/// The border between normal and anomalous; a score at it is anomalous.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Threshold {
-    /// On the raw image score.
-    pub value: f32,
-    /// On the anomaly map, for regions.
-    pub map_value: f32,
-    /// Share of good parts that may be called anomalous, which it was chosen for.
-    pub target_false_reject_rate: f64,
-    /// How many held-out normal images it was chosen from.
-    pub held_out: usize,
 }
 
 /// An input of which the right score is known.
@@ -227,6 +217,7 @@ impl ModelRecord {
             preprocessing,
             training,
             threshold: None,
+            calibrated_by: None,
             display_range: None,
             normal_score_quantiles: Vec::new(),
             activation_ranges: None,
@@ -263,9 +254,7 @@ impl ModelRecord {
         if !normalisation {
             return Err(invalid(format!("mean {:?}, std {:?}", self.mean, self.std)));
         }
-        if let Some(t) = self.threshold
-            && !(t.value.is_finite() && t.map_value.is_finite() && t.target_false_reject_rate.is_finite())
-        {
+        if let Some(t) = self.threshold.filter(|t| !t.is_usable()) {
             return Err(invalid(format!("threshold {t:?}")));
         }
         if let Some((low, high)) = self.display_range

@@ -137,7 +137,8 @@ fn card(
     html.push_str("<span class=\"tags\">");
     if let Some(verdict) = record.verdict {
         let class = if verdict == Verdict::Normal { "good" } else { "bad" };
-        let _ = write!(html, "<span class=\"chip {class}\">{}</span>", verdict.name());
+        let name = record.decision.map_or(verdict.name(), |decision| decision.name());
+        let _ = write!(html, "<span class=\"chip {class}\">{name}</span>");
     }
     if let Some(mistake) = mistake {
         let text = match mistake {

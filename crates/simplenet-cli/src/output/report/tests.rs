@@ -11,6 +11,8 @@ fn record(name: &str, score: f32, label: Option<Verdict>) -> PredictionRecord {
         score,
         threshold: Some(0.5),
         verdict: Some(Verdict::of(score, 0.5)),
+        review_threshold: None,
+        decision: None,
         regions: vec![],
         milliseconds: Milliseconds::default(),
         image_size: [64, 48],

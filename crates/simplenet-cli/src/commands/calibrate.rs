@@ -1,0 +1,103 @@
+//! `simplenet calibrate`: a model and photographs of good parts in; the same model with thresholds for the false-reject rate
+//! that was asked for out. Nothing is trained: the scores stay what they are.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use simplenet_data::dataset::folder;
+use simplenet_model::checkpoint;
+use simplenet_train::{
+    Detector,
+    calibrate::{Rates, TooFew, recalibrate},
+};
+
+use super::train::TRAINING_FILE;
+use crate::{
+    args::CalibrateArgs,
+    error::CliError,
+    output::{
+        atomic,
+        calibration_report::{Border, CalibrationReport, ScoredImage},
+        prediction::JsonPath,
+    },
+    progress::TerminalProgress,
+};
+
+/// Runs the verb.
+///
+/// # Errors
+/// A model or a photograph that cannot be read, rates that cannot be, too few photographs; a file that cannot be written.
+/// The model file is as it was then.
+pub fn run(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<CalibrationReport, CliError> {
+    let rates = Rates { false_reject: args.false_reject, review: args.review };
+    rates.validate()?;
+    let (net, record) = checkpoint::load(&args.model, &Device::Cpu)?;
+    let (before, calibrated_model_id) = (record.threshold, checkpoint::model_id(&record));
+    let good = folder::list_images(&args.normal)?;
+    if trained_on(&args.model, &args.normal) {
+        progress.note(&format!(
+            "{}: the model was trained on photographs in there. What it has seen scores lower than new good parts will, so \
+             more of these will be rejected than is said here; take photographs that it was not trained on",
+            args.normal.display()
+        ));
+    }
+    let mut detector = Detector::new(&net, record)?;
+    let too_few = if args.strict { TooFew::Refuse } else { TooFew::Estimate };
+    let scores = recalibrate(&mut detector, rates, &good, too_few, progress)?;
+    detector.set_calibrated_by(simplenet_train::program());
+    let out = args.out.as_deref().unwrap_or(&args.model);
+    detector.save(out, &net)?;
+
+    let record = detector.record();
+    let Some(threshold) = record.threshold else {
+        return Err(CliError::Usage("the calibration has set no threshold".into()));
+    };
+    let mut scored: Vec<(&PathBuf, f32)> = good.iter().zip(scores.iter().copied()).collect();
+    scored.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(b.0)));
+    let report = CalibrationReport {
+        program: simplenet_train::program(),
+        model: JsonPath::new(out),
+        model_id: checkpoint::model_id(record),
+        calibrated_model_id,
+        normal: JsonPath::new(&args.normal),
+        images: scores.len(),
+        before,
+        rejected_before: before.map(|t| scores.iter().filter(|&&score| score >= t.value).count()),
+        threshold,
+        rejected: Border::new(threshold.value, rates.false_reject, &scores),
+        rejected_or_reviewed: threshold
+            .review
+            .map(|band| Border::new(band.value, rates.not_passed(), &scores)),
+        normal_score_quantiles: record.normal_score_quantiles.clone(),
+        scores: scored
+            .into_iter()
+            .map(|(path, score)| ScoredImage { path: JsonPath::new(path), score })
+            .collect(),
+    };
+    print!("{}", report.to_terminal());
+    report.notes().iter().for_each(|note| progress.note(note));
+    if let Some(file) = &args.json {
+        atomic::write_json(file, &report)?;
+        println!("the same as JSON: {}", file.display());
+    }
+    println!("model: {}", out.display());
+    Ok(report)
+}
+
+/// Whether `normal` holds, or is among, the photographs that the model was trained on, as far as the record beside the model
+/// file tells.
+fn trained_on(model: &Path, normal: &Path) -> bool {
+    #[derive(serde::Deserialize)]
+    struct OnlyData {
+        data: PathBuf,
+    }
+    let record = std::fs::read_to_string(model.with_file_name(TRAINING_FILE)).unwrap_or_default();
+    let Ok(OnlyData { data }) = serde_json::from_str(&record) else { return false };
+    // A category's test images were not trained on.
+    let category = data.join("train");
+    let trained = if category.is_dir() { category } else { data };
+    match (trained.canonicalize(), normal.canonicalize()) {
+        (Ok(trained), Ok(normal)) => normal.starts_with(&trained) || trained.starts_with(&normal),
+        _ => false,
+    }
+}

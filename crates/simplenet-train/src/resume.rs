@@ -1,0 +1,308 @@
+//! When the state of a training is kept, and going on from it: at most every so many seconds, and when the caller asks to
+//! stop.
+//!
+//! In: where the state's file lies and how often it is written. Out: a training that goes on where an interrupted one
+//! stopped, or an error that says where it has stopped.
+
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    error::TrainError,
+    reporter::Reporter,
+    training_state::{Identity, TrainingState},
+};
+
+/// Where the state of a training is kept, and how often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeepState {
+    /// The file. The caller removes it once the result is safe: with [`KeepState::remove`].
+    pub path: PathBuf,
+    /// Least time between two states.
+    pub every: Duration,
+}
+
+impl KeepState {
+    /// Removes what is kept, if anything is: the training is over, or must begin anew.
+    ///
+    /// # Errors
+    /// A file that cannot be removed.
+    pub fn remove(&self) -> std::io::Result<()> {
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A training that was interrupted, and where it goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The state's file.
+    pub path: PathBuf,
+    /// Steps done.
+    pub step: usize,
+    /// Steps in all.
+    pub total: usize,
+}
+
+/// Keeps the state of one training.
+pub struct Keeper<'a> {
+    file: Option<(&'a KeepState, Identity)>,
+    begun: Instant,
+    last: Instant,
+    failed: bool,
+}
+
+impl<'a> Keeper<'a> {
+    /// Nothing is kept.
+    pub fn none() -> Self {
+        let now = Instant::now();
+        Self { file: None, begun: now, last: now, failed: false }
+    }
+
+    /// A keeper of the training that `identity` describes; `state`, its first, becomes the one that an interrupted run has
+    /// left, if it has, which is then said.
+    pub(crate) fn new(
+        keep: &'a KeepState,
+        identity: Identity,
+        state: &mut TrainingState,
+        reporter: &dyn Reporter,
+    ) -> Self {
+        if let Ok(bytes) = std::fs::read(&keep.path) {
+            let file = keep.path.display();
+            match state.resume(&bytes, &identity) {
+                Ok(()) => reporter.note(&format!("going on after step {} from {file}", state.step)),
+                Err(why) => reporter.note(&format!("{file} is of another training: {why}; beginning anew")),
+            }
+        }
+        let now = Instant::now();
+        Self { file: Some((keep, identity)), begun: now, last: now, failed: false }
+    }
+
+    /// After a step of `total`: keeps the state if it is time, and stops if that is asked for.
+    ///
+    /// # Errors
+    /// `TrainError::Interrupted` when the reporter asks to stop; `TrainError::State` when the state cannot be kept then.
+    pub(crate) fn after_step(
+        &mut self,
+        state: &TrainingState,
+        total: usize,
+        reporter: &dyn Reporter,
+    ) -> Result<(), TrainError> {
+        let Some((keep, identity)) = &self.file else {
+            return stop_if_asked(reporter);
+        };
+        let failed = |path: &Path, source| TrainError::State { path: path.to_path_buf(), source };
+        if reporter.stop() {
+            state.save(&keep.path, identity).map_err(|e| failed(&keep.path, e))?;
+            let kept = Kept { path: keep.path.clone(), step: state.step, total };
+            return Err(TrainError::Interrupted { kept: Some(kept) });
+        }
+        // A long training's last state too: calibrating and testing come after it.
+        let over = state.step == total && self.begun.elapsed() >= keep.every;
+        if (over || self.last.elapsed() >= keep.every) && !self.failed {
+            if let Err(source) = state.save(&keep.path, identity) {
+                // A full disk must not end hours of work that need it at the end only.
+                self.failed = true;
+                reporter.note(&format!("{}; training goes on without", failed(&keep.path, source)));
+            }
+            self.last = Instant::now();
+        }
+        Ok(())
+    }
+}
+
+/// Stops where there is nothing to keep.
+///
+/// # Errors
+/// `TrainError::Interrupted` when the reporter asks to stop.
+pub(crate) fn stop_if_asked(reporter: &dyn Reporter) -> Result<(), TrainError> {
+    match reporter.stop() {
+        true => Err(TrainError::Interrupted { kept: None }),
+        false => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    };
+
+    use candle_core::Device;
+    use simplenet_model::{BackboneId, feature_norm::FeatureNorm};
+
+    use super::*;
+    use crate::{
+        config::{Batch, Preset, TrainConfig},
+        feature_cache::{FeatureCache, Precision},
+        fit::Oracle,
+        noise::{Generator, Purpose},
+        reporter::StepScalars,
+        trainer::{Epoch, begin, train_head},
+    };
+
+    const DIM: usize = 6;
+
+    /// Asks to stop after so many steps, and keeps what it is told.
+    struct StopsAfter {
+        steps: usize,
+        seen: AtomicUsize,
+        notes: Mutex<Vec<String>>,
+    }
+
+    impl StopsAfter {
+        fn new(steps: usize) -> Self {
+            Self { steps, seen: AtomicUsize::new(0), notes: Mutex::default() }
+        }
+
+        fn notes(&self) -> String {
+            self.notes.lock().unwrap().join("\n")
+        }
+    }
+
+    impl Reporter for StopsAfter {
+        fn start(&self, _what: &str, _total: u64) {}
+        fn advance(&self, _n: u64) {}
+        fn finish(&self) {}
+        fn note(&self, text: &str) {
+            self.notes.lock().unwrap().push(text.into());
+        }
+        fn step(&self, _step: &StepScalars) {
+            self.seen.fetch_add(1, Ordering::Relaxed);
+        }
+        fn stop(&self) -> bool {
+            self.seen.load(Ordering::Relaxed) >= self.steps
+        }
+    }
+
+    fn config(batch: Batch) -> TrainConfig {
+        let mut config = TrainConfig::preset(Preset::Default, BackboneId::EfficientNetLite0);
+        (config.epochs, config.hidden, config.discriminators, config.batch) = (3, 5, 2, batch);
+        config
+    }
+
+    /// Features of 5 images of 7 patches.
+    fn features(seed: u64) -> FeatureCache {
+        let mut cache = FeatureCache::new(Precision::F16, 5, 7, DIM);
+        let mut numbers = vec![0.0; 5 * 7 * DIM];
+        Generator::new(seed).fill_normal(Purpose::Initialisation, 0, 1.0, &mut numbers);
+        cache.push(&numbers);
+        cache
+    }
+
+    /// Trains as `fit` does; an "oracle" that prefers the second epoch.
+    fn train(
+        config: &TrainConfig,
+        cache: &FeatureCache,
+        keep: Option<&KeepState>,
+        reporter: &dyn Reporter,
+    ) -> Result<TrainingState, TrainError> {
+        let norm = FeatureNorm::identity(DIM, &Device::Cpu);
+        let mut state = begin(config, DIM, norm);
+        let mut keeper = match keep {
+            Some(keep) => {
+                Keeper::new(keep, Identity::new(config, cache, true).unwrap(), &mut state, reporter)
+            }
+            None => Keeper::none(),
+        };
+        let mut on_epoch = |epoch: Epoch<'_>| {
+            let image_auroc = [0.1, 0.7, 0.3][epoch.number - 1];
+            if epoch.oracle.is_none_or(|best| image_auroc > best.image_auroc) {
+                *epoch.oracle = Some(Oracle { epoch: epoch.number, image_auroc });
+            }
+            Ok(())
+        };
+        train_head(config, cache, state, &mut keeper, reporter, &mut on_epoch)
+    }
+
+    fn check_same(got: &TrainingState, want: &TrainingState, what: &str) {
+        assert!(got.head.tensors == want.head.tensors, "{what}: weights differ");
+        assert!(got.head.statistics == want.head.statistics, "{what}: running statistics differ");
+        assert!(got.moments == want.moments, "{what}: moments differ");
+        assert_eq!((got.step, &got.losses, got.oracle), (want.step, &want.losses, want.oracle), "{what}");
+    }
+
+    #[test]
+    fn a_training_that_stops_after_any_step_ends_with_the_same_weights() {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, batch) in
+            [("images", Batch::Images(2)), ("patches", Batch::Patches { size: 16, steps: 4 })]
+        {
+            let (config, cache) = (config(batch), features(1));
+            let want = train(&config, &cache, None, &crate::Silent).unwrap();
+            let keep =
+                KeepState { path: folder.path().join(name).join("state"), every: Duration::from_secs(3600) };
+            for steps in 1..=want.step {
+                let what = format!("{name}, stopped after {steps} of {}", want.step);
+                let first = StopsAfter::new(steps);
+                let Err(TrainError::Interrupted { kept: Some(kept) }) =
+                    train(&config, &cache, Some(&keep), &first)
+                else {
+                    panic!("{what}: it did not stop");
+                };
+                assert_eq!((kept.step, kept.total, &kept.path), (steps, want.step, &keep.path), "{what}");
+                // Stopped once more, one step later.
+                if steps < want.step {
+                    train(&config, &cache, Some(&keep), &StopsAfter::new(1)).unwrap_err();
+                }
+                let last = StopsAfter::new(usize::MAX);
+                check_same(&train(&config, &cache, Some(&keep), &last).unwrap(), &want, &what);
+                let from = format!("going on after step {}", (steps + 1).min(want.step));
+                assert!(last.notes().starts_with(&from), "{what}: {}", last.notes());
+                keep.remove().unwrap();
+                keep.remove().unwrap();
+            }
+            let left = std::fs::read_dir(folder.path().join(name)).unwrap().count();
+            assert_eq!(left, 0, "{name}: temporary files are left");
+        }
+    }
+
+    /// A kill leaves the last state that was kept in time; here one after every step.
+    #[test]
+    fn a_training_that_is_killed_goes_on_from_what_was_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let keep = KeepState { path: folder.path().join("state"), every: Duration::ZERO };
+        let (config, cache) = (config(Batch::Patches { size: 16, steps: 4 }), features(1));
+        let want = train(&config, &cache, Some(&keep), &crate::Silent).unwrap();
+        let whole = std::fs::read(&keep.path).unwrap();
+        // The end is kept too: what comes after the training may be interrupted.
+        let reporter = StopsAfter::new(usize::MAX);
+        check_same(&train(&config, &cache, Some(&keep), &reporter).unwrap(), &want, "nothing left to do");
+        assert!(reporter.notes().starts_with("going on after step 12"), "{}", reporter.notes());
+
+        // Whatever else lies there is said and passed over.
+        let mut other = config.clone();
+        other.seed += 1;
+        let foreign = features(2);
+        for (bytes, config, cache, words) in [
+            (&whole[..], &other, &cache, "its settings were others"),
+            (&whole, &config, &foreign, "its photographs or backbone were others"),
+            (&whole[..whole.len() - 1], &config, &cache, "cannot be read"),
+            (b"", &config, &cache, "cannot be read"),
+        ] {
+            std::fs::write(&keep.path, bytes).unwrap();
+            let reporter = StopsAfter::new(usize::MAX);
+            let got = train(config, cache, Some(&keep), &reporter).unwrap();
+            assert!(reporter.notes().contains(words), "{words} in: {}", reporter.notes());
+            check_same(&got, &train(config, cache, None, &crate::Silent).unwrap(), words);
+        }
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_kept_does_not_end_the_training() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let keep = KeepState { path: folder.path().join("file/state"), every: Duration::ZERO };
+        let (config, cache) = (config(Batch::Images(2)), features(1));
+        let reporter = StopsAfter::new(usize::MAX);
+        train(&config, &cache, Some(&keep), &reporter).unwrap();
+        assert_eq!(reporter.notes().matches("training goes on without").count(), 1, "{}", reporter.notes());
+        let error = train(&config, &cache, Some(&keep), &StopsAfter::new(2)).unwrap_err().to_string();
+        assert!(error.contains("file/state") && error.contains("cannot be kept"), "{error}");
+    }
+}

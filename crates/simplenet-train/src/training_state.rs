@@ -1,0 +1,222 @@
+//! A training in the middle: everything that the next step depends on, and its file.
+//!
+//! In: the state after a step. Out: a safetensors file, written whole or not at all, from which the training goes on to the
+//! same weights, bit for bit. Order and noise are drawn by the step's number, so no generator is in it. The file says which
+//! training it belongs to: settings, features, program.
+
+use std::{collections::HashMap, fs::File, io::Write, path::Path};
+
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    config::TrainConfig,
+    error::TrainError,
+    feature_cache::FeatureCache,
+    fit::Oracle,
+    optimizer::Moments,
+    trainer::{TrainedHead, parameters},
+};
+
+/// The newest format, the only one that is read: a state does not outlive an update of the program.
+const FORMAT: u32 = 1;
+/// Where the header is in the safetensors metadata.
+const METADATA_KEY: &str = "simplenet-training";
+
+/// A training after some of its steps.
+#[derive(Debug, Clone)]
+pub struct TrainingState {
+    /// Steps done.
+    pub step: usize,
+    /// Adaptor and discriminator, with the running statistics.
+    pub head: TrainedHead,
+    /// The optimisers' moments, in the order of the trained tensors.
+    pub(crate) moments: [Moments; 5],
+    /// Mean loss of every epoch that is over.
+    pub losses: Vec<f64>,
+    /// Sum of the losses of the steps since.
+    pub(crate) loss_sum: f64,
+    /// The best epoch on the test set so far, when it was asked for.
+    pub oracle: Option<Oracle>,
+}
+
+/// Which training a state belongs to. Another one must not go on from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    /// Program and version.
+    program: String,
+    /// SHA-256 of the configuration.
+    config_sha256: String,
+    /// SHA-256 of the features: photographs, their order, preprocessing and backbone are all in it, and how this processor
+    /// rounds.
+    features_sha256: String,
+    /// Whether the best epoch on the test set is looked for.
+    oracle: bool,
+}
+
+impl Identity {
+    pub(crate) fn new(config: &TrainConfig, cache: &FeatureCache, oracle: bool) -> Result<Self, TrainError> {
+        let mut hash = Sha256::new();
+        hash.update(config.to_toml()?);
+        let config_sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { program: crate::program(), config_sha256, features_sha256: cache.sha256(), oracle })
+    }
+
+    /// What another identity differs in, in words; none if in nothing.
+    fn difference(&self, other: &Self) -> Option<&'static str> {
+        match () {
+            _ if self.program != other.program => Some("another version of the program wrote it"),
+            _ if self.config_sha256 != other.config_sha256 => Some("its settings were others"),
+            _ if self.features_sha256 != other.features_sha256 => {
+                Some("its photographs or backbone were others, or this is another processor")
+            }
+            _ if self.oracle != other.oracle => Some("--oracle was given for one of the two only"),
+            () => None,
+        }
+    }
+}
+
+/// What is in the file beside numbers.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    #[serde(flatten)]
+    identity: Identity,
+    step: usize,
+    /// Steps of each optimiser.
+    moment_steps: [i32; 5],
+    oracle_epoch: Option<usize>,
+}
+
+impl TrainingState {
+    /// Writes the state: to a temporary name beside `path`, flushed to the disk, then renamed.
+    pub(crate) fn save(&self, path: &Path, identity: &Identity) -> std::io::Result<()> {
+        let header = Header {
+            format: FORMAT,
+            identity: identity.clone(),
+            step: self.step,
+            moment_steps: std::array::from_fn(|i| self.moments[i].steps),
+            oracle_epoch: self.oracle.map(|oracle| oracle.epoch),
+        };
+        let mut parts: Vec<(String, Dtype, Vec<u8>)> = self
+            .numbers()
+            .into_iter()
+            .map(|(name, values)| (name, Dtype::F32, values.iter().flat_map(|v| v.to_le_bytes()).collect()))
+            .collect();
+        let exact = |values: &[f64]| values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>();
+        parts.push(("losses".into(), Dtype::F64, exact(&self.losses)));
+        let oracle = self.oracle.map_or(0.0, |oracle| oracle.image_auroc);
+        parts.push(("loss_sum_and_oracle".into(), Dtype::F64, exact(&[self.loss_sum, oracle])));
+        let views = parts
+            .iter()
+            .map(|(name, dtype, data)| {
+                let length = data.len() * 8 / dtype.bitsize();
+                Ok((name.as_str(), TensorView::new(*dtype, vec![length], data)?))
+            })
+            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
+            .map_err(std::io::Error::other)?;
+        let metadata = HashMap::from([(METADATA_KEY.to_string(), serde_json::to_string(&header)?)]);
+        let bytes = safetensors::serialize(views, Some(metadata)).map_err(std::io::Error::other)?;
+        write_whole(path, &bytes)
+    }
+
+    /// Goes on from a file: this state, which must be the training's first, becomes the one that was saved. Otherwise says
+    /// why not, and is unchanged.
+    pub(crate) fn resume(&mut self, bytes: &[u8], identity: &Identity) -> Result<(), String> {
+        let unreadable = |e: &dyn std::fmt::Display| format!("it cannot be read ({e})");
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| unreadable(&e))?;
+        let text =
+            metadata.metadata().as_ref().and_then(|m| m.get(METADATA_KEY)).cloned().unwrap_or_default();
+        let header: Header = serde_json::from_str(&text).map_err(|e| unreadable(&e))?;
+        if header.format != FORMAT {
+            return Err("another version of the program wrote it".into());
+        }
+        if let Some(difference) = identity.difference(&header.identity) {
+            return Err(difference.into());
+        }
+        let tensors = SafeTensors::deserialize(bytes).map_err(|e| unreadable(&e))?;
+        let data = |name: &str, dtype: Dtype| match tensors.tensor(name) {
+            Ok(view) if view.dtype() == dtype => Ok(view.data().to_vec()),
+            Ok(_) => Err(unreadable(&format!("`{name}` is of another type"))),
+            Err(e) => Err(unreadable(&e)),
+        };
+        let exact = |name: &str| -> Result<Vec<f64>, String> {
+            let bytes = data(name, Dtype::F64)?;
+            Ok(bytes.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect())
+        };
+        let mut resumed = self.clone();
+        for (name, values) in resumed.numbers_mut() {
+            let bytes = data(&name, Dtype::F32)?;
+            if bytes.len() != 4 * values.len() {
+                return Err(unreadable(&format!("`{name}` is of another size")));
+            }
+            for (value, bytes) in values.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                *value = f32::from_le_bytes(*bytes);
+            }
+        }
+        resumed.losses = exact("losses")?;
+        let [loss_sum, image_auroc] = exact("loss_sum_and_oracle")?[..] else {
+            return Err(unreadable(&"`loss_sum_and_oracle` is of another size"));
+        };
+        resumed.loss_sum = loss_sum;
+        resumed.oracle = header.oracle_epoch.map(|epoch| Oracle { epoch, image_auroc });
+        resumed.step = header.step;
+        for (moments, steps) in resumed.moments.iter_mut().zip(header.moment_steps) {
+            moments.steps = steps;
+        }
+        *self = resumed;
+        Ok(())
+    }
+
+    /// Every f32 of the state, by name.
+    fn numbers(&self) -> Vec<(String, &Vec<f32>)> {
+        let mut numbers: Vec<(String, &Vec<f32>)> = vec![];
+        for (i, (values, moments)) in
+            parameters(&self.head.tensors).into_iter().zip(&self.moments).enumerate()
+        {
+            numbers.push((format!("parameter.{i}"), values));
+            numbers.push((format!("first_moment.{i}"), &moments.first));
+            numbers.push((format!("second_moment.{i}"), &moments.second));
+        }
+        numbers.push(("running_mean".into(), &self.head.statistics.mean));
+        numbers.push(("running_variance".into(), &self.head.statistics.variance));
+        numbers
+    }
+
+    /// The same to be changed, in the same order.
+    fn numbers_mut(&mut self) -> Vec<(String, &mut Vec<f32>)> {
+        let tensors = &mut self.head.tensors;
+        let parameters = [
+            &mut tensors.adaptor_weight,
+            &mut tensors.hidden_weight,
+            &mut tensors.norm_weight,
+            &mut tensors.norm_bias,
+            &mut tensors.tail_weight,
+        ];
+        let mut numbers: Vec<(String, &mut Vec<f32>)> = vec![];
+        for (i, (values, moments)) in parameters.into_iter().zip(&mut self.moments).enumerate() {
+            numbers.push((format!("parameter.{i}"), values));
+            numbers.push((format!("first_moment.{i}"), &mut moments.first));
+            numbers.push((format!("second_moment.{i}"), &mut moments.second));
+        }
+        numbers.push(("running_mean".into(), &mut self.head.statistics.mean));
+        numbers.push(("running_variance".into(), &mut self.head.statistics.variance));
+        numbers
+    }
+}
+
+/// Writes a file whole or not at all. The temporary name is always the same, so that a killed run leaves one at most, which
+/// the next run replaces.
+fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".partial");
+    let partial = path.with_file_name(name);
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let mut file = File::create(&partial)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&partial, path)
+}
