@@ -7,9 +7,11 @@ use simplenet_data::{
     augment::Augment,
     preprocess::{MaskRule, Preprocess},
 };
-use simplenet_model::{backbone::BackboneId, patch_aggregator::PatchAggregatorConfig};
+use simplenet_model::{
+    anomaly_map::ImageScore, backbone::BackboneId, patch_aggregator::PatchAggregatorConfig,
+};
 
-use crate::error::TrainError;
+use crate::{error::TrainError, position_statistics::PositionConfig};
 
 /// Settings of a training run. `TrainConfig::preset` gives complete ones; a TOML file may change any of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +44,10 @@ pub struct TrainConfig {
     pub discriminator: Optimizer,
     /// How patches are made of feature maps.
     pub aggregator: PatchAggregatorConfig,
+    /// What is known of each place of the grid.
+    pub position: Position,
+    /// How patch scores become the image's score.
+    pub image_score: ImageScore,
     /// Standard deviation, in pixels of the network's input, of the Gaussian that smooths the anomaly map.
     pub map_sigma: f64,
     /// How the threshold is found.
@@ -86,6 +92,17 @@ pub enum Schedule {
     Constant,
     /// Half a cosine from the full rate to zero.
     Cosine,
+}
+
+/// What is known of each place of the grid, beside what the discriminator says.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Position {
+    /// Nothing: one discriminator for all places, as in the paper.
+    Unaware,
+    /// Its mean, and its cell's covariance: for parts that lie alike in every photograph. Where they do not, the means are
+    /// alike, and it does no harm.
+    Cells(PositionConfig),
 }
 
 /// What one optimiser step sees.
@@ -163,6 +180,8 @@ impl TrainConfig {
             adaptor: Optimizer { learning_rate: 1e-4, weight_decay: 1e-2 },
             discriminator: Optimizer { learning_rate: 2e-4, weight_decay: 1e-5 },
             aggregator: PatchAggregatorConfig::adaptive_pool(PATCH_SIZE, 1536, 1536),
+            position: Position::Unaware,
+            image_score: ImageScore::Largest,
             map_sigma: 4.0,
             calibration: Calibration { held_out_share: 0.0, target_false_reject_rate: 0.01 },
             mask_rule: MaskRule::FullOnly,
@@ -185,6 +204,8 @@ impl TrainConfig {
             adaptor: Optimizer { learning_rate: 1e-3, weight_decay: 1e-2 },
             discriminator: Optimizer { learning_rate: 2e-3, weight_decay: 1e-5 },
             aggregator: PatchAggregatorConfig::channel_mean(PATCH_SIZE),
+            position: Position::Cells(PositionConfig::default()),
+            image_score: ImageScore::LargestMean(3),
             calibration: Calibration { held_out_share: 0.15, target_false_reject_rate: 0.01 },
             mask_rule: MaskRule::Half,
             preprocess: Preprocess::whole_image(side, side),
@@ -239,6 +260,10 @@ impl TrainConfig {
         }
         share("calibration.held_out_share", self.calibration.held_out_share, 0.9)?;
         share("calibration.target_false_reject_rate", self.calibration.target_false_reject_rate, 0.5)?;
+        if let Position::Cells(position) = &self.position {
+            position.validate()?;
+        }
+        self.image_score.validate()?;
         self.aggregator.validate()?;
         self.preprocess.validate()?;
         Ok(())
@@ -315,10 +340,11 @@ mod tests {
     #[test]
     fn a_file_changes_only_what_it_names() {
         let base = TrainConfig::preset(Preset::Default, BackboneId::EfficientNetLite0);
-        let text = "epochs = 3\nbatch = { images = 2 }\n[calibration]\nheld_out_share = 0.5\n";
+        let text = "epochs = 3\nposition = \"unaware\"\nbatch = { images = 2 }\n[calibration]\nheld_out_share = 0.5\n";
         let changed = base.overridden_by(text, Path::new("x.toml")).unwrap();
         let want = TrainConfig {
             epochs: 3,
+            position: Position::Unaware,
             batch: Batch::Images(2),
             calibration: Calibration { held_out_share: 0.5, ..base.calibration },
             ..base.clone()
@@ -337,6 +363,8 @@ mod tests {
             ("backbone = \"resnet99\"", "resnet99"),
             ("[calibration]\nheld_out_share = 1.5", "held_out_share"),
             ("batch = { patches = { size = 1, steps = 5 } }", "size"),
+            ("[position.cells]\ncell = 0", "position.cell"),
+            ("image_score = { largest-mean = 2 }", "odd number"),
             ("epochs = ", "x.toml"),
         ] {
             let error = base.overridden_by(text, Path::new("x.toml")).unwrap_err().to_string();

@@ -37,7 +37,7 @@ pub struct Detector {
 /// What was found in one photograph.
 #[derive(Debug, Clone)]
 pub struct Inspection {
-    /// Raw image score: the largest raw patch score. Higher is more anomalous; no fixed range.
+    /// Raw image score: of the raw patch scores, by the rule in the record. Higher is more anomalous; no fixed range.
     pub score: f32,
     /// Anomaly map at the network's input size, (height, width) row-major: raw patch scores, enlarged and smoothed.
     pub map: Vec<f32>,
@@ -189,7 +189,7 @@ impl Detector {
         let (rows, columns) = self.predictor.grid();
         let placement = self.preprocess.placement(photograph.width(), photograph.height());
         let (found, postprocess) = timed(|| -> Result<_, TrainError> {
-            let score = image_score(&scores);
+            let score = image_score(&scores, columns, self.record.image_score);
             let map = anomaly_map(&scores, rows, columns, height, width, &self.record.anomaly_map);
             let photograph_map = placement.map_to_original(&map, f32::NAN)?;
             let regions = self.regions(score, &photograph_map, placement.original)?;

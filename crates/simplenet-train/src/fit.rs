@@ -16,20 +16,22 @@ use simplenet_data::{
 };
 use simplenet_model::{
     ActivationRanges, BackboneWeights, CompiledExtractor, PredictorOptions,
-    anomaly_map::AnomalyMapConfig,
+    anomaly_map::{AnomalyMapConfig, image_score},
     checkpoint::{GoldenInput, ModelRecord, RecordInput},
     feature_norm::FeatureNorm,
+    position_energy::PositionEnergy,
     simplenet::{FeatureExtractor, Head, HeadConfig, SimpleNet},
 };
 
 use crate::{
     activation_ranges::activation_ranges,
     calibrate::{self, calibrate_detector},
-    config::{Augmentation, Batch, FeatureScale, TrainConfig},
+    config::{Augmentation, Batch, FeatureScale, Position, TrainConfig},
     detector::{Detector, timed},
     error::TrainError,
     feature_cache::{FeatureCache, FeatureStatistics, Precision},
     noise::{Generator, Purpose},
+    position_statistics::{fit_positions, weigh, weighed_images},
     reporter::Reporter,
     resume::{KeepState, Keeper, stop_if_asked},
     trainer::{self, Epoch, TrainedHead},
@@ -154,9 +156,11 @@ pub fn fit_kept(
     let (test, mut oracle_time) =
         timed(|| oracle.map(|samples| OracleSet::new(config, &compiled, dim, samples, reporter)).transpose());
     let test = test?;
+    let (rows, columns) = compiled.grid();
     drop(compiled);
     let extraction_of_test = oracle_time;
     let training = Instant::now();
+    let positions = positions(config, &cache, &norm, [rows, columns])?;
     let mut state = trainer::begin(config, dim, norm);
     let mut keeper = match keep {
         Some(keep) => {
@@ -168,7 +172,10 @@ pub fn fit_kept(
     let mut on_epoch = |epoch: Epoch<'_>| {
         let looks = epoch.number.is_multiple_of(ORACLE_EVERY) || epoch.number == config.epochs;
         if let Some(test) = test.as_ref().filter(|_| looks) {
-            let (image_auroc, looking) = timed(|| test.image_auroc(epoch.head));
+            let (image_auroc, looking) = timed(|| {
+                let scoring = Scoring::of(config, epoch.head, positions.clone(), &cache)?;
+                test.image_auroc(config, &epoch.head.norm, &scoring, columns)
+            });
             oracle_time += looking;
             let image_auroc = image_auroc?;
             if epoch.oracle.is_none_or(|best| image_auroc > best.image_auroc) {
@@ -181,9 +188,14 @@ pub fn fit_kept(
     let head = state.head;
     let looking = oracle_time - extraction_of_test;
     let training_seconds = (training.elapsed() - looking).as_secs_f64();
+    let scoring = Scoring::of(config, &head, positions, &cache)?;
     drop(cache);
 
-    let net = SimpleNet::new(extractor, head.norm.clone(), model_head(&head, &device)?)?;
+    let net = SimpleNet::new(extractor, head.norm.clone(), scoring.head)?;
+    let net = match scoring.positions {
+        Some(positions) => net.with_position(positions)?,
+        None => net,
+    };
     let record = record(config, &net, ranges)?;
     let mut detector = Detector::new(&net, record)?;
     calibrate_detector(&mut detector, config, &held_out, &train, reporter)?;
@@ -328,20 +340,97 @@ impl OracleSet {
         Ok(Self { cache, labels: samples.iter().map(|s| s.label == Label::Anomalous).collect() })
     }
 
-    fn image_auroc(&self, head: &TrainedHead) -> Result<f64, TrainError> {
-        let scorer = model_head(head, &Device::Cpu)?;
-        let patches = self.cache.patches() as u32;
-        let mut rows = vec![];
-        let mut scores = Vec::with_capacity(self.labels.len());
-        for image in 0..self.cache.images() as u32 {
-            let indices: Vec<u32> = (image * patches..(image + 1) * patches).collect();
-            self.cache.gather(&indices, &head.norm, &mut rows);
-            let features = Tensor::from_slice(&rows, (indices.len(), self.cache.dim()), &Device::Cpu)?;
-            let patch_scores = scorer.score(&features)?.to_vec1::<f32>()?;
-            scores.push(patch_scores.into_iter().fold(f32::NEG_INFINITY, f32::max));
-        }
+    fn image_auroc(
+        &self,
+        config: &TrainConfig,
+        norm: &FeatureNorm,
+        scoring: &Scoring,
+        columns: usize,
+    ) -> Result<f64, TrainError> {
+        let score = |image| {
+            let scores = scoring.patch_scores(&self.cache, norm, image, columns)?;
+            Ok(image_score(&scores, columns, config.image_score))
+        };
+        let scores: Vec<f32> = (0..self.cache.images()).map(score).collect::<Result<_, TrainError>>()?;
         Ok(simplenet_metrics::auroc(&scores, &self.labels)?)
     }
+}
+
+/// What makes patch scores of cached features, as the finished network does.
+struct Scoring {
+    head: Head,
+    positions: Option<PositionEnergy>,
+}
+
+impl Scoring {
+    /// A head as it is now, and its positions' energy brought to its scale on images of `cache`.
+    fn of(
+        config: &TrainConfig,
+        head: &TrainedHead,
+        positions: Option<PositionEnergy>,
+        cache: &FeatureCache,
+    ) -> Result<Self, TrainError> {
+        let mut scoring = Self { head: model_head(head, &Device::Cpu)?, positions };
+        if let (Position::Cells(position), Some(energy)) = (&config.position, &mut scoring.positions) {
+            let (rows, columns) = (energy.config.rows, energy.config.columns);
+            let (mut scores, mut energies) = (vec![], vec![]);
+            for image in weighed_images(cache) {
+                let features = rows_of(cache, &head.norm, image);
+                energies.extend(energy.energies(&features, rows, columns)?);
+                scores.extend(score_rows(&scoring.head, &features)?);
+            }
+            energy.weights = weigh(&scores, &energies, position.head_weight);
+        }
+        Ok(scoring)
+    }
+
+    /// Patch scores of one image of a cache.
+    fn patch_scores(
+        &self,
+        cache: &FeatureCache,
+        norm: &FeatureNorm,
+        image: usize,
+        columns: usize,
+    ) -> Result<Vec<f32>, TrainError> {
+        let features = rows_of(cache, norm, image);
+        let mut scores = score_rows(&self.head, &features)?;
+        if let Some(energy) = &self.positions {
+            let energies = energy.energies(&features, scores.len() / columns, columns)?;
+            scores.iter_mut().zip(energies).for_each(|(score, e)| *score = energy.weights.join(*score, e));
+        }
+        Ok(scores)
+    }
+}
+
+/// The statistics of every place, if the settings ask for them.
+fn positions(
+    config: &TrainConfig,
+    cache: &FeatureCache,
+    norm: &FeatureNorm,
+    grid: [usize; 2],
+) -> Result<Option<PositionEnergy>, TrainError> {
+    match &config.position {
+        Position::Unaware => Ok(None),
+        Position::Cells(position) => {
+            fit_positions(cache, norm, grid, position, &Generator::new(config.seed)).map(Some)
+        }
+    }
+}
+
+/// Features of one image of a cache, after the norm: (h·w, D).
+fn rows_of(cache: &FeatureCache, norm: &FeatureNorm, image: usize) -> Vec<f32> {
+    let patches = cache.patches() as u32;
+    let indices: Vec<u32> = (image as u32 * patches..(image as u32 + 1) * patches).collect();
+    let mut rows = vec![];
+    cache.gather(&indices, norm, &mut rows);
+    rows
+}
+
+/// The discriminator's scores of rows of features.
+fn score_rows(head: &Head, rows: &[f32]) -> Result<Vec<f32>, TrainError> {
+    let dim = head.config().adaptor.dim;
+    let features = Tensor::from_slice(rows, (rows.len() / dim, dim), &Device::Cpu)?;
+    Ok(head.score(&features)?.to_vec1::<f32>().map_err(simplenet_model::ModelError::from)?)
 }
 
 /// The trained numbers as the model crate's layers.
@@ -366,6 +455,7 @@ fn record(
     let input = RecordInput {
         created_by: crate::program(),
         anomaly_map: AnomalyMapConfig { sigma: config.map_sigma, ..AnomalyMapConfig::default() },
+        image_score: config.image_score,
         mean: config.preprocess.mean,
         std: config.preprocess.std,
         preprocessing: to_json(&config.preprocess)?,

@@ -8,6 +8,7 @@
 pub mod activation_ranges;
 pub mod baselines;
 pub mod calibrate;
+mod cholesky;
 pub mod config;
 pub mod detector;
 pub mod error;
@@ -20,6 +21,7 @@ pub mod inference_precision;
 pub mod loss;
 pub mod noise;
 pub mod optimizer;
+pub mod position_statistics;
 pub mod reporter;
 pub mod resume;
 pub mod trainer;

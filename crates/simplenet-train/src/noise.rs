@@ -32,6 +32,8 @@ pub enum Purpose {
     PadimDimensions = 6,
     /// The directions in which PatchCore chooses its memory bank.
     CoresetProjection = 7,
+    /// The directions on which position statistics see wide features.
+    PositionProjection = 8,
 }
 
 /// The seeded generator of one training run.

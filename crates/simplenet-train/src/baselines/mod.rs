@@ -9,7 +9,7 @@ mod padim;
 mod patch_core;
 
 pub use padim::{Padim, PadimConfig};
-pub use patch_core::{ImageScore, PatchCore, PatchCoreConfig, PatchCoreScores};
+pub use patch_core::{BankScore, PatchCore, PatchCoreConfig, PatchCoreScores};
 
 use std::{path::PathBuf, time::Duration};
 
@@ -20,7 +20,7 @@ use simplenet_data::{
 };
 use simplenet_model::{
     BackboneId, CompiledExtractor, ModelError, PredictorOptions,
-    anomaly_map::{AnomalyMapConfig, anomaly_map, image_score},
+    anomaly_map::{AnomalyMapConfig, ImageScore, anomaly_map, image_score},
     simplenet::SimpleNet,
 };
 
@@ -116,7 +116,7 @@ pub fn evaluate_baselines(
         features.chunks_exact_mut(dim).for_each(|row| norm.apply_to_row(row));
         let (scores, time) = timed(|| padim.patch_scores(&features));
         let scores = scores?;
-        of_padim.push(image_score(&scores), map(&scores), time);
+        of_padim.push(image_score(&scores, columns, ImageScore::Largest), map(&scores), time);
         let (scores, time) = timed(|| patch_core.scores(&features));
         let scores = scores?;
         of_patch_core.push(scores.image, map(&scores.patches), time);

@@ -12,6 +12,7 @@ use simplenet_model::{BackboneId, feature_norm::FeatureNorm};
 
 use super::check_features;
 use crate::{
+    cholesky::{cholesky, packed_len},
     error::TrainError,
     feature_cache::FeatureCache,
     noise::{Generator, Purpose},
@@ -152,11 +153,6 @@ impl Padim {
     }
 }
 
-/// Numbers in the lower triangle of a d×d matrix.
-fn packed_len(d: usize) -> usize {
-    d * (d + 1) / 2
-}
-
 /// (n, d) -> mean (d), and covariance (divisor n − 1) plus `ridge` on the diagonal: lower triangle, column by column.
 fn moments(rows: &[f64], d: usize, ridge: f64) -> (Vec<f64>, Vec<f64>) {
     let n = (rows.len() / d) as f64;
@@ -186,27 +182,6 @@ fn moments(rows: &[f64], d: usize, ridge: f64) -> (Vec<f64>, Vec<f64>) {
         columns = later;
     }
     (mean, covariance)
-}
-
-/// Cholesky factor in place, lower triangle column by column; the first pivot that is not a number above 0 is the error.
-fn cholesky(matrix: &mut [f64], d: usize) -> Result<(), f64> {
-    let mut columns = matrix;
-    for j in 0..d {
-        let (column, later) = columns.split_at_mut(d - j);
-        let pivot = column[0];
-        if !(pivot.is_finite() && pivot > 0.0) {
-            return Err(pivot);
-        }
-        column.iter_mut().for_each(|value| *value /= pivot.sqrt());
-        let mut rest = &mut *later;
-        for k in 1..d - j {
-            let (other, next) = rest.split_at_mut(d - j - k);
-            other.iter_mut().zip(&column[k..]).for_each(|(to, value)| *to -= column[k] * value);
-            rest = next;
-        }
-        columns = later;
-    }
-    Ok(())
 }
 
 /// |L⁻¹ x|² by forward substitution; `x` is used up.

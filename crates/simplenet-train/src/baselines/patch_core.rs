@@ -9,7 +9,7 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use simplenet_model::{
-    anomaly_map::image_score,
+    anomaly_map::{ImageScore, image_score},
     feature_norm::FeatureNorm,
     ops::matmul::{Matrix, matmul_into},
 };
@@ -39,13 +39,13 @@ pub struct PatchCoreConfig {
     /// official code 0.1.
     pub coreset_share: f64,
     /// What an image's score is.
-    pub image_score: ImageScore,
+    pub image_score: BankScore,
 }
 
 /// What an image's score is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum ImageScore {
+pub enum BankScore {
     /// The largest patch score, as SimpleNet's and as the official PatchCore code.
     Largest,
     /// The largest patch score, weighted by how lonely its nearest bank row is (the paper's equation 7). anomalib does
@@ -58,7 +58,7 @@ pub enum ImageScore {
 
 impl Default for PatchCoreConfig {
     fn default() -> Self {
-        Self { coreset_share: 0.01, image_score: ImageScore::Largest }
+        Self { coreset_share: 0.01, image_score: BankScore::Largest }
     }
 }
 
@@ -72,7 +72,7 @@ impl PatchCoreConfig {
             let problem = "must be above 0 and at most 1";
             return Err(TrainError::setting("patch_core.coreset_share", self.coreset_share, problem));
         }
-        if let ImageScore::Reweighted { neighbours: neighbours @ (0 | 1) } = self.image_score {
+        if let BankScore::Reweighted { neighbours: neighbours @ (0 | 1) } = self.image_score {
             let problem = "must be at least 2: one row has no neighbours to compare with";
             return Err(TrainError::setting("patch_core.image_score.neighbours", neighbours, problem));
         }
@@ -89,7 +89,7 @@ pub struct PatchCore {
     bank: Vec<f32>,
     /// |m|² of its rows, (M).
     squares: Vec<f32>,
-    image_score: ImageScore,
+    image_score: BankScore,
 }
 
 /// What PatchCore says of an image.
@@ -144,10 +144,10 @@ impl PatchCore {
         let rows = features.chunks_exact(self.dim);
         let patches: Vec<f32> =
             rows.clone().zip(&nearest).map(|(row, &m)| squared_distance(row, self.row(m)).sqrt()).collect();
-        let largest = image_score(&patches);
+        let largest = image_score(&patches, 1, ImageScore::Largest);
         let image = match self.image_score {
-            ImageScore::Largest => largest,
-            ImageScore::Reweighted { neighbours } => {
+            BankScore::Largest => largest,
+            BankScore::Reweighted { neighbours } => {
                 let found = rows.zip(&nearest).zip(&patches).find(|(_, score)| **score == largest);
                 found.map_or(largest, |((row, &m), _)| largest * self.weight(row, m, largest, neighbours))
             }
@@ -271,7 +271,7 @@ mod tests {
             let shape = Shape { images, patches, dim };
             let train = numbers(shape.len(), 1);
             let image = numbers(patches * dim, 2);
-            for image_score in [ImageScore::Largest, ImageScore::Reweighted { neighbours: 9 }] {
+            for image_score in [BankScore::Largest, BankScore::Reweighted { neighbours: 9 }] {
                 let config = PatchCoreConfig { image_score, ..keeping(share) };
                 let model = fit(&cache_of(&train, shape), config).unwrap();
                 let want_rows = ((images * patches) as f64 * share) as usize;
@@ -298,7 +298,7 @@ mod tests {
                 }
                 let (want, patch, m) = best;
                 let weight = match image_score {
-                    ImageScore::Reweighted { neighbours } if bank.len() > 1 => {
+                    BankScore::Reweighted { neighbours } if bank.len() > 1 => {
                         let x = &image[patch * dim..(patch + 1) * dim];
                         let mut near: Vec<&&[f32]> = bank.iter().collect();
                         near.sort_by(|a, b| distance(a, bank[m]).total_cmp(&distance(b, bank[m])));
@@ -325,8 +325,7 @@ mod tests {
         assert_eq!(model.rows(), 1);
         assert_eq!(model.scores(&[1.5; 700]).unwrap().image, 0.0);
         // Far away: exp of such distances is infinite.
-        let config =
-            PatchCoreConfig { image_score: ImageScore::Reweighted { neighbours: 9 }, ..keeping(1.0) };
+        let config = PatchCoreConfig { image_score: BankScore::Reweighted { neighbours: 9 }, ..keeping(1.0) };
         let far = fit(&cache_of(&image.repeat(6), shape), config).unwrap().scores(&[1000.0; 700]).unwrap();
         assert!(far.image.is_finite() && far.image > 0.0, "{}", far.image);
     }
@@ -349,7 +348,7 @@ mod tests {
         let shape = Shape { images: 1, patches: 2, dim: 3 };
         let one = cache_of(&numbers(6, 7), shape);
         let none = cache_of(&[], Shape { images: 0, ..shape });
-        let alone = PatchCoreConfig { image_score: ImageScore::Reweighted { neighbours: 1 }, ..keeping(1.0) };
+        let alone = PatchCoreConfig { image_score: BankScore::Reweighted { neighbours: 1 }, ..keeping(1.0) };
         for (cache, config, words) in [
             (&none, keeping(0.1), &["at least 1", "0 found"][..]),
             (&one, keeping(0.0), &["coreset_share", "above 0"]),

@@ -1,0 +1,332 @@
+//! What is normal at each place: the position-aware half of the patch score, estimated in closed form. In: the training
+//! features by place. Out: a [`PositionEnergy`]: a mean for each place, a whitening for each cell of places, and how its
+//! energy joins the discriminator's score.
+//!
+//! A covariance of d numbers from a few dozen images is hardly known, so it is pooled over the places of a cell, each
+//! about its own mean, and drawn towards the covariance of all places (shrinkage). docs/reference.md has the formulas.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use simplenet_model::{
+    feature_norm::FeatureNorm,
+    ops::matmul::{Matrix, matmul_into},
+    position_energy::{PositionEnergy, PositionEnergyConfig, ScoreWeights},
+};
+
+use crate::{
+    cholesky::{cholesky, inverse_rows},
+    error::TrainError,
+    feature_cache::FeatureCache,
+    noise::{Generator, Purpose},
+};
+
+/// Settings of the statistics.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PositionConfig {
+    /// Patches along a side of the cells that share a covariance.
+    pub cell: usize,
+    /// How much the covariance of all places weighs against a cell's own, in images.
+    pub shrinkage: f64,
+    /// Added to the diagonal of every covariance; features have deviation 1.
+    pub ridge: f64,
+    /// Numbers of a patch that are looked at; wider features are projected on this many random directions.
+    pub dimensions: usize,
+    /// What a deviation of the discriminator's score weighs against a deviation of the energy.
+    pub head_weight: f64,
+}
+
+impl Default for PositionConfig {
+    fn default() -> Self {
+        Self { cell: 3, shrinkage: 30.0, ridge: 0.01, dimensions: 256, head_weight: 0.5 }
+    }
+}
+
+/// Places of a cell whose patches count as one independent one: 3×3 neighbourhoods overlap.
+const PLACES_A_SAMPLE: f64 = 4.0;
+/// Images whose scores and energies fix the weights.
+const WEIGHED_IMAGES: usize = 16;
+
+impl PositionConfig {
+    /// Checks every number.
+    ///
+    /// # Errors
+    /// `TrainError::Setting` names the first one that cannot work.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        for (name, value) in [("position.cell", self.cell), ("position.dimensions", self.dimensions)] {
+            if !(1..=4096).contains(&value) {
+                return Err(TrainError::setting(name, value, "must lie between 1 and 4096"));
+            }
+        }
+        if !(self.ridge.is_finite() && self.ridge > 0.0) {
+            return Err(TrainError::setting("position.ridge", self.ridge, "must be a number above 0"));
+        }
+        for (name, value) in
+            [("position.shrinkage", self.shrinkage), ("position.head_weight", self.head_weight)]
+        {
+            if !(value.is_finite() && value >= 0.0) {
+                return Err(TrainError::setting(name, value, "must be 0 or more"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Statistics of the rows in `cache`, after `norm`, of images of `rows` x `columns` patches. The energy alone is the score
+/// until [`weigh`].
+///
+/// # Errors
+/// `TrainError::Setting` for settings that cannot work, or features that are not finite.
+pub fn fit_positions(
+    cache: &FeatureCache,
+    norm: &FeatureNorm,
+    [rows, columns]: [usize; 2],
+    config: &PositionConfig,
+    generator: &Generator,
+) -> Result<PositionEnergy, TrainError> {
+    config.validate()?;
+    let features = cache.dim();
+    let sizes =
+        PositionEnergyConfig { rows, columns, cell: config.cell, dim: features.min(config.dimensions) };
+    let dim = sizes.dim;
+    let projection = projection(features, dim, generator);
+    let moments: Vec<Moments> = (0..sizes.cells())
+        .into_par_iter()
+        .map(|cell| Moments::of(cache, norm, &projection, &sizes, cell))
+        .collect::<Result<_, _>>()?;
+
+    let mut everywhere = vec![0.0; dim * dim];
+    let samples: f64 = moments.iter().map(|cell| cell.samples).sum();
+    for cell in &moments {
+        let share = cell.samples / samples.max(1.0);
+        everywhere.iter_mut().zip(&cell.covariance).for_each(|(sum, &v)| *sum += share * f64::from(v));
+    }
+    let images = cache.images() as f64;
+    let whitening: Vec<Vec<f32>> = moments
+        .par_iter()
+        .map(|cell| {
+            let known = images * (cell.places.len() as f64 / PLACES_A_SAMPLE).max(1.0);
+            let own = known / (known + config.shrinkage);
+            let mut covariance = vec![];
+            for column in 0..dim {
+                let below = column * dim + column..(column + 1) * dim;
+                let pairs = cell.covariance[below.clone()].iter().zip(&everywhere[below]);
+                covariance.extend(pairs.enumerate().map(|(i, (&v, all))| {
+                    own * f64::from(v) + (1.0 - own) * all + if i == 0 { config.ridge } else { 0.0 }
+                }));
+            }
+            cholesky(&mut covariance, dim).map_err(|pivot| {
+                let problem = format!(
+                    "a covariance has a pivot of {pivot}: raise the ridge, and check that the features are finite"
+                );
+                TrainError::setting("position.ridge", config.ridge, problem)
+            })?;
+            Ok(inverse_rows(&covariance, dim).into_iter().map(|v| v as f32).collect())
+        })
+        .collect::<Result<_, TrainError>>()?;
+
+    let mut centre = vec![0.0; rows * columns * dim];
+    for cell in &moments {
+        for (&place, mean) in cell.places.iter().zip(cell.means.chunks_exact(dim)) {
+            centre[place * dim..(place + 1) * dim].copy_from_slice(mean);
+        }
+    }
+    Ok(PositionEnergy {
+        config: sizes,
+        projection,
+        centre,
+        whitening: whitening.concat(),
+        weights: ScoreWeights { head: 0.0, energy: 1.0, offset: 0.0 },
+    })
+}
+
+/// (d, D) row-major: the features themselves, or random directions of length 1 on average where d is smaller.
+fn projection(features: usize, dim: usize, generator: &Generator) -> Vec<f32> {
+    let mut projection = vec![0.0; dim * features];
+    if dim == features {
+        projection.iter_mut().step_by(features + 1).for_each(|diagonal| *diagonal = 1.0);
+    } else {
+        let sigma = 1.0 / (features as f32).sqrt();
+        generator.fill_normal(Purpose::PositionProjection, 0, sigma, &mut projection);
+    }
+    projection
+}
+
+/// Mean and covariance of a cell.
+struct Moments {
+    /// Its places, as positions in the grid.
+    places: Vec<usize>,
+    /// (places, d).
+    means: Vec<f32>,
+    /// (d, d), about the places' own means, unbiased.
+    covariance: Vec<f32>,
+    /// Patches that it was made of.
+    samples: f64,
+}
+
+impl Moments {
+    fn of(
+        cache: &FeatureCache,
+        norm: &FeatureNorm,
+        projection: &[f32],
+        sizes: &PositionEnergyConfig,
+        cell: usize,
+    ) -> Result<Self, TrainError> {
+        let (images, dim, features) = (cache.images(), sizes.dim, cache.dim());
+        let all = (0..sizes.rows).flat_map(|y| (0..sizes.columns).map(move |x| (y, x)));
+        let places: Vec<usize> =
+            all.filter(|&(y, x)| sizes.cell_of(y, x) == cell).map(|(y, x)| y * sizes.columns + x).collect();
+        let patches = rows_of_places(cache, &places);
+        let mut rows = vec![];
+        cache.gather(&patches, norm, &mut rows);
+        if dim < features {
+            let mut projected = vec![0.0; patches.len() * dim];
+            let directions = Matrix::row_major(projection, dim, features)?.transposed();
+            matmul_into(Matrix::row_major(&rows, patches.len(), features)?, directions, &mut projected)?;
+            rows = projected;
+        }
+        let mut means = vec![0.0; places.len() * dim];
+        for (rows, mean) in rows.chunks_exact_mut(images * dim).zip(means.chunks_exact_mut(dim)) {
+            let mut sums = vec![0.0f64; dim];
+            for row in rows.chunks_exact(dim) {
+                sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += f64::from(v));
+            }
+            mean.iter_mut().zip(sums).for_each(|(mean, sum)| *mean = (sum / images as f64) as f32);
+            for row in rows.chunks_exact_mut(dim) {
+                row.iter_mut().zip(&*mean).for_each(|(v, mean)| *v -= mean);
+            }
+        }
+        let centred = Matrix::row_major(&rows, patches.len(), dim)?;
+        let mut covariance = vec![0.0; dim * dim];
+        matmul_into(centred.transposed(), centred, &mut covariance)?;
+        // One image has no deviation from its own mean; the shrinkage then has nothing but the ridge.
+        let unbiased = (places.len() * images.saturating_sub(1)).max(1) as f32;
+        covariance.iter_mut().for_each(|sum| *sum /= unbiased);
+        Ok(Self { samples: patches.len() as f64, places, means, covariance })
+    }
+}
+
+/// Row numbers in the cache of these places, one place after another, each of all images.
+fn rows_of_places(cache: &FeatureCache, places: &[usize]) -> Vec<u32> {
+    let (images, patches) = (cache.images(), cache.patches());
+    places.iter().flat_map(|place| (0..images).map(move |image| (image * patches + place) as u32)).collect()
+}
+
+/// Images of the cache whose scores fix the weights, evenly spread.
+pub fn weighed_images(cache: &FeatureCache) -> Vec<usize> {
+    let images = cache.images();
+    let count = images.min(WEIGHED_IMAGES);
+    (0..count).map(|i| i * images / count).collect()
+}
+
+/// Weights that bring energies and the discriminator's `scores` of the same good patches to mean 0 and deviation 1, the
+/// scores times `head_weight`.
+pub fn weigh(scores: &[f32], energies: &[f32], head_weight: f64) -> ScoreWeights {
+    let (score_mean, score_scale) = standard(scores);
+    let (energy_mean, energy_scale) = standard(energies);
+    let head = head_weight * score_scale;
+    ScoreWeights {
+        head: head as f32,
+        energy: energy_scale as f32,
+        offset: -(head * score_mean + energy_scale * energy_mean) as f32,
+    }
+}
+
+/// Mean, and one over the standard deviation; 0 where nothing varies.
+fn standard(values: &[f32]) -> (f64, f64) {
+    let count = values.len().max(1) as f64;
+    let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
+    let variance = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / count;
+    (mean, if variance > 0.0 { 1.0 / variance.sqrt() } else { 0.0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::feature_cache::Precision;
+
+    fn cache(images: usize, patches: usize, dim: usize, seed: u32) -> FeatureCache {
+        let mut cache = FeatureCache::new(Precision::F32, images, patches, dim);
+        let mut numbers = vec![0.0; images * patches * dim];
+        Generator::new(5).fill_normal(Purpose::Noise, seed, 1.0, &mut numbers);
+        // Every place has a level of its own.
+        for (i, value) in numbers.iter_mut().enumerate() {
+            *value += (i / dim % patches) as f32;
+        }
+        cache.push(&numbers);
+        cache
+    }
+
+    fn fit(cache: &FeatureCache, grid: [usize; 2], config: &PositionConfig) -> PositionEnergy {
+        let norm = FeatureNorm::identity(cache.dim(), &candle_core::Device::Cpu).unwrap();
+        fit_positions(cache, &norm, grid, config, &Generator::new(3)).unwrap()
+    }
+
+    /// Without shrinkage and ridge the mean squared energy of the training patches is d (n − 1)/n, cell by cell: the trace
+    /// of the covariance's inverse times itself.
+    #[test]
+    fn training_patches_are_white() {
+        for (images, grid, cell, dim) in
+            [(40, [5, 4], 2, 3), (25, [3, 7], 3, 6), (60, [2, 2], 1, 4), (30, [4, 4], 4, 1)]
+        {
+            let cache = cache(images, grid[0] * grid[1], dim, 1);
+            let config = PositionConfig { cell, shrinkage: 0.0, ridge: 1e-9, ..PositionConfig::default() };
+            let energy = fit(&cache, grid, &config);
+            energy.validate().unwrap();
+            let norm = FeatureNorm::identity(dim, &candle_core::Device::Cpu).unwrap();
+            let mut squares = vec![(0.0, 0.0); energy.config.cells()];
+            for image in 0..images as u32 {
+                let patches = (grid[0] * grid[1]) as u32;
+                let mut rows = vec![];
+                cache.gather(&(image * patches..(image + 1) * patches).collect::<Vec<_>>(), &norm, &mut rows);
+                for (place, e) in energy.energies(&rows, grid[0], grid[1]).unwrap().into_iter().enumerate() {
+                    let (sum, count) = &mut squares[energy.config.cell_of(place / grid[1], place % grid[1])];
+                    (*sum, *count) = (*sum + f64::from(e).powi(2), *count + 1.0);
+                }
+            }
+            let want = dim as f64 * (images as f64 - 1.0) / images as f64;
+            for (sum, count) in squares {
+                assert!((sum / count - want).abs() < 1e-3 * want, "{grid:?}: {} for {want}", sum / count);
+            }
+        }
+    }
+
+    #[test]
+    fn few_images_and_wide_features_work() {
+        for (images, dimensions) in [(1, 256), (2, 256), (2, 5), (12, 5)] {
+            let cache = cache(images, 12, 9, 2);
+            let config = PositionConfig { dimensions, ..PositionConfig::default() };
+            let energy = fit(&cache, [3, 4], &config);
+            energy.validate().unwrap();
+            assert_eq!((energy.config.dim, energy.features()), (dimensions.min(9), 9));
+            assert_eq!(energy, fit(&cache, [3, 4], &config), "the same again");
+        }
+    }
+
+    #[test]
+    fn weights_bring_both_to_one_scale() {
+        let scores = [-3.0, -1.0, -2.0, -2.0];
+        let energies = [10.0, 30.0, 20.0, 20.0];
+        let weights = weigh(&scores, &energies, 0.5);
+        let deviation = 0.5f32.sqrt();
+        let got = weights.join(-1.0, 30.0);
+        assert!((got - 1.5 / deviation).abs() < 1e-5, "{got}");
+        assert!(weights.join(-2.0, 20.0).abs() < 1e-5);
+        assert_eq!(weigh(&[1.0; 3], &[2.0; 3], 0.5).join(5.0, 5.0), 0.0);
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_named() {
+        let good = PositionConfig::default();
+        for (config, word) in [
+            (PositionConfig { cell: 0, ..good }, "position.cell"),
+            (PositionConfig { dimensions: 0, ..good }, "position.dimensions"),
+            (PositionConfig { ridge: 0.0, ..good }, "position.ridge"),
+            (PositionConfig { shrinkage: -1.0, ..good }, "position.shrinkage"),
+            (PositionConfig { head_weight: f64::NAN, ..good }, "position.head_weight"),
+        ] {
+            let error = config.validate().unwrap_err().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+}
