@@ -202,7 +202,7 @@ mod tests {
         keep: Option<&KeepState>,
         reporter: &dyn Reporter,
     ) -> Result<TrainingState, TrainError> {
-        let norm = FeatureNorm::identity(DIM, &Device::Cpu);
+        let norm = FeatureNorm::identity(DIM, &Device::Cpu).unwrap();
         let mut state = begin(config, DIM, norm);
         let mut keeper = match keep {
             Some(keep) => {
