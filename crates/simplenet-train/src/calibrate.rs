@@ -4,7 +4,7 @@
 //! review where it is asked for, the quantiles of the scores, and the range of the heat maps' colours. What share of good
 //! parts a threshold rejects is in `false_reject`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use simplenet_data::{dataset::Sample, decode};
@@ -199,11 +199,11 @@ impl NormalScores {
         }
     }
 
-    fn add(&mut self, detector: &Detector, path: &PathBuf) -> Result<(), TrainError> {
+    fn add(&mut self, detector: &Detector, path: &Path) -> Result<(), TrainError> {
         let photograph = decode::decode_file(path, &detector.preprocess().decode)?;
         let inspection = detector.inspect(&photograph)?;
         if !inspection.score.is_finite() {
-            return Err(TrainError::NonFiniteScore { path: path.clone(), score: inspection.score });
+            return Err(TrainError::NonFiniteScore { path: path.to_path_buf(), score: inspection.score });
         }
         let sum: f64 = inspection.map.iter().map(|&v| f64::from(v)).sum();
         self.image_scores.push(inspection.score);

@@ -120,7 +120,7 @@ impl Case {
             |values: &[f32], width: usize| values[index * part * width..(index + 1) * part * width].to_vec();
         Self {
             rows: self.rows,
-            config: StepConfig { hidden: part, ..self.config },
+            config: StepConfig { hidden: part, discriminators: 1, ..self.config },
             features: self.features.clone(),
             noise: self.noise.clone(),
             head: HeadTensors {
