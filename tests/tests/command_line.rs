@@ -102,7 +102,7 @@ fn wrong_usage_is_exit_code_2_and_says_what_is_right() {
         ("infer --map-format gif", &["gif", "npy", "png", "none"]),
         ("infer --threshold high", &["high", "--threshold"]),
         ("infer --precision int4", &["int4", "f32", "bf16", "int8"]),
-        ("train --normal a --save-every -1", &["--save-every", "-1"]),
+        ("train --normal a --save-every soon", &["--save-every", "soon"]),
         ("calibrate --model a", &["--normal <DIR>"]),
         ("calibrate --model a --normal b --false-reject 101%", &["101%", "0.5% or 0.005"]),
         ("bench --repeats 0", &["--repeats", "0"]),
