@@ -15,7 +15,7 @@ use simplenet_cli::{
     inspect::PREDICTIONS_FILE,
     machine::{peak_memory_mib, reset_peak_memory},
     progress::TerminalProgress,
-    settings::{resolve, weights_source},
+    settings::{feature_storage, resolve, weights_source},
 };
 use simplenet_data::{
     dataset::mvtec,
@@ -196,7 +196,8 @@ fn run_job(
     }
     reset_peak_memory();
     let oracle = args.settings.oracle.then_some(category.test.as_slice());
-    let mut trained = fit(&job.config, &category.train, weights, oracle, progress)?;
+    let storage = feature_storage(&args.settings.storage);
+    let mut trained = fit(&job.config, &category.train, weights, &storage, oracle, progress)?;
     train::write(&mut trained, &job.config, &category.name, origin, &job.out)?;
     // Written last: metrics.json says that the folder is complete.
     let evaluation = evaluate_category(&trained.detector, &category, &job.config, Some(&job.out), progress)?;
@@ -210,8 +211,9 @@ fn run_job(
     );
     if let Some(baselines) = &job.baselines {
         let (net, images) = (&trained.net, &evaluation.images);
+        let train = &category.train;
         metrics.baselines =
-            Some(evaluate_baselines(baselines, &job.config, net, &category.train, images, progress)?);
+            Some(evaluate_baselines(baselines, &job.config, net, train, images, &storage, progress)?);
     }
     write_metrics(&metrics_path, &metrics)?;
     Ok(metrics)

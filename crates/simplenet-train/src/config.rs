@@ -9,7 +9,7 @@ use simplenet_data::{
 };
 use simplenet_model::{backbone::BackboneId, patch_aggregator::PatchAggregatorConfig};
 
-use crate::error::TrainError;
+use crate::{error::TrainError, feature_cache::Precision};
 
 /// Settings of a training run. `TrainConfig::preset` gives complete ones; a TOML file may change any of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +42,9 @@ pub struct TrainConfig {
     pub discriminator: Optimizer,
     /// How patches are made of feature maps.
     pub aggregator: PatchAggregatorConfig,
+    /// How the training features are kept; models of older versions do not say it.
+    #[serde(default)]
+    pub feature_precision: Precision,
     /// Standard deviation, in pixels of the network's input, of the Gaussian that smooths the anomaly map.
     pub map_sigma: f64,
     /// How the threshold is found.
@@ -163,6 +166,7 @@ impl TrainConfig {
             adaptor: Optimizer { learning_rate: 1e-4, weight_decay: 1e-2 },
             discriminator: Optimizer { learning_rate: 2e-4, weight_decay: 1e-5 },
             aggregator: PatchAggregatorConfig::adaptive_pool(PATCH_SIZE, 1536, 1536),
+            feature_precision: Precision::F16,
             map_sigma: 4.0,
             calibration: Calibration { held_out_share: 0.0, target_false_reject_rate: 0.01 },
             mask_rule: MaskRule::FullOnly,

@@ -12,10 +12,10 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 use simplenet_data::{
     dataset::{Label, Sample},
-    loader::{Loader, LoaderOptions, PreparedImage},
+    loader::{Loader, LoaderOptions},
 };
 use simplenet_model::{
-    ActivationRanges, BackboneWeights, CompiledExtractor, PredictorOptions,
+    ActivationRanges, BackboneWeights,
     anomaly_map::AnomalyMapConfig,
     checkpoint::{GoldenInput, ModelRecord, RecordInput},
     feature_norm::FeatureNorm,
@@ -25,14 +25,15 @@ use simplenet_model::{
 use crate::{
     activation_ranges::activation_ranges,
     calibrate::{self, calibrate_detector},
-    config::{Augmentation, Batch, FeatureScale, TrainConfig},
+    config::{FeatureScale, TrainConfig},
     detector::{Detector, timed},
     error::TrainError,
-    feature_cache::{FeatureCache, FeatureStatistics, Precision},
+    feature_cache::{FeatureCache, FeatureStatistics},
+    features::{Extraction, FeatureStorage, FeatureUse},
     noise::{Generator, Purpose},
     reporter::Reporter,
     trainer::{self, Epoch, TrainedHead},
-    training_set::TrainingSet,
+    training_set::{Appearance, TrainingSet},
 };
 
 /// Fewest good images that can be trained on.
@@ -77,6 +78,9 @@ pub struct FitReport {
     pub feature_deviation: f64,
     /// Mean loss of every epoch.
     pub losses: Vec<f64>,
+    /// Where the features came from and where they were kept.
+    #[serde(default)]
+    pub features: FeatureUse,
     /// Seconds for reading the images and computing their features.
     pub extraction_seconds: f64,
     /// Seconds for training adaptor and discriminator.
@@ -97,7 +101,8 @@ pub struct Oracle {
     pub image_auroc: f64,
 }
 
-/// Trains, calibrates and returns a detector. `oracle` is a test set to report the best epoch on.
+/// Trains, calibrates and returns a detector. `storage` says where features may lie, and changes no bit of the result;
+/// `oracle` is a test set to report the best epoch on.
 ///
 /// # Errors
 /// Too few or unreadable images, unusable settings, weights that do not fit, a diverging loss.
@@ -105,6 +110,7 @@ pub fn fit(
     config: &TrainConfig,
     train: &[Sample],
     weights: &BackboneWeights,
+    storage: &FeatureStorage,
     oracle: Option<&[Sample]>,
     reporter: &dyn Reporter,
 ) -> Result<Fit, TrainError> {
@@ -113,30 +119,28 @@ pub fn fit(
     let (train, held_out) = training_samples(config, train)?;
     let device = Device::Cpu;
     let extractor = FeatureExtractor::load(config.backbone, weights, config.aggregator, &device)?;
-    let dim = extractor.feature_dim();
-    let (width, height) = config.preprocess.network_size();
-    let options = PredictorOptions::default();
-    let compiled = CompiledExtractor::compile(&extractor, height as usize, width as usize, &options)?;
+    let mut extraction = Extraction::new(config, &extractor, storage, reporter)?;
 
     let mut set = TrainingSet::default();
-    let see = &mut |image: &PreparedImage| set.see(&train[image.index].path, image, &config.preprocess);
-    let cache = extract(config, &compiled, dim, &train, "computing features", reporter, see)?;
+    let see = &mut |path: &Path, appearance| set.see(path, appearance);
+    let copies = config.augmentation.copies;
+    let (cache, features) = extraction.features(&train, copies, "computing features", see)?;
     let extraction_seconds = start.elapsed().as_secs_f64();
     // Those that are held out too: a copy among them is what spoils a threshold.
     let paths: Vec<PathBuf> = held_out.iter().map(|sample| sample.path.clone()).collect();
     for image in Loader::new(paths, &config.preprocess, &LoaderOptions::default())? {
         let image = image?;
-        set.see(&held_out[image.index].path, &image, &config.preprocess);
+        set.see(&held_out[image.index].path, Appearance::of(&image, &config.preprocess));
     }
     set.notes().iter().for_each(|note| reporter.note(note));
     let statistics = cache.statistics();
     let norm = feature_norm(config, &statistics, &device)?;
-    let ranges = activation_ranges(config, &compiled, &train, reporter)?;
+    let ranges = activation_ranges(&mut extraction, &train)?;
 
     let (test, mut oracle_time) =
-        timed(|| oracle.map(|samples| OracleSet::new(config, &compiled, dim, samples, reporter)).transpose());
+        timed(|| oracle.map(|samples| OracleSet::new(&mut extraction, samples)).transpose());
     let test = test?;
-    drop(compiled);
+    drop(extraction);
     let extraction_of_test = oracle_time;
     let training = Instant::now();
     let mut losses = vec![];
@@ -168,6 +172,7 @@ pub fn fit(
         held_out_images: held_out.len(),
         feature_deviation: statistics.global_deviation,
         losses,
+        features,
         extraction_seconds,
         training_seconds,
         fit_seconds: (start.elapsed() - oracle_time).as_secs_f64(),
@@ -231,48 +236,6 @@ fn feature_norm(
     Ok(norm?)
 }
 
-/// Features of width `dim` of every sample (and its augmented copies), in order; `see` is shown each unchanged image.
-pub(crate) fn extract(
-    config: &TrainConfig,
-    compiled: &CompiledExtractor,
-    dim: usize,
-    samples: &[Sample],
-    what: &str,
-    reporter: &dyn Reporter,
-    see: &mut dyn FnMut(&PreparedImage),
-) -> Result<FeatureCache, TrainError> {
-    let (rows, columns) = compiled.grid();
-    let precision = match config.batch {
-        Batch::Images(_) => Precision::F32,
-        Batch::Patches { .. } => Precision::F16,
-    };
-    let passes = 1 + config.augmentation.copies;
-    let mut cache = FeatureCache::new(precision, samples.len() * passes, rows * columns, dim);
-    let paths: Vec<PathBuf> = samples.iter().map(|s| s.path.clone()).collect();
-    reporter.start(what, (samples.len() * passes) as u64);
-    for pass in 0..passes {
-        // The first pass is unchanged; every further one changes each image anew.
-        let options = match pass {
-            0 => LoaderOptions::default(),
-            _ => LoaderOptions {
-                augment: config.augmentation.options.clone(),
-                seed: config.seed.wrapping_add(pass as u64),
-                ..LoaderOptions::default()
-            },
-        };
-        for image in Loader::new(paths.clone(), &config.preprocess, &options)? {
-            let image = image?;
-            if pass == 0 {
-                see(&image);
-            }
-            cache.push(&compiled.features(&image.tensor)?);
-            reporter.advance(1);
-        }
-    }
-    reporter.finish();
-    Ok(cache)
-}
-
 /// Features and labels of a test set, for the oracle.
 struct OracleSet {
     cache: FeatureCache,
@@ -280,26 +243,9 @@ struct OracleSet {
 }
 
 impl OracleSet {
-    fn new(
-        config: &TrainConfig,
-        compiled: &CompiledExtractor,
-        dim: usize,
-        samples: &[Sample],
-        reporter: &dyn Reporter,
-    ) -> Result<Self, TrainError> {
-        let plain = TrainConfig {
-            augmentation: Augmentation { copies: 0, ..config.augmentation.clone() },
-            ..config.clone()
-        };
-        let cache = extract(
-            &plain,
-            compiled,
-            dim,
-            samples,
-            "computing test features for the oracle",
-            reporter,
-            &mut |_| {},
-        )?;
+    fn new(extraction: &mut Extraction<'_>, samples: &[Sample]) -> Result<Self, TrainError> {
+        let what = "computing test features for the oracle";
+        let (cache, _use) = extraction.features(samples, 0, what, &mut |_, _| {})?;
         Ok(Self { cache, labels: samples.iter().map(|s| s.label == Label::Anomalous).collect() })
     }
 
@@ -310,7 +256,7 @@ impl OracleSet {
         let mut scores = Vec::with_capacity(self.labels.len());
         for image in 0..self.cache.images() as u32 {
             let indices: Vec<u32> = (image * patches..(image + 1) * patches).collect();
-            self.cache.gather(&indices, &head.norm, &mut rows);
+            self.cache.gather(&indices, &head.norm, &mut rows)?;
             let features = Tensor::from_slice(&rows, (indices.len(), self.cache.dim()), &Device::Cpu)?;
             let patch_scores = scorer.score(&features)?.to_vec1::<f32>()?;
             scores.push(patch_scores.into_iter().fold(f32::NEG_INFINITY, f32::max));

@@ -5,7 +5,7 @@
 //!
 //! `fit::fit` is the whole of training; `evaluate::evaluate` measures; `detector::Detector` inspects.
 
-pub mod activation_ranges;
+mod activation_ranges;
 pub mod baselines;
 pub mod calibrate;
 pub mod config;
@@ -13,6 +13,8 @@ pub mod detector;
 pub mod error;
 pub mod evaluate;
 pub mod feature_cache;
+mod feature_store;
+pub mod features;
 pub mod fit;
 pub mod head_step;
 pub mod inference_precision;
@@ -26,6 +28,7 @@ mod training_set;
 pub use config::{Preset, TrainConfig};
 pub use detector::Detector;
 pub use error::TrainError;
+pub use features::FeatureStorage;
 pub use inference_precision::InferencePrecision;
 pub use reporter::{Reporter, Silent};
 

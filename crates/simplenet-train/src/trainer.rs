@@ -70,7 +70,7 @@ pub fn train_head(
         let mut losses = 0.0;
         for (i, rows) in batches(config.batch, cache, &generator, epoch).iter().enumerate() {
             let number = epoch * per_epoch + i;
-            cache.gather(rows, &head.norm, &mut batch);
+            cache.gather(rows, &head.norm, &mut batch)?;
             let noise = Noise::Drawn(generator, number as u32, config.noise_sigma as f32);
             let outcome = step.run(&batch, noise, &head.tensors, &mut head.statistics)?;
             if !outcome.loss.is_finite() {

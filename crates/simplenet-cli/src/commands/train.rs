@@ -12,6 +12,7 @@ use simplenet_train::{
     Reporter,
     calibrate::expected_false_reject_rate,
     config::TrainConfig,
+    features::FeatureUse,
     fit::{Fit, FitReport, fit},
 };
 
@@ -22,7 +23,7 @@ use crate::{
     evaluation::METRICS_FILE,
     output::atomic,
     progress::TerminalProgress,
-    settings::{resolve, weights_source},
+    settings::{feature_storage, resolve, weights_source},
 };
 
 /// The record beside a model file: how it came to be.
@@ -94,9 +95,11 @@ pub fn run(args: &TrainArgs, progress: &TerminalProgress) -> Result<(), CliError
     let oracle = args.settings.oracle.then_some(category.test.as_slice());
     // Now, not after the work: a folder that cannot be made would lose it.
     std::fs::create_dir_all(&out).map_err(CliError::io("create", &out))?;
-    let mut trained = fit(&config, &category.train, &weights, oracle, progress).inspect_err(|_| {
-        let _kept_unless_empty = std::fs::remove_dir(&out);
-    })?;
+    let storage = feature_storage(&args.settings.storage);
+    let mut trained =
+        fit(&config, &category.train, &weights, &storage, oracle, progress).inspect_err(|_| {
+            let _kept_unless_empty = std::fs::remove_dir(&out);
+        })?;
     let origin = Origin::of(&category, &weights)?;
     let model = write(&mut trained, &config, &category.name, origin, &out)?;
     summarise(&trained, &config, &model);
@@ -138,6 +141,7 @@ fn summarise(trained: &Fit, config: &TrainConfig, model: &Path) {
         report.training_seconds,
         report.held_out_images
     );
+    println!("{}", describe(&report.features));
     match &trained.detector.record().threshold {
         Some(threshold) => println!(
             "threshold {:.4} on the raw score: expect up to {:.1} % of good parts to be rejected",
@@ -154,6 +158,25 @@ fn summarise(trained: &Fit, config: &TrainConfig, model: &Path) {
     }
     println!("model: {}", model.display());
     println!("next:  simplenet infer --model {} --input FOLDER", model.display());
+}
+
+/// Where the features came from and where they were kept.
+fn describe(features: &FeatureUse) -> String {
+    let FeatureUse { images, from_cache, bytes_in_memory, bytes_on_disk } = *features;
+    let computed = match from_cache {
+        0 => format!("features of {images} images computed"),
+        _ if from_cache == images => format!("features of {images} images from the feature cache"),
+        _ => format!(
+            "features of {from_cache} images from the feature cache, of {} computed",
+            images - from_cache
+        ),
+    };
+    let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+    let memory = match bytes_on_disk {
+        0 => format!("{} in memory", megabytes(bytes_in_memory)),
+        beyond => format!("{} in memory, {} on disk", megabytes(bytes_in_memory), megabytes(beyond)),
+    };
+    format!("{computed}; {memory}")
 }
 
 /// Says how much of a photograph is inspected, when a crop leaves part of it out.
