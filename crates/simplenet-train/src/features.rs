@@ -16,7 +16,7 @@ use simplenet_data::{
     Ahead, DataError, Lost, PreparedImage,
     dataset::Sample,
     decode::read_file,
-    loader::{LoaderOptions, augmentation_seed, prepare_bytes},
+    loader::{LoaderOptions, prepare_bytes},
 };
 use simplenet_model::{ActivationRanges, CompiledExtractor, PredictorOptions, simplenet::FeatureExtractor};
 
@@ -24,14 +24,12 @@ use crate::{
     config::TrainConfig,
     error::TrainError,
     feature_cache::{FeatureCache, ImageRows, Precision, Room, Rows},
+    feature_key::{image_key, network_key},
     feature_store::{Array, Arrays, FeatureStore, Found, Key},
     reporter::Reporter,
     training_set::Appearance,
 };
 
-/// What is written into keys: to be counted up where a file's content or the way to it changes in a manner that the other
-/// parts of a key do not show, such as another resize.
-const VERSION: &str = concat!("1, simplenet ", env!("CARGO_PKG_VERSION"));
 /// The folder is trimmed each time that this share of its limit was written.
 const TRIMMED_AFTER: u64 = 8;
 
@@ -162,7 +160,7 @@ impl<'a> Extraction<'a> {
             None => None,
             Some(store) => Some(Keeping {
                 store: Arc::new(store),
-                network: network_key(config, extractor, &compiled, shape)?,
+                network: network_key(config, extractor, &compiled, shape.precision)?,
                 put: vec![],
                 used: 0,
                 put_since_trim: 0,
@@ -267,7 +265,8 @@ impl<'a> Extraction<'a> {
                 let path: &Path = &paths[index];
                 let bytes = read_file(path, preprocess.decode.max_pixels)?;
                 let mut damaged = None;
-                let key = kept.as_ref().map(|(_, network)| image_key::<T>(network, &options, index, &bytes));
+                let key =
+                    kept.as_ref().map(|(_, network)| image_key(T::KIND, network, &options, index, &bytes));
                 if let (Some((store, _)), Some(key)) = (&kept, &key) {
                     match store.get(key) {
                         Found::Nothing => {}
@@ -419,43 +418,6 @@ fn megabytes(bytes: u64) -> String {
     format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
-/// The part of the keys that all images of a run share: from pixels to rows.
-///
-/// Other kernels or another instruction set may round differently, and results must be the same bits with the folder and
-/// without it. So the features of one drawn image stand in the key: they are those of this very engine.
-fn network_key(
-    config: &TrainConfig,
-    extractor: &FeatureExtractor,
-    compiled: &CompiledExtractor,
-    shape: Shape,
-) -> Result<Key, TrainError> {
-    let json = |value: Result<String, serde_json::Error>| {
-        value.map_err(|error| TrainError::config(Path::new("the key of the feature cache"), error))
-    };
-    let (width, height) = config.preprocess.network_size();
-    let drawn: Vec<f32> = (0..3 * width * height).map(drawn_value).collect();
-    let features = Rows::F32(compiled.features(&drawn)?);
-    Ok(Key::of(&[
-        VERSION.as_bytes(),
-        config.backbone.to_string().as_bytes(),
-        extractor.weights().sha256.as_bytes(),
-        json(serde_json::to_string(&config.preprocess))?.as_bytes(),
-        json(serde_json::to_string(&config.aggregator))?.as_bytes(),
-        format!("{shape:?}").as_bytes(),
-        &features.to_bytes(),
-    ]))
-}
-
-/// Numbers between -2 and 2 without order (Knuth's multiplicative hash).
-fn drawn_value(index: u32) -> f32 {
-    (index.wrapping_mul(2_654_435_761) >> 16) as f32 / 16384.0 - 2.0
-}
-
-/// The key of a result for one photograph: `index` is its place among those of the run, which decides its random changes.
-fn image_key<T: Kept>(network: &Key, options: &LoaderOptions, index: usize, bytes: &[u8]) -> Key {
-    let changes = match options.augment.is_off() {
-        true => String::new(),
-        false => format!("{:?}, seed {}", options.augment, augmentation_seed(options.seed, index)),
-    };
-    Key::of(&[T::KIND.as_bytes(), network.hex().as_bytes(), changes.as_bytes(), bytes])
-}
+#[cfg(test)]
+#[path = "features_tests.rs"]
+mod tests;

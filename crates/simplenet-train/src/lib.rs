@@ -13,6 +13,7 @@ pub mod detector;
 pub mod error;
 pub mod evaluate;
 pub mod feature_cache;
+mod feature_key;
 mod feature_store;
 pub mod features;
 pub mod fit;
