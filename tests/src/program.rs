@@ -27,7 +27,7 @@ pub struct Finished {
 }
 
 /// Runs `line` in `folder`: the program's name and its arguments, separated by spaces (so that no argument has one).
-/// The network is forbidden and the Hub's cache lies in the folder. Nothing it prints may be made for a terminal.
+/// The network is forbidden, and the Hub's cache and that of features lie in the folder. Nothing it prints may be made for a terminal.
 ///
 /// # Panics
 /// When the program is not built, does not start, panics, or draws a progress bar into a pipe.
@@ -45,15 +45,47 @@ pub fn run_unread(folder: &Path, line: &str) -> Finished {
     finish(folder, line, writer.into())
 }
 
-fn finish(folder: &Path, line: &str, out: Stdio) -> Finished {
+/// Starts `line` as [`run`] does, and kills it as soon as `now` says so. Returns whether it was still running then.
+///
+/// # Panics
+/// When the program is not built or does not start.
+pub fn kill_when(folder: &Path, line: &str, mut now: impl FnMut() -> bool) -> bool {
+    let (program, mut command) = prepared(folder, line);
+    let mut child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{}: {e}", program.display()));
+    loop {
+        if child.try_wait().expect("a child can be asked").is_some() {
+            return false;
+        }
+        if now() {
+            child.kill().expect("a child can be killed");
+            child.wait().expect("a killed child ends");
+            return true;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
+/// The program, and the command that runs it as a test wants it.
+fn prepared(folder: &Path, line: &str) -> (PathBuf, Command) {
     let mut words = line.split_whitespace();
     let program = built(words.next().expect("a command line has a program"));
     let mut command = Command::new(&program);
-    command.args(words).current_dir(folder).stdout(out).stderr(Stdio::piped());
+    command.args(words).current_dir(folder);
     for name in CLEARED {
         command.env_remove(name);
     }
     command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", folder.join("hub"));
+    command.env("XDG_CACHE_HOME", folder.join("cache"));
+    (program, command)
+}
+
+fn finish(folder: &Path, line: &str, out: Stdio) -> Finished {
+    let (program, mut command) = prepared(folder, line);
+    command.stdout(out).stderr(Stdio::piped());
     let child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
     let output = child.wait_with_output().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
     let text = |bytes| String::from_utf8(bytes).expect("programs print UTF-8");

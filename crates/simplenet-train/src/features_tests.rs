@@ -232,7 +232,7 @@ fn a_limit_keeps_what_fits_and_the_next_run_finds_it() {
     for path in bench.files() {
         fs::File::options().append(true).open(path).unwrap().set_modified(old).unwrap();
     }
-    let mut other = Bench { dir: bench.dir, ..Bench::new() };
+    let mut other = bench;
     other.config.preprocess.mean[0] = 0.4;
     let third = other.extract(&storage, 0);
     assert_eq!(third.use_of.from_cache, 0);
