@@ -11,7 +11,7 @@ use simplenet_model::{CompiledExtractor, simplenet::FeatureExtractor};
 use crate::{
     config::TrainConfig,
     error::TrainError,
-    feature_cache::{Precision, Rows},
+    feature_rows::{Precision, Rows},
     feature_store::Key,
 };
 

@@ -23,8 +23,9 @@ use simplenet_model::{ActivationRanges, CompiledExtractor, PredictorOptions, sim
 use crate::{
     config::TrainConfig,
     error::TrainError,
-    feature_cache::{FeatureCache, ImageRows, Precision, Room, Rows},
+    feature_cache::{FeatureCache, Room},
     feature_key::{image_key, network_key},
+    feature_rows::{ImageRows, Precision, Rows},
     feature_store::{Array, Arrays, FeatureStore, Found, Key},
     reporter::Reporter,
     training_set::Appearance,
@@ -373,7 +374,7 @@ impl Kept for Features {
     const KIND: &'static str = "features";
 
     fn to_arrays(&self, shape: Shape) -> Arrays {
-        let rows = self.rows.rows();
+        let rows = &self.rows.rows;
         let dtype = dtype(rows.precision());
         let (width, height) = self.appearance.size;
         Arrays::from([

@@ -184,7 +184,7 @@ fn what_is_damaged_is_computed_again_and_said() {
         files.iter().step_by(3).for_each(|path| harm(path));
         let repaired = bench.extract(&bench.storage(), 0);
         repaired.is(&without, what);
-        repaired.notes(&[&format!("{} file(s)", files.len().div_ceil(3)), &files[0].display().to_string()]);
+        repaired.notes(&[&format!("{} file(s)", files.len().div_ceil(3)), "the first is"]);
         let after = bench.extract(&bench.storage(), 0);
         assert_eq!((after.use_of.from_cache, after.notes.len()), (COUNT, 0), "{what}");
     }

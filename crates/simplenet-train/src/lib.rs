@@ -14,6 +14,7 @@ pub mod error;
 pub mod evaluate;
 pub mod feature_cache;
 mod feature_key;
+mod feature_rows;
 mod feature_store;
 pub mod features;
 pub mod fit;
