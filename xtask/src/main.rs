@@ -30,7 +30,7 @@ struct Arguments {
 enum Task {
     /// Train and evaluate every category of a data set and print the table; without --data, of the demo set,
     /// which is made first.
-    TrainAll(train_all::TrainAllArgs),
+    TrainAll(Box<train_all::TrainAllArgs>),
     /// Time the network on one image, beside other engines if asked, all in turns in one run.
     Bench(bench::BenchArgs),
     /// Download backbone weights into the Hugging Face cache and check them.
