@@ -4,7 +4,7 @@
 use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 /// Variables of the caller's shell that would change what a program does.
@@ -27,7 +27,7 @@ pub struct Finished {
 }
 
 /// Runs `line` in `folder`: the program's name and its arguments, separated by spaces (so that no argument has one).
-/// The network is forbidden and the Hub's cache lies in the folder. Nothing it prints may be made for a terminal.
+/// The network is forbidden, and the Hub's cache and that of features lie in the folder. Nothing it prints may be made for a terminal.
 ///
 /// # Panics
 /// When the program is not built, does not start, panics, or draws a progress bar into a pipe.
@@ -51,6 +51,22 @@ pub fn run_unread(folder: &Path, line: &str) -> Finished {
 /// When the program is not built or does not start.
 pub fn start(folder: &Path, line: &str) -> Running {
     spawn(folder, line, Stdio::piped())
+}
+
+/// Starts `line` as [`run`] does, and kills it as soon as `now` says so. Returns whether it was still running then.
+///
+/// # Panics
+/// When the program is not built or does not start.
+pub fn kill_when(folder: &Path, line: &str, mut now: impl FnMut() -> bool) -> bool {
+    let mut running = start(folder, line);
+    while running.is_running() {
+        if now() {
+            running.signal("KILL");
+            return running.finish().code.is_none();
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    false
 }
 
 /// A program that runs.
@@ -111,11 +127,13 @@ fn spawn(folder: &Path, line: &str, out: Stdio) -> Running {
     let mut words = line.split_whitespace();
     let program = built(words.next().expect("a command line has a program"));
     let mut command = Command::new(&program);
-    command.args(words).current_dir(folder).stdout(out).stderr(Stdio::piped());
+    command.args(words).current_dir(folder);
     for name in CLEARED {
         command.env_remove(name);
     }
     command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", folder.join("hub"));
+    command.env("XDG_CACHE_HOME", folder.join("cache"));
+    command.stdout(out).stderr(Stdio::piped());
     let child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
     Running { child, line: line.to_string(), program }
 }

@@ -27,7 +27,8 @@ fn a_seed_gives_one_model_file_for_any_number_of_threads() {
     .unwrap();
     for settings in ["--preset default", "--preset paper", "--config augmented.toml"] {
         let train = |out: &str, flags: &str| {
-            let settings = format!("{settings} --size 96 --epochs 2");
+            // Features computed each time: those of an earlier run would show nothing.
+            let settings = format!("{settings} --size 96 --epochs 2 --no-feature-cache");
             run(
                 folder.path(),
                 &format!("simplenet train --data demo/oak_plank --out {out} {settings} {flags}"),

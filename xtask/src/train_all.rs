@@ -16,7 +16,7 @@ use simplenet_cli::{
     interrupt::Interrupt,
     machine::{peak_memory_mib, reset_peak_memory},
     progress::TerminalProgress,
-    settings::{resolve, weights_source},
+    settings::{feature_storage, resolve, weights_source},
     training_reporter::TrainingReporter,
 };
 use simplenet_data::{
@@ -28,7 +28,7 @@ use simplenet_train::{
     baselines::{BaselineConfig, evaluate_baselines},
     config::TrainConfig,
     error::TrainError,
-    fit::fit_kept,
+    fit::{FitOptions, fit},
 };
 
 mod summary;
@@ -208,14 +208,17 @@ fn run_job(
         return Ok(metrics);
     }
     reset_peak_memory();
-    let oracle = args.settings.oracle.then_some(category.test.as_slice());
-    let keep = train::keep_state(&args.run, &job.out, args.fresh)?;
     let curves = args.run.tensorboard.as_ref().map(|asked| match asked {
         Some(folder) => folder.join(job.out.strip_prefix(run_folder).unwrap_or(&job.out)),
         None => job.out.join(train::TENSORBOARD),
     });
     let reporter = TrainingReporter::new(progress, interrupt, curves.as_deref())?;
-    let mut trained = fit_kept(&job.config, &category.train, weights, oracle, Some(&keep), &reporter)?;
+    let options = FitOptions {
+        storage: feature_storage(&args.settings.storage),
+        oracle: args.settings.oracle.then_some(category.test.as_slice()),
+        keep: Some(train::keep_state(&args.run, &job.out, args.fresh)?),
+    };
+    let mut trained = fit(&job.config, &category.train, weights, &options, &reporter)?;
     train::write(&mut trained, &job.config, &category.name, origin, &job.out)?;
     // Written last: metrics.json says that the folder is complete.
     let evaluation = evaluate_category(&trained.detector, &category, &job.config, Some(&job.out), &reporter)?;
@@ -229,12 +232,15 @@ fn run_job(
     );
     if let Some(baselines) = &job.baselines {
         let (net, images) = (&trained.net, &evaluation.images);
+        let (train, storage) = (&category.train, &options.storage);
         metrics.baselines =
-            Some(evaluate_baselines(baselines, &job.config, net, &category.train, images, progress)?);
+            Some(evaluate_baselines(baselines, &job.config, net, train, images, storage, &reporter)?);
     }
     write_metrics(&metrics_path, &metrics)?;
     // Not before: an interrupted evaluation would cost a long training.
-    keep.remove().map_err(CliError::io("remove", &keep.path))?;
+    if let Some(keep) = &options.keep {
+        keep.remove().map_err(CliError::io("remove", &keep.path))?;
+    }
     Ok(metrics)
 }
 

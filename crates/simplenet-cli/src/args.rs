@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use simplenet_model::BackboneId;
 use simplenet_train::InferencePrecision;
@@ -120,6 +121,28 @@ pub struct SettingArgs {
     /// Also report the epoch that is best on the test set (for comparing with papers that choose so; never used).
     #[arg(long)]
     pub oracle: bool,
+    /// Where features lie.
+    #[command(flatten)]
+    pub storage: StorageArgs,
+}
+
+/// Flags about memory and disk: they change no bit of a result.
+#[derive(Debug, Clone, Default, Args)]
+pub struct StorageArgs {
+    /// Most memory for the training features, such as 2GB or 500MiB; what is beyond it lies in a file while training runs
+    /// [default: half of the memory that is free].
+    #[arg(long, value_name = "SIZE")]
+    pub memory_limit: Option<ByteSize>,
+    /// Folder that keeps computed features from run to run, so that a second training of the same photographs starts at
+    /// once [default: simplenet/features in the user's cache folder].
+    #[arg(long, value_name = "DIR")]
+    pub feature_cache: Option<PathBuf>,
+    /// Most bytes of that folder; features that were not used for longest are removed [default: 10GB].
+    #[arg(long, value_name = "SIZE")]
+    pub feature_cache_limit: Option<ByteSize>,
+    /// Keep no features from run to run.
+    #[arg(long, conflicts_with_all = ["feature_cache", "feature_cache_limit"])]
+    pub no_feature_cache: bool,
 }
 
 /// Named settings.

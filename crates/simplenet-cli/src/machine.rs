@@ -1,4 +1,4 @@
-//! Facts about the machine and the process: peak memory, threads, processor.
+//! Facts about the machine and the process: peak and free memory, threads, processor.
 
 use simplenet_model::ops::Isa;
 use simplenet_train::InferencePrecision;
@@ -10,6 +10,14 @@ pub fn peak_memory_mib() -> Option<f64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib / 1024.0)
+}
+
+/// Bytes of memory that this process may still take: what the machine has free, or what its control group leaves it.
+pub fn free_memory() -> u64 {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    let of_group = system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory);
+    system.available_memory().min(of_group)
 }
 
 /// Starts a new measurement of the peak, so that each category has its own. Where the system refuses, the peak
@@ -57,6 +65,12 @@ mod tests {
             precision_note(Bf16, Isa::Avx2Vnni).unwrap(),
             "this processor has no instructions for bf16 (AVX2 with VNNI): f32 may be as fast, or faster"
         );
+    }
+
+    #[test]
+    fn some_memory_is_free() {
+        let free = free_memory();
+        assert!((1 << 20..1 << 50).contains(&free), "{free} bytes");
     }
 
     #[test]

@@ -1,13 +1,18 @@
 //! From flags to a complete training configuration: preset, then the TOML file, then the flags. And back: which preset a
 //! model was trained with.
 
+use bytesize::ByteSize;
 use simplenet_data::preprocess::{CropSize, Preprocess, Resize};
 use simplenet_model::{BackboneId, WeightsSource};
-use simplenet_train::config::{Preset, TrainConfig};
+use simplenet_train::{
+    FeatureStorage,
+    config::{Preset, TrainConfig},
+};
 
 use crate::{
-    args::{PresetArg, SettingArgs},
+    args::{PresetArg, SettingArgs, StorageArgs},
     error::CliError,
+    machine::free_memory,
     output::bench_report::NearestPreset,
 };
 
@@ -75,6 +80,23 @@ pub fn nearest_preset(training: &serde_json::Value) -> Option<NearestPreset> {
 /// Where the backbone's weights come from.
 pub fn weights_source(args: &SettingArgs) -> WeightsSource {
     args.weights.clone().map_or(WeightsSource::Default, WeightsSource::File)
+}
+
+/// The share of the free memory that training features may take, when no limit is given: the network, the head's training
+/// and whatever else runs need some too.
+const FEATURE_SHARE: u64 = 2;
+
+/// Most bytes of the folder that keeps features, when no limit is given: WideResNet-50-2's of 2,500 photographs.
+const FOLDER_LIMIT: ByteSize = ByteSize::gb(10);
+
+/// Where features may lie. A user without a cache folder has none from run to run.
+pub fn feature_storage(args: &StorageArgs) -> FeatureStorage {
+    let folder = || Some(dirs::cache_dir()?.join("simplenet").join("features"));
+    FeatureStorage {
+        folder: if args.no_feature_cache { None } else { args.feature_cache.clone().or_else(folder) },
+        folder_limit: args.feature_cache_limit.unwrap_or(FOLDER_LIMIT).as_u64(),
+        memory_limit: args.memory_limit.map_or_else(|| free_memory() / FEATURE_SHARE, |limit| limit.as_u64()),
+    }
 }
 
 fn resize(preprocess: &mut Preprocess, args: &SettingArgs) {

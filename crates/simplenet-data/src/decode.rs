@@ -126,7 +126,11 @@ pub fn image_size(path: &Path, options: &DecodeOptions) -> Result<(u32, u32), Da
     })
 }
 
-fn read_file(path: &Path, max_pixels: u64) -> Result<Vec<u8>, DataError> {
+/// The bytes of an image file, as [`decode_bytes`] takes them.
+///
+/// # Errors
+/// The file cannot be read, or is larger than any image of `max_pixels`.
+pub fn read_file(path: &Path, max_pixels: u64) -> Result<Vec<u8>, DataError> {
     let file = File::open(path).map_err(DataError::io("read", path))?;
     let bytes = file.metadata().map_err(DataError::io("read", path))?.len();
     let most = max_bytes(max_pixels);

@@ -235,4 +235,10 @@ impl DataError {
     pub fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { action, path: path.to_path_buf(), source }
     }
+
+    /// The task that prepared an image ended without a result.
+    pub fn lost(path: &Path) -> Self {
+        let source = std::io::Error::other("the task that read it was lost");
+        Self::Io { action: "prepare", path: path.to_path_buf(), source }
+    }
 }

@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod ahead;
 pub mod augment;
 pub mod dataset;
 pub mod decode;
@@ -19,6 +20,7 @@ mod resize;
 pub mod rng;
 pub mod synthetic;
 
+pub use ahead::{Ahead, Lost};
 pub use augment::Augment;
 pub use dataset::{Category, Label, Sample};
 pub use decode::{DecodeOptions, Exif, SixteenBit, decode_bytes, decode_file, decode_mask};

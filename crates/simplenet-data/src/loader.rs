@@ -4,17 +4,15 @@
 //! thread count. No more than [`LoaderOptions::look_ahead`] images are held at a time. A bad image yields
 //! its error at its place; the others are not affected.
 
-use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use std::time::{Duration, Instant};
 
 use image::RgbImage;
 
+use crate::ahead::{Ahead, Lost};
 use crate::augment::Augment;
-use crate::decode::decode_file;
+use crate::decode::{decode_bytes, read_file};
 use crate::error::DataError;
 use crate::preprocess::Preprocess;
 use crate::rng::SplitMix64;
@@ -64,11 +62,7 @@ pub struct PreparedImage {
 #[derive(Debug)]
 pub struct Loader {
     job: Arc<Job>,
-    look_ahead: usize,
-    /// Index of the next image to start on.
-    next: usize,
-    /// Results to come, in order.
-    pending: VecDeque<Receiver<Result<PreparedImage, DataError>>>,
+    images: Ahead<Result<PreparedImage, DataError>>,
 }
 
 #[derive(Debug)]
@@ -76,7 +70,6 @@ struct Job {
     paths: Vec<PathBuf>,
     preprocess: Preprocess,
     options: LoaderOptions,
-    cancelled: AtomicBool,
 }
 
 impl Loader {
@@ -91,34 +84,13 @@ impl Loader {
     ) -> Result<Self, DataError> {
         preprocess.validate()?;
         options.augment.validate()?;
-        let look_ahead = match options.look_ahead {
-            0 => 2 * rayon::current_num_threads(),
-            chosen => chosen,
-        };
-        let job = Job {
-            paths,
-            preprocess: preprocess.clone(),
-            options: options.clone(),
-            cancelled: AtomicBool::new(false),
-        };
-        let mut loader = Self { job: Arc::new(job), look_ahead, next: 0, pending: VecDeque::new() };
-        loader.fill();
-        Ok(loader)
-    }
-
-    fn fill(&mut self) {
-        while self.pending.len() < self.look_ahead && self.next < self.job.paths.len() {
-            let (job, index) = (Arc::clone(&self.job), self.next);
-            let (sender, receiver) = sync_channel(1);
-            rayon::spawn(move || {
-                if !job.cancelled.load(Ordering::Relaxed) {
-                    // The receiver is gone when the loader was dropped meanwhile: nobody wants the result.
-                    let _ = sender.send(prepare(&job.paths[index], index, &job.preprocess, &job.options));
-                }
-            });
-            self.pending.push_back(receiver);
-            self.next += 1;
-        }
+        let job = Arc::new(Job { paths, preprocess: preprocess.clone(), options: options.clone() });
+        let shared = Arc::clone(&job);
+        let images = Ahead::new(job.paths.len(), options.look_ahead, move |index| {
+            let Job { paths, preprocess, options } = &*shared;
+            prepare(&paths[index], index, preprocess, options)
+        });
+        Ok(Self { job, images })
     }
 }
 
@@ -126,45 +98,16 @@ impl Iterator for Loader {
     type Item = Result<PreparedImage, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let index = self.next - self.pending.len();
-        let receiver = self.pending.pop_front()?;
-        let result = wait(&receiver).unwrap_or_else(|| {
-            let source = std::io::Error::other("the task that read it was lost");
-            Err(DataError::Io { action: "prepare", path: self.job.paths[index].clone(), source })
-        });
-        self.fill();
-        Some(result)
+        let lost = |Lost { index }| Err(DataError::lost(&self.job.paths[index]));
+        Some(self.images.next()?.unwrap_or_else(lost))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = self.pending.len() + self.job.paths.len() - self.next;
-        (left, Some(left))
+        self.images.size_hint()
     }
 }
 
 impl ExactSizeIterator for Loader {}
-
-impl Drop for Loader {
-    fn drop(&mut self) {
-        self.job.cancelled.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Waits for a result; `None` when its task ended without one. On one of rayon's own threads it works on waiting
-/// tasks instead of sleeping: with one thread nobody else would.
-fn wait<T>(receiver: &Receiver<T>) -> Option<T> {
-    loop {
-        match receiver.try_recv() {
-            Ok(result) => return Some(result),
-            Err(TryRecvError::Disconnected) => return None,
-            Err(TryRecvError::Empty) => match rayon::yield_now() {
-                None => return receiver.recv().ok(),
-                Some(rayon::Yield::Executed) => {}
-                Some(rayon::Yield::Idle) => std::thread::yield_now(),
-            },
-        }
-    }
-}
 
 fn prepare(
     path: &Path,
@@ -173,9 +116,28 @@ fn prepare(
     options: &LoaderOptions,
 ) -> Result<PreparedImage, DataError> {
     let start = Instant::now();
-    let pixels = decode_file(path, &preprocess.decode)?;
+    let bytes = read_file(path, preprocess.decode.max_pixels)?;
+    let reading = start.elapsed();
+    let image = prepare_bytes(&bytes, path, index, preprocess, options)?;
+    Ok(PreparedImage { decode: reading + image.decode, ..image })
+}
+
+/// Prepares one image as a [`Loader`] does, from a file's bytes; `name` stands for the path in errors, `index` for its
+/// place in the list.
+///
+/// # Errors
+/// Bytes that cannot be decoded; an invalid configuration.
+pub fn prepare_bytes(
+    bytes: &[u8],
+    name: &Path,
+    index: usize,
+    preprocess: &Preprocess,
+    options: &LoaderOptions,
+) -> Result<PreparedImage, DataError> {
+    let start = Instant::now();
+    let pixels = decode_bytes(bytes, name, &preprocess.decode)?;
     let decoded = Instant::now();
-    let seed = SplitMix64::for_stream(options.seed, index as u64).next_u64();
+    let seed = augmentation_seed(options.seed, index);
     let input = preprocess.resize_augment_crop(&pixels, &options.augment, seed)?;
     let mut tensor = vec![0.0; input.as_raw().len()];
     preprocess.normalise(&input, &mut tensor)?;
@@ -190,6 +152,11 @@ fn prepare(
         decode: decoded - start,
         preprocess: decoded.elapsed(),
     })
+}
+
+/// The seed of the changes of image `index`, given that of the whole list.
+pub fn augmentation_seed(seed: u64, index: usize) -> u64 {
+    SplitMix64::for_stream(seed, index as u64).next_u64()
 }
 
 #[cfg(test)]
@@ -238,14 +205,14 @@ mod tests {
     }
 
     #[test]
-    fn never_more_than_the_look_ahead_and_dropped_in_the_middle() {
+    fn pixels_are_kept_where_asked_for_and_it_may_be_dropped_in_the_middle() {
         let (_dir, paths) = folder(12);
         let options = LoaderOptions { look_ahead: 3, keep: KeepPixels::Original, ..LoaderOptions::default() };
         let mut loader = Loader::new(paths, &Preprocess::paper(), &options).unwrap();
-        assert_eq!((loader.pending.len(), loader.next), (3, 3));
+        assert_eq!(loader.len(), 12);
         let first = loader.next().unwrap().unwrap();
         assert_eq!(first.pixels.unwrap().dimensions(), first.original);
-        assert_eq!((loader.pending.len(), loader.next), (3, 4));
+        assert_eq!(loader.len(), 11);
     }
 
     #[test]

@@ -2,38 +2,26 @@
 //!
 //! In: the compiled extractor and the images that are trained on. Out: the largest absolute output of each layer.
 
-use simplenet_data::{
-    dataset::Sample,
-    loader::{Loader, LoaderOptions},
-};
-use simplenet_model::{ActivationRanges, CompiledExtractor};
+use simplenet_data::dataset::Sample;
+use simplenet_model::ActivationRanges;
 
-use crate::{config::TrainConfig, error::TrainError, reporter::Reporter};
+use crate::{error::TrainError, features::Extraction};
 
 /// Most images that are looked at. A layer gives a number for each of thousands of places, so a few images show how far
 /// it reaches; more would take longer and add outliers, which make the steps of all bytes coarser.
-pub const RANGE_IMAGES: usize = 32;
+pub(crate) const RANGE_IMAGES: usize = 32;
 
 /// Measures the ranges on up to [`RANGE_IMAGES`] of `trained`, evenly spread and not augmented. Largest values do not
 /// depend on the order in which they are looked at, so neither does the result.
 ///
 /// # Errors
 /// An image that cannot be read.
-pub fn activation_ranges(
-    config: &TrainConfig,
-    compiled: &CompiledExtractor,
+pub(crate) fn activation_ranges(
+    extraction: &mut Extraction<'_>,
     trained: &[Sample],
-    reporter: &dyn Reporter,
 ) -> Result<ActivationRanges, TrainError> {
-    let paths: Vec<_> = spread(trained.len()).filter_map(|i| Some(trained.get(i)?.path.clone())).collect();
-    reporter.start("measuring activations", paths.len() as u64);
-    let mut ranges = ActivationRanges::default();
-    for image in Loader::new(paths, &config.preprocess, &LoaderOptions::default())? {
-        ranges.join(&compiled.observe(&image?.tensor)?);
-        reporter.advance(1);
-    }
-    reporter.finish();
-    Ok(ranges)
+    let paths = spread(trained.len()).filter_map(|i| Some(trained.get(i)?.path.clone()));
+    extraction.activation_ranges(paths.collect())
 }
 
 /// The positions of up to [`RANGE_IMAGES`] of `n` images.

@@ -11,7 +11,7 @@ use simplenet_model::{
     anomaly_map::ImageScore, backbone::BackboneId, patch_aggregator::PatchAggregatorConfig,
 };
 
-use crate::{error::TrainError, position_statistics::PositionConfig};
+use crate::{error::TrainError, feature_cache::Precision, position_statistics::PositionConfig};
 
 /// Settings of a training run. `TrainConfig::preset` gives complete ones; a TOML file may change any of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,9 @@ pub struct TrainConfig {
     pub position: Position,
     /// How patch scores become the image's score.
     pub image_score: ImageScore,
+    /// How the training features are kept; models of older versions do not say it.
+    #[serde(default)]
+    pub feature_precision: Precision,
     /// Standard deviation, in pixels of the network's input, of the Gaussian that smooths the anomaly map.
     pub map_sigma: f64,
     /// How the threshold is found.
@@ -182,6 +185,7 @@ impl TrainConfig {
             aggregator: PatchAggregatorConfig::adaptive_pool(PATCH_SIZE, 1536, 1536),
             position: Position::Unaware,
             image_score: ImageScore::Largest,
+            feature_precision: Precision::F16,
             map_sigma: 4.0,
             calibration: Calibration { held_out_share: 0.0, target_false_reject_rate: 0.01 },
             mask_rule: MaskRule::FullOnly,

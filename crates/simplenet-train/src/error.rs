@@ -83,6 +83,18 @@ pub enum TrainError {
          it again, or use f32 or bf16"
     )]
     NoActivationRanges,
+    /// The file of the features beyond the memory limit.
+    #[error(
+        "features beyond the memory limit go to a file in {}, which failed: {source}; free some space there, take another \
+         folder for the feature cache, or raise the memory limit",
+        folder.display()
+    )]
+    FeatureFile {
+        /// The folder of the file, which has no name.
+        folder: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
     /// A caller's function asked to stop; the caller knows why.
     #[error("stopped by the caller")]
     Stopped,

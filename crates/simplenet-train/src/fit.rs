@@ -8,34 +8,34 @@ use std::{
     time::Instant,
 };
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use simplenet_data::{
     dataset::{Label, Sample},
-    loader::{Loader, LoaderOptions, PreparedImage},
+    loader::{Loader, LoaderOptions},
 };
 use simplenet_model::{
-    ActivationRanges, BackboneWeights, CompiledExtractor, PredictorOptions,
-    anomaly_map::{AnomalyMapConfig, image_score},
+    ActivationRanges, BackboneWeights,
+    anomaly_map::AnomalyMapConfig,
     checkpoint::{GoldenInput, ModelRecord, RecordInput},
     feature_norm::FeatureNorm,
-    position_energy::PositionEnergy,
-    simplenet::{FeatureExtractor, Head, HeadConfig, SimpleNet},
+    simplenet::{FeatureExtractor, SimpleNet},
 };
 
 use crate::{
     activation_ranges::activation_ranges,
     calibrate::{self, calibrate_detector},
-    config::{Augmentation, Batch, FeatureScale, Position, TrainConfig},
+    config::{FeatureScale, TrainConfig},
     detector::{Detector, timed},
     error::TrainError,
-    feature_cache::{FeatureCache, FeatureStatistics, Precision},
+    feature_cache::FeatureStatistics,
+    features::{Extraction, FeatureStorage, FeatureUse},
     noise::{Generator, Purpose},
-    position_statistics::{fit_positions, weigh, weighed_images},
     reporter::Reporter,
-    resume::{KeepState, Keeper, stop_if_asked},
-    trainer::{self, Epoch, TrainedHead},
-    training_set::TrainingSet,
+    resume::{KeepState, Keeper},
+    scoring::{OracleSet, Scoring, positions},
+    trainer::{self, Epoch},
+    training_set::{Appearance, TrainingSet},
     training_state::Identity,
 };
 
@@ -81,6 +81,9 @@ pub struct FitReport {
     pub feature_deviation: f64,
     /// Mean loss of every epoch.
     pub losses: Vec<f64>,
+    /// Where the features came from and where they were kept.
+    #[serde(default)]
+    pub features: FeatureUse,
     /// Seconds for reading the images and computing their features.
     pub extraction_seconds: f64,
     /// Seconds for training adaptor and discriminator.
@@ -101,31 +104,28 @@ pub struct Oracle {
     pub image_auroc: f64,
 }
 
-/// Trains, calibrates and returns a detector. `oracle` is a test set to report the best epoch on.
+/// What a training may do beside training. By default features stay in memory, there is no oracle, and nothing is kept.
+#[derive(Debug, Clone, Default)]
+pub struct FitOptions<'a> {
+    /// Where features may lie. It changes no bit of the result.
+    pub storage: FeatureStorage,
+    /// A test set to report the best epoch on.
+    pub oracle: Option<&'a [Sample]>,
+    /// Where the state of the training is kept. The training goes on from it if it was interrupted, by a kill or by
+    /// `Reporter::stop`: with the same weights in the end. The caller removes the file once the result is safe.
+    pub keep: Option<KeepState>,
+}
+
+/// Trains, calibrates and returns a detector.
 ///
 /// # Errors
-/// Too few or unreadable images, unusable settings, weights that do not fit, a diverging loss.
+/// Too few or unreadable images, unusable settings, weights that do not fit, a diverging loss;
+/// `TrainError::Interrupted` when the reporter asked to stop.
 pub fn fit(
     config: &TrainConfig,
     train: &[Sample],
     weights: &BackboneWeights,
-    oracle: Option<&[Sample]>,
-    reporter: &dyn Reporter,
-) -> Result<Fit, TrainError> {
-    fit_kept(config, train, weights, oracle, None, reporter)
-}
-
-/// The same, but the state of the training is kept in a file, and the training goes on from it if it was interrupted, by a
-/// kill or by `Reporter::stop`: with the same weights in the end. The caller removes the file once the result is safe.
-///
-/// # Errors
-/// As [`fit`]; `TrainError::Interrupted` when the reporter asked to stop.
-pub fn fit_kept(
-    config: &TrainConfig,
-    train: &[Sample],
-    weights: &BackboneWeights,
-    oracle: Option<&[Sample]>,
-    keep: Option<&KeepState>,
+    options: &FitOptions<'_>,
     reporter: &dyn Reporter,
 ) -> Result<Fit, TrainError> {
     let start = Instant::now();
@@ -133,36 +133,34 @@ pub fn fit_kept(
     let (train, held_out) = training_samples(config, train)?;
     let device = Device::Cpu;
     let extractor = FeatureExtractor::load(config.backbone, weights, config.aggregator, &device)?;
-    let dim = extractor.feature_dim();
-    let (width, height) = config.preprocess.network_size();
-    let options = PredictorOptions::default();
-    let compiled = CompiledExtractor::compile(&extractor, height as usize, width as usize, &options)?;
+    let mut extraction = Extraction::new(config, &extractor, &options.storage, reporter)?;
 
     let mut set = TrainingSet::default();
-    let see = &mut |image: &PreparedImage| set.see(&train[image.index].path, image, &config.preprocess);
-    let cache = extract(config, &compiled, dim, &train, "computing features", reporter, see)?;
+    let see = &mut |path: &Path, appearance| set.see(path, appearance);
+    let copies = config.augmentation.copies;
+    let (cache, features) = extraction.features(&train, copies, "computing features", see)?;
     let extraction_seconds = start.elapsed().as_secs_f64();
     // Those that are held out too: a copy among them is what spoils a threshold.
     let paths: Vec<PathBuf> = held_out.iter().map(|sample| sample.path.clone()).collect();
     for image in Loader::new(paths, &config.preprocess, &LoaderOptions::default())? {
         let image = image?;
-        set.see(&held_out[image.index].path, &image, &config.preprocess);
+        set.see(&held_out[image.index].path, Appearance::of(&image, &config.preprocess));
     }
     set.notes().iter().for_each(|note| reporter.note(note));
     let statistics = cache.statistics();
     let norm = feature_norm(config, &statistics, &device)?;
-    let ranges = activation_ranges(config, &compiled, &train, reporter)?;
+    let ranges = activation_ranges(&mut extraction, &train)?;
 
     let (test, mut oracle_time) =
-        timed(|| oracle.map(|samples| OracleSet::new(config, &compiled, dim, samples, reporter)).transpose());
+        timed(|| options.oracle.map(|samples| OracleSet::new(&mut extraction, samples)).transpose());
     let test = test?;
-    let (rows, columns) = compiled.grid();
-    drop(compiled);
+    let (rows, columns) = extraction.compiled.grid();
+    drop(extraction);
     let extraction_of_test = oracle_time;
     let training = Instant::now();
     let positions = positions(config, &cache, &norm, [rows, columns])?;
-    let mut state = trainer::begin(config, dim, norm);
-    let mut keeper = match keep {
+    let mut state = trainer::begin(config, cache.dim(), norm);
+    let mut keeper = match &options.keep {
         Some(keep) => {
             let identity = Identity::new(config, &cache, test.is_some())?;
             Keeper::new(keep, identity, &mut state, reporter)
@@ -204,6 +202,7 @@ pub fn fit_kept(
         held_out_images: held_out.len(),
         feature_deviation: statistics.global_deviation,
         losses: state.losses,
+        features,
         extraction_seconds,
         training_seconds,
         fit_seconds: (start.elapsed() - oracle_time).as_secs_f64(),
@@ -265,178 +264,6 @@ fn feature_norm(
         }
     };
     Ok(norm?)
-}
-
-/// Features of width `dim` of every sample (and its augmented copies), in order; `see` is shown each unchanged image.
-pub(crate) fn extract(
-    config: &TrainConfig,
-    compiled: &CompiledExtractor,
-    dim: usize,
-    samples: &[Sample],
-    what: &str,
-    reporter: &dyn Reporter,
-    see: &mut dyn FnMut(&PreparedImage),
-) -> Result<FeatureCache, TrainError> {
-    let (rows, columns) = compiled.grid();
-    let precision = match config.batch {
-        Batch::Images(_) => Precision::F32,
-        Batch::Patches { .. } => Precision::F16,
-    };
-    let passes = 1 + config.augmentation.copies;
-    let mut cache = FeatureCache::new(precision, samples.len() * passes, rows * columns, dim);
-    let paths: Vec<PathBuf> = samples.iter().map(|s| s.path.clone()).collect();
-    reporter.start(what, (samples.len() * passes) as u64);
-    for pass in 0..passes {
-        // The first pass is unchanged; every further one changes each image anew.
-        let options = match pass {
-            0 => LoaderOptions::default(),
-            _ => LoaderOptions {
-                augment: config.augmentation.options.clone(),
-                seed: config.seed.wrapping_add(pass as u64),
-                ..LoaderOptions::default()
-            },
-        };
-        for image in Loader::new(paths.clone(), &config.preprocess, &options)? {
-            let image = image?;
-            if pass == 0 {
-                see(&image);
-            }
-            cache.push(&compiled.features(&image.tensor)?);
-            reporter.advance(1);
-            stop_if_asked(reporter)?;
-        }
-    }
-    reporter.finish();
-    Ok(cache)
-}
-
-/// Features and labels of a test set, for the oracle.
-struct OracleSet {
-    cache: FeatureCache,
-    labels: Vec<bool>,
-}
-
-impl OracleSet {
-    fn new(
-        config: &TrainConfig,
-        compiled: &CompiledExtractor,
-        dim: usize,
-        samples: &[Sample],
-        reporter: &dyn Reporter,
-    ) -> Result<Self, TrainError> {
-        let plain = TrainConfig {
-            augmentation: Augmentation { copies: 0, ..config.augmentation.clone() },
-            ..config.clone()
-        };
-        let cache = extract(
-            &plain,
-            compiled,
-            dim,
-            samples,
-            "computing test features for the oracle",
-            reporter,
-            &mut |_| {},
-        )?;
-        Ok(Self { cache, labels: samples.iter().map(|s| s.label == Label::Anomalous).collect() })
-    }
-
-    fn image_auroc(
-        &self,
-        config: &TrainConfig,
-        norm: &FeatureNorm,
-        scoring: &Scoring,
-        columns: usize,
-    ) -> Result<f64, TrainError> {
-        let score = |image| {
-            let scores = scoring.patch_scores(&self.cache, norm, image, columns)?;
-            Ok(image_score(&scores, columns, config.image_score))
-        };
-        let scores: Vec<f32> = (0..self.cache.images()).map(score).collect::<Result<_, TrainError>>()?;
-        Ok(simplenet_metrics::auroc(&scores, &self.labels)?)
-    }
-}
-
-/// What makes patch scores of cached features, as the finished network does.
-struct Scoring {
-    head: Head,
-    positions: Option<PositionEnergy>,
-}
-
-impl Scoring {
-    /// A head as it is now, and its positions' energy brought to its scale on images of `cache`.
-    fn of(
-        config: &TrainConfig,
-        head: &TrainedHead,
-        positions: Option<PositionEnergy>,
-        cache: &FeatureCache,
-    ) -> Result<Self, TrainError> {
-        let mut scoring = Self { head: model_head(head, &Device::Cpu)?, positions };
-        if let (Position::Cells(position), Some(energy)) = (&config.position, &mut scoring.positions) {
-            let (rows, columns) = (energy.config.rows, energy.config.columns);
-            let (mut scores, mut energies) = (vec![], vec![]);
-            for image in weighed_images(cache) {
-                let features = rows_of(cache, &head.norm, image);
-                energies.extend(energy.energies(&features, rows, columns)?);
-                scores.extend(score_rows(&scoring.head, &features)?);
-            }
-            energy.weights = weigh(&scores, &energies, position.head_weight);
-        }
-        Ok(scoring)
-    }
-
-    /// Patch scores of one image of a cache.
-    fn patch_scores(
-        &self,
-        cache: &FeatureCache,
-        norm: &FeatureNorm,
-        image: usize,
-        columns: usize,
-    ) -> Result<Vec<f32>, TrainError> {
-        let features = rows_of(cache, norm, image);
-        let mut scores = score_rows(&self.head, &features)?;
-        if let Some(energy) = &self.positions {
-            let energies = energy.energies(&features, scores.len() / columns, columns)?;
-            scores.iter_mut().zip(energies).for_each(|(score, e)| *score = energy.weights.join(*score, e));
-        }
-        Ok(scores)
-    }
-}
-
-/// The statistics of every place, if the settings ask for them.
-fn positions(
-    config: &TrainConfig,
-    cache: &FeatureCache,
-    norm: &FeatureNorm,
-    grid: [usize; 2],
-) -> Result<Option<PositionEnergy>, TrainError> {
-    match &config.position {
-        Position::Unaware => Ok(None),
-        Position::Cells(position) => {
-            fit_positions(cache, norm, grid, position, &Generator::new(config.seed)).map(Some)
-        }
-    }
-}
-
-/// Features of one image of a cache, after the norm: (h·w, D).
-fn rows_of(cache: &FeatureCache, norm: &FeatureNorm, image: usize) -> Vec<f32> {
-    let patches = cache.patches() as u32;
-    let indices: Vec<u32> = (image as u32 * patches..(image as u32 + 1) * patches).collect();
-    let mut rows = vec![];
-    cache.gather(&indices, norm, &mut rows);
-    rows
-}
-
-/// The discriminator's scores of rows of features.
-fn score_rows(head: &Head, rows: &[f32]) -> Result<Vec<f32>, TrainError> {
-    let dim = head.config().adaptor.dim;
-    let features = Tensor::from_slice(rows, (rows.len() / dim, dim), &Device::Cpu)?;
-    Ok(head.score(&features)?.to_vec1::<f32>().map_err(simplenet_model::ModelError::from)?)
-}
-
-/// The trained numbers as the model crate's layers.
-fn model_head(head: &TrainedHead, device: &Device) -> Result<Head, TrainError> {
-    let shape = HeadConfig::new(head.dim, head.hidden);
-    Ok(Head::from_tensors(shape, &head.to_tensors(device)?, device, Path::new("the trained head"))?)
 }
 
 /// As JSON, by way of its text: 0.485 as an f32 stays 0.485, where `to_value` would widen it to 0.48500001430511475.

@@ -5,7 +5,7 @@
 //!
 //! `fit::fit` is the whole of training; `evaluate::evaluate` measures; `detector::Detector` inspects.
 
-pub mod activation_ranges;
+mod activation_ranges;
 pub mod baselines;
 pub mod calibrate;
 mod cholesky;
@@ -15,6 +15,10 @@ pub mod error;
 pub mod evaluate;
 pub mod false_reject;
 pub mod feature_cache;
+mod feature_key;
+mod feature_rows;
+mod feature_store;
+pub mod features;
 pub mod fit;
 pub mod head_step;
 pub mod inference_precision;
@@ -24,6 +28,7 @@ pub mod optimizer;
 pub mod position_statistics;
 pub mod reporter;
 pub mod resume;
+mod scoring;
 pub mod trainer;
 mod training_set;
 pub mod training_state;
@@ -31,6 +36,8 @@ pub mod training_state;
 pub use config::{Preset, TrainConfig};
 pub use detector::Detector;
 pub use error::TrainError;
+pub use features::FeatureStorage;
+pub use fit::FitOptions;
 pub use inference_precision::InferencePrecision;
 pub use reporter::{Reporter, Silent};
 

@@ -76,7 +76,8 @@ impl PositionConfig {
 /// until [`weigh`].
 ///
 /// # Errors
-/// `TrainError::Setting` for settings that cannot work, or features that are not finite.
+/// `TrainError::Setting` for settings that cannot work, or features that are not finite; what [`FeatureCache::gather`]
+/// returns.
 pub fn fit_positions(
     cache: &FeatureCache,
     norm: &FeatureNorm,
@@ -178,7 +179,7 @@ impl Moments {
             all.filter(|&(y, x)| sizes.cell_of(y, x) == cell).map(|(y, x)| y * sizes.columns + x).collect();
         let patches = rows_of_places(cache, &places);
         let mut rows = vec![];
-        cache.gather(&patches, norm, &mut rows);
+        cache.gather(&patches, norm, &mut rows)?;
         if dim < features {
             let mut projected = vec![0.0; patches.len() * dim];
             let directions = Matrix::row_major(projection, dim, features)?.transposed();
@@ -243,17 +244,21 @@ fn standard(values: &[f32]) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feature_cache::Precision;
+    use crate::feature_cache::{Precision, Room};
 
     fn cache(images: usize, patches: usize, dim: usize, seed: u32) -> FeatureCache {
-        let mut cache = FeatureCache::new(Precision::F32, images, patches, dim);
+        cache_within(Room::default(), images, [patches, dim], seed)
+    }
+
+    fn cache_within(room: Room, images: usize, [patches, dim]: [usize; 2], seed: u32) -> FeatureCache {
+        let mut cache = FeatureCache::within(room, Precision::F32, images, patches, dim);
         let mut numbers = vec![0.0; images * patches * dim];
         Generator::new(5).fill_normal(Purpose::Noise, seed, 1.0, &mut numbers);
         // Every place has a level of its own.
         for (i, value) in numbers.iter_mut().enumerate() {
             *value += (i / dim % patches) as f32;
         }
-        cache.push(&numbers);
+        cache.push(&numbers).unwrap();
         cache
     }
 
@@ -278,7 +283,8 @@ mod tests {
             for image in 0..images as u32 {
                 let patches = (grid[0] * grid[1]) as u32;
                 let mut rows = vec![];
-                cache.gather(&(image * patches..(image + 1) * patches).collect::<Vec<_>>(), &norm, &mut rows);
+                let indices: Vec<u32> = (image * patches..(image + 1) * patches).collect();
+                cache.gather(&indices, &norm, &mut rows).unwrap();
                 for (place, e) in energy.energies(&rows, grid[0], grid[1]).unwrap().into_iter().enumerate() {
                     let (sum, count) = &mut squares[energy.config.cell_of(place / grid[1], place % grid[1])];
                     (*sum, *count) = (*sum + f64::from(e).powi(2), *count + 1.0);
@@ -300,6 +306,22 @@ mod tests {
             energy.validate().unwrap();
             assert_eq!((energy.config.dim, energy.features()), (dimensions.min(9), 9));
             assert_eq!(energy, fit(&cache, [3, 4], &config), "the same again");
+        }
+    }
+
+    #[test]
+    fn where_rows_lie_changes_no_bit() {
+        let (images, grid, dim) = (10, [4, 5], 9);
+        let image = (grid[0] * grid[1] * dim * Precision::F32.bytes()) as u64;
+        for dimensions in [5, 256] {
+            let config = PositionConfig { dimensions, ..PositionConfig::default() };
+            let want = fit(&cache(images, 20, dim, 3), grid, &config);
+            for kept in [0, 1, 7, 9] {
+                let room = Room { memory: kept * image, ..Room::default() };
+                let cache = cache_within(room, images, [20, dim], 3);
+                assert_eq!(cache.bytes_on_disk(), (10 - kept) * image);
+                assert_eq!(fit(&cache, grid, &config), want, "{kept} of {images} images in memory");
+            }
         }
     }
 

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{Batch, Preset, TrainConfig},
-        feature_cache::{FeatureCache, Precision},
+        feature_cache::{FeatureCache, Precision, Room},
         fit::Oracle,
         noise::{Generator, Purpose},
         reporter::StepScalars,
@@ -188,10 +188,16 @@ mod tests {
 
     /// Features of 5 images of 7 patches.
     fn features(seed: u64) -> FeatureCache {
-        let mut cache = FeatureCache::new(Precision::F16, 5, 7, DIM);
+        features_within(u64::MAX, seed)
+    }
+
+    /// The same with so many bytes in memory.
+    fn features_within(memory: u64, seed: u64) -> FeatureCache {
+        let room = Room { memory, ..Room::default() };
+        let mut cache = FeatureCache::within(room, Precision::F16, 5, 7, DIM);
         let mut numbers = vec![0.0; 5 * 7 * DIM];
         Generator::new(seed).fill_normal(Purpose::Initialisation, 0, 1.0, &mut numbers);
-        cache.push(&numbers);
+        cache.push(&numbers).unwrap();
         cache
     }
 
@@ -290,6 +296,25 @@ mod tests {
             let got = train(config, cache, Some(&keep), &reporter).unwrap();
             assert!(reporter.notes().contains(words), "{words} in: {}", reporter.notes());
             check_same(&got, &train(config, cache, None, &crate::Silent).unwrap(), words);
+        }
+    }
+
+    /// Features are where memory allows, which may be elsewhere when the training goes on.
+    #[test]
+    fn where_features_lie_may_change_between_the_runs() {
+        let folder = tempfile::tempdir().unwrap();
+        let keep = KeepState { path: folder.path().join("state"), every: Duration::from_secs(3600) };
+        let config = config(Batch::Patches { size: 16, steps: 4 });
+        let an_image = (7 * DIM * Precision::F16.bytes()) as u64;
+        let want = train(&config, &features(1), None, &crate::Silent).unwrap();
+        for (before, after) in [(u64::MAX, 0), (0, u64::MAX), (2 * an_image, 3 * an_image)] {
+            let what = format!("{before} bytes in memory, then {after}");
+            train(&config, &features_within(before, 1), Some(&keep), &StopsAfter::new(5)).unwrap_err();
+            let last = StopsAfter::new(usize::MAX);
+            let cache = features_within(after, 1);
+            check_same(&train(&config, &cache, Some(&keep), &last).unwrap(), &want, &what);
+            assert!(last.notes().starts_with("going on after step 5"), "{what}: {}", last.notes());
+            keep.remove().unwrap();
         }
     }
 

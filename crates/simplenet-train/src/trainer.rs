@@ -84,7 +84,7 @@ pub fn train_head(
         for rows in batches(config.batch, cache, &generator, epoch).iter().skip(done) {
             let number = state.step;
             let TrainingState { head, moments, .. } = &mut state;
-            cache.gather(rows, &head.norm, &mut batch);
+            cache.gather(rows, &head.norm, &mut batch)?;
             let noise = Noise::Drawn(generator, number as u32, config.noise_sigma as f32);
             let outcome = step.run(&batch, noise, &head.tensors, &mut head.statistics)?;
             if !outcome.loss.is_finite() {

@@ -1,5 +1,5 @@
 //! What a person should know about the photographs of good parts that a model is made from: few of them, the same one twice, several
-//! sizes. In: each image as the network gets it. Out: sentences, none where nothing is wrong.
+//! sizes. In: what is remembered of each image as the network gets it. Out: sentences, none where nothing is wrong.
 
 use std::{
     collections::BTreeMap,
@@ -28,19 +28,33 @@ pub(crate) struct TrainingSet {
 #[derive(Debug)]
 struct Photograph {
     path: PathBuf,
-    /// (3, CELLS, CELLS) means in grey levels.
     cells: Vec<f32>,
 }
 
-impl TrainingSet {
-    /// Takes a photograph in.
-    pub(crate) fn see(&mut self, path: &Path, image: &PreparedImage, preprocess: &Preprocess) {
-        *self.sizes.entry(image.original).or_default() += 1;
+/// What is remembered of a photograph.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Appearance {
+    /// Width and height after decoding.
+    pub(crate) size: (u32, u32),
+    /// (3, CELLS, CELLS) means in grey levels.
+    pub(crate) cells: Vec<f32>,
+}
+
+impl Appearance {
+    pub(crate) fn of(image: &PreparedImage, preprocess: &Preprocess) -> Self {
         let (width, height) = preprocess.network_size();
         let plane = (width * height) as usize;
         let planes = image.tensor.chunks_exact(plane.max(1)).zip(&preprocess.std);
         let cells = planes.flat_map(|(plane, std)| cells(plane, width as usize, 255.0 * std)).collect();
-        self.photographs.push(Photograph { path: path.to_path_buf(), cells });
+        Self { size: image.original, cells }
+    }
+}
+
+impl TrainingSet {
+    /// Takes a photograph in.
+    pub(crate) fn see(&mut self, path: &Path, appearance: Appearance) {
+        *self.sizes.entry(appearance.size).or_default() += 1;
+        self.photographs.push(Photograph { path: path.to_path_buf(), cells: appearance.cells });
     }
 
     /// One sentence for each thing to know.
@@ -137,7 +151,7 @@ mod tests {
                 decode: Duration::ZERO,
                 preprocess: Duration::ZERO,
             };
-            set.see(Path::new(&format!("{index}.png")), &image, &preprocess);
+            set.see(Path::new(&format!("{index}.png")), Appearance::of(&image, &preprocess));
         }
         set.notes()
     }

@@ -60,7 +60,7 @@ impl Identity {
         let mut hash = Sha256::new();
         hash.update(config.to_toml()?);
         let config_sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { program: crate::program(), config_sha256, features_sha256: cache.sha256(), oracle })
+        Ok(Self { program: crate::program(), config_sha256, features_sha256: cache.sha256()?, oracle })
     }
 
     /// What another identity differs in, in words; none if in nothing.

@@ -15,7 +15,8 @@ use simplenet_train::{
     Reporter,
     config::TrainConfig,
     false_reject::expected_false_reject_rate,
-    fit::{Fit, FitReport, fit_kept},
+    features::FeatureUse,
+    fit::{Fit, FitOptions, FitReport, fit},
     resume::KeepState,
 };
 
@@ -27,7 +28,7 @@ use crate::{
     interrupt::Interrupt,
     output::atomic,
     progress::TerminalProgress,
-    settings::{resolve, weights_source},
+    settings::{feature_storage, resolve, weights_source},
     training_reporter::TrainingReporter,
 };
 
@@ -101,20 +102,25 @@ pub fn run(args: &TrainArgs, progress: &TerminalProgress) -> Result<(), CliError
         note_inspected_share(&config, image_size(&first.path, &config.preprocess.decode)?, progress);
     }
     let weights = backbone_weights(config.backbone, &weights_source(&args.settings), progress)?;
-    let oracle = args.settings.oracle.then_some(category.test.as_slice());
     // Now, not after the work: a folder that cannot be made would lose it.
     std::fs::create_dir_all(&out).map_err(CliError::io("create", &out))?;
-    let keep = keep_state(&args.run, &out, args.fresh)?;
+    let options = FitOptions {
+        storage: feature_storage(&args.settings.storage),
+        oracle: args.settings.oracle.then_some(category.test.as_slice()),
+        keep: Some(keep_state(&args.run, &out, args.fresh)?),
+    };
     let interrupt = Interrupt::on_signals()?;
     let reporter = TrainingReporter::new(progress, &interrupt, tensorboard(&args.run, &out).as_deref())?;
-    let trained = fit_kept(&config, &category.train, &weights, oracle, Some(&keep), &reporter);
+    let trained = fit(&config, &category.train, &weights, &options, &reporter);
     let mut trained = trained.inspect_err(|_| {
         progress.unwind(0);
         let _kept_unless_empty = std::fs::remove_dir(&out);
     })?;
     let origin = Origin::of(&category, &weights)?;
     let model = write(&mut trained, &config, &category.name, origin, &out)?;
-    keep.remove().map_err(CliError::io("remove", &keep.path))?;
+    if let Some(keep) = &options.keep {
+        keep.remove().map_err(CliError::io("remove", &keep.path))?;
+    }
     summarise(&trained, &config, &model);
     Ok(())
 }
@@ -172,6 +178,7 @@ fn summarise(trained: &Fit, config: &TrainConfig, model: &Path) {
         report.training_seconds,
         report.held_out_images
     );
+    println!("{}", describe(&report.features));
     match &trained.detector.record().threshold {
         Some(threshold) => println!(
             "threshold {:.4} on the raw score: expect up to {:.1} % of good parts to be rejected",
@@ -188,6 +195,25 @@ fn summarise(trained: &Fit, config: &TrainConfig, model: &Path) {
     }
     println!("model: {}", model.display());
     println!("next:  simplenet infer --model {} --input FOLDER", model.display());
+}
+
+/// Where the features came from and where they were kept.
+fn describe(features: &FeatureUse) -> String {
+    let FeatureUse { images, from_cache, bytes_in_memory, bytes_on_disk } = *features;
+    let computed = match from_cache {
+        0 => format!("features of {images} images computed"),
+        _ if from_cache == images => format!("features of {images} images from the feature cache"),
+        _ => format!(
+            "features of {from_cache} images from the feature cache, of {} computed",
+            images - from_cache
+        ),
+    };
+    let megabytes = |bytes: u64| format!("{:.1} MB", bytes as f64 / 1e6);
+    let memory = match bytes_on_disk {
+        0 => format!("{} in memory", megabytes(bytes_in_memory)),
+        beyond => format!("{} in memory, {} on disk", megabytes(bytes_in_memory), megabytes(beyond)),
+    };
+    format!("{computed}; {memory}")
 }
 
 /// Says how much of a photograph is inspected, when a crop leaves part of it out.

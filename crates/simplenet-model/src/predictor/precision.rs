@@ -34,6 +34,13 @@ impl Precision {
 #[serde(transparent)]
 pub struct ActivationRanges(Vec<f32>);
 
+/// One number a layer, as [`ActivationRanges::as_slice`] gave them.
+impl From<Vec<f32>> for ActivationRanges {
+    fn from(ranges: Vec<f32>) -> Self {
+        Self(ranges)
+    }
+}
+
 impl ActivationRanges {
     /// One number a layer.
     pub fn as_slice(&self) -> &[f32] {

@@ -19,7 +19,7 @@ use simplenet_data::{
     loader::{Loader, LoaderOptions},
 };
 use simplenet_model::{
-    BackboneId, CompiledExtractor, ModelError, PredictorOptions,
+    BackboneId, ModelError,
     anomaly_map::{AnomalyMapConfig, ImageScore, anomaly_map, image_score},
     simplenet::SimpleNet,
 };
@@ -29,7 +29,8 @@ use crate::{
     detector::timed,
     error::TrainError,
     evaluate::{Evaluated, Measured, Metrics, measure},
-    fit::{extract, training_samples},
+    features::{Extraction, FeatureStorage},
+    fit::training_samples,
     noise::Generator,
     reporter::Reporter,
 };
@@ -74,8 +75,9 @@ pub struct BaselineResult {
     pub scoring_ms: f64,
 }
 
-/// Fits both to the training images of `net` and measures them on the images of its evaluation. The features are computed
-/// again, with the same bits: `fit` has let go of them, and of the test images only one at a time is in memory.
+/// Fits both to the training images of `net` and measures them on the images of its evaluation. The training
+/// features are taken from the feature cache's folder, or computed again where there is none, with the same bits: `fit` has
+/// let go of them. Of the test images only one at a time is in memory.
 ///
 /// # Errors
 /// Settings that cannot work, too few images, an image that cannot be read.
@@ -85,19 +87,19 @@ pub fn evaluate_baselines(
     net: &SimpleNet,
     train: &[Sample],
     images: &[Evaluated],
+    storage: &FeatureStorage,
     reporter: &dyn Reporter,
 ) -> Result<BaselineResults, TrainError> {
     baselines.patch_core.validate()?;
     let (width, height) = config.preprocess.network_size();
     let (width, height) = (width as usize, height as usize);
-    let options = PredictorOptions::default();
-    let compiled = CompiledExtractor::compile(net.extractor(), height, width, &options)?;
+    let mut extraction = Extraction::new(config, net.extractor(), storage, reporter)?;
     let generator = Generator::new(config.seed);
     let (train, _held_out) = training_samples(config, train)?;
     let dim = net.extractor().feature_dim();
     let norm = net.norm();
     let what = "computing features for the baselines";
-    let cache = extract(config, &compiled, dim, &train, what, reporter, &mut |_| {})?;
+    let (cache, _use) = extraction.features(&train, config.augmentation.copies, what, &mut |_, _| {})?;
     let (padim, padim_fit) = timed(|| Padim::fit(&cache, norm, &baselines.padim, &generator));
     let (patch_core, patch_core_fit) =
         timed(|| PatchCore::fit(&cache, norm, &baselines.patch_core, &generator));
@@ -107,12 +109,12 @@ pub fn evaluate_baselines(
     let mut of_padim = Scored::new(padim_fit, images.len());
     let mut of_patch_core = Scored::new(patch_core_fit, images.len());
     let smoothing = AnomalyMapConfig { sigma: config.map_sigma, ..AnomalyMapConfig::default() };
-    let (rows, columns) = compiled.grid();
+    let (rows, columns) = extraction.compiled.grid();
     let map = |scores: &[f32]| anomaly_map(scores, rows, columns, height, width, &smoothing);
     let paths: Vec<PathBuf> = images.iter().map(|image| image.sample.path.clone()).collect();
     reporter.start("evaluating the baselines", images.len() as u64);
     for image in Loader::new(paths, &config.preprocess, &LoaderOptions::default())? {
-        let mut features = compiled.features(&image?.tensor)?;
+        let mut features = extraction.compiled.features(&image?.tensor)?;
         features.chunks_exact_mut(dim).for_each(|row| norm.apply_to_row(row));
         let (scores, time) = timed(|| padim.patch_scores(&features));
         let scores = scores?;
@@ -218,7 +220,7 @@ mod tests {
     pub(super) fn cache_of(features: &[f32], shape: Shape) -> FeatureCache {
         let mut cache = FeatureCache::new(Precision::F32, shape.images, shape.patches, shape.dim);
         assert_eq!(features.len(), shape.len());
-        cache.push(features);
+        cache.push(features).unwrap();
         cache
     }
 

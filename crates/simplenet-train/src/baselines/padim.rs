@@ -105,7 +105,7 @@ impl Padim {
             .try_for_each(|(position, (mean, factor))| -> Result<(), TrainError> {
                 let indices: Vec<u32> = (0..images).map(|image| (image * patches + position) as u32).collect();
                 let mut rows = vec![];
-                cache.gather(&indices, norm, &mut rows);
+                cache.gather(&indices, norm, &mut rows)?;
                 let rows: Vec<f64> = rows
                     .chunks_exact(dim)
                     .flat_map(|row| chosen.iter().map(|&i| f64::from(row[i as usize])))

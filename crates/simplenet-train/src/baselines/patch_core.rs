@@ -129,7 +129,7 @@ impl PatchCore {
             greedy_coreset(&projected(cache, norm, width, generator)?, width, count)
         };
         let mut bank = vec![];
-        cache.gather(&chosen, norm, &mut bank);
+        cache.gather(&chosen, norm, &mut bank)?;
         let squares = bank.chunks_exact(dim).map(|row| row.iter().map(|v| v * v).sum()).collect();
         Ok(Self { dim, patches: cache.patches(), bank, squares, image_score: config.image_score })
     }
@@ -233,7 +233,7 @@ fn projected(
     for (block, out) in all.chunks_mut(ROWS * width).enumerate() {
         let count = out.len() / width;
         let indices: Vec<u32> = (block * ROWS..).take(count).map(|i| i as u32).collect();
-        cache.gather(&indices, norm, &mut rows);
+        cache.gather(&indices, norm, &mut rows)?;
         if width == dim {
             out.copy_from_slice(&rows);
         } else {

@@ -1,0 +1,180 @@
+//! What a kept result is found by: a hash of everything that it depends on.
+//!
+//! In: the configuration, the compiled network, a photograph's bytes. Out: a key; two results that could differ in a bit
+//! have different ones.
+
+use std::path::Path;
+
+use simplenet_data::loader::{LoaderOptions, augmentation_seed};
+use simplenet_model::{CompiledExtractor, simplenet::FeatureExtractor};
+
+use crate::{
+    config::TrainConfig,
+    error::TrainError,
+    feature_rows::{Precision, Rows},
+    feature_store::Key,
+};
+
+/// What is written into keys: to be counted up where a file's content or the way to it changes in a manner that the other
+/// parts of a key do not show, such as another resize.
+const VERSION: &str = concat!("1, simplenet ", env!("CARGO_PKG_VERSION"));
+
+/// The part of the keys that all images of a run share: from pixels to rows.
+///
+/// Other kernels or another instruction set may round differently, and results must be the same bits with the folder and
+/// without it. So the features of one drawn image stand in the key: they are those of this very engine.
+pub(crate) fn network_key(
+    config: &TrainConfig,
+    extractor: &FeatureExtractor,
+    compiled: &CompiledExtractor,
+    precision: Precision,
+) -> Result<Key, TrainError> {
+    let json = |value: Result<String, serde_json::Error>| {
+        value.map_err(|error| TrainError::config(Path::new("the key of the feature cache"), error))
+    };
+    let (width, height) = config.preprocess.network_size();
+    let drawn: Vec<f32> = (0..3 * width * height).map(drawn_value).collect();
+    let features = Rows::F32(compiled.features(&drawn)?);
+    Ok(Key::of(&[
+        VERSION.as_bytes(),
+        config.backbone.to_string().as_bytes(),
+        extractor.weights().sha256.as_bytes(),
+        json(serde_json::to_string(&config.preprocess))?.as_bytes(),
+        json(serde_json::to_string(&config.aggregator))?.as_bytes(),
+        format!("{precision:?}").as_bytes(),
+        &features.to_bytes(),
+    ]))
+}
+
+/// Numbers between -2 and 2 without order (Knuth's multiplicative hash).
+fn drawn_value(index: u32) -> f32 {
+    (index.wrapping_mul(2_654_435_761) >> 16) as f32 / 16384.0 - 2.0
+}
+
+/// The key of a result for one photograph: `index` is its place among those of the run, which decides its random changes.
+pub(crate) fn image_key(
+    kind: &str,
+    network: &Key,
+    options: &LoaderOptions,
+    index: usize,
+    bytes: &[u8],
+) -> Key {
+    let changes = match options.augment.is_off() {
+        true => String::new(),
+        false => format!("{:?}, seed {}", options.augment, augmentation_seed(options.seed, index)),
+    };
+    Key::of(&[kind.as_bytes(), network.hex().as_bytes(), changes.as_bytes(), bytes])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use candle_core::Device;
+    use simplenet_data::{Augment, preprocess::Resize};
+    use simplenet_model::{BackboneId, BackboneWeights, PredictorOptions, ops::Isa};
+
+    use super::*;
+    use crate::config::Preset;
+
+    fn config() -> TrainConfig {
+        let mut config = TrainConfig::preset(Preset::Default, BackboneId::EfficientNetLite0);
+        config.preprocess.resize = Resize::Exact { width: 64, height: 32 };
+        config
+    }
+
+    fn key(config: &TrainConfig, weights: &BackboneWeights, isa: Isa) -> Key {
+        let extractor =
+            FeatureExtractor::load(config.backbone, weights, config.aggregator, &Device::Cpu).unwrap();
+        let (width, height) = config.preprocess.network_size();
+        let mut options = PredictorOptions::default();
+        options.isa = isa;
+        let compiled =
+            CompiledExtractor::compile(&extractor, height as usize, width as usize, &options).unwrap();
+        network_key(config, &extractor, &compiled, config.feature_precision).unwrap()
+    }
+
+    #[test]
+    fn each_ingredient_of_the_way_to_features_changes_the_key_and_nothing_else_does() {
+        let weights = BackboneWeights::embedded(BackboneId::EfficientNetLite0).unwrap();
+        let isa = Isa::detect();
+        let mut keys = HashMap::from([(key(&config(), &weights, isa), "the configuration itself")]);
+        let mut is_new = |what: &'static str, key: Key| {
+            if let Some(same) = keys.insert(key, what) {
+                panic!("{what}: the key of {same}");
+            }
+        };
+        type Change = fn(&mut TrainConfig);
+        let changes: [(&str, Change); 8] = [
+            ("width", |c| c.preprocess.resize = Resize::Exact { width: 72, height: 32 }),
+            ("sides exchanged", |c| c.preprocess.resize = Resize::Exact { width: 32, height: 64 }),
+            ("mean", |c| c.preprocess.mean[1] += 1e-6),
+            ("deviation", |c| c.preprocess.std[2] += 1e-6),
+            ("orientation", |c| c.preprocess.decode.exif = simplenet_data::Exif::Ignore),
+            ("16 bits", |c| c.preprocess.decode.sixteen_bit = simplenet_data::SixteenBit::Clip),
+            ("aggregator", |c| {
+                c.aggregator = TrainConfig::preset(Preset::Paper, c.backbone).aggregator;
+            }),
+            ("precision", |c| c.feature_precision = Precision::F32),
+        ];
+        for (what, change) in changes {
+            let mut changed = config();
+            change(&mut changed);
+            is_new(what, key(&changed, &weights, isa));
+        }
+        is_new(
+            "another file of weights",
+            key(&config(), &BackboneWeights { sha256: "0".repeat(64), ..weights.clone() }, isa),
+        );
+        // The engine's own numbers count, whatever a name says.
+        let mut other = weights.clone();
+        let (name, tensor) = other.tensors.iter().find(|(name, _)| name.contains("conv_stem")).unwrap();
+        let (name, tensor) = (name.clone(), tensor.affine(1.01, 0.0).unwrap());
+        other.tensors.insert(name, tensor);
+        is_new("other weights of the same name", key(&config(), &other, isa));
+
+        if isa != Isa::Scalar {
+            is_new("sums in another order", key(&config(), &weights, Isa::Scalar));
+        }
+
+        let kept: [(&str, Change); 5] = [
+            ("nothing", |_| {}),
+            ("seed", |c| c.seed = 99),
+            ("epochs", |c| c.epochs += 1),
+            ("noise", |c| c.noise_sigma *= 2.0),
+            ("held out", |c| c.calibration.held_out_share = 0.5),
+        ];
+        for (what, change) in kept {
+            let mut changed = config();
+            change(&mut changed);
+            assert_eq!(key(&changed, &weights, isa), key(&config(), &weights, isa), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_photograph_and_its_changes_have_keys_of_their_own() {
+        let networks = [Key::of(&[b"a"]), Key::of(&[b"b"])];
+        let plain = LoaderOptions::default();
+        let changed = |seed, rotate_degrees| LoaderOptions {
+            augment: Augment { rotate_degrees, ..Augment::default() },
+            seed,
+            ..LoaderOptions::default()
+        };
+        let keys = [
+            image_key("features", &networks[0], &plain, 0, b"photograph"),
+            image_key("features", &networks[1], &plain, 0, b"photograph"),
+            image_key("ranges", &networks[0], &plain, 0, b"photograph"),
+            image_key("features", &networks[0], &plain, 0, b"another"),
+            image_key("features", &networks[0], &changed(1, 5.0), 0, b"photograph"),
+            image_key("features", &networks[0], &changed(2, 5.0), 0, b"photograph"),
+            image_key("features", &networks[0], &changed(1, 5.5), 0, b"photograph"),
+            image_key("features", &networks[0], &changed(1, 5.0), 1, b"photograph"),
+        ];
+        for (i, key) in keys.iter().enumerate() {
+            assert!(!keys[..i].contains(key), "key {i}");
+        }
+        // Unchanged, its place and the seed do not matter: the same photograph in another folder is the same.
+        let unchanged = LoaderOptions { seed: 7, ..plain.clone() };
+        assert_eq!(image_key("features", &networks[0], &unchanged, 5, b"photograph"), keys[0]);
+    }
+}

@@ -1,0 +1,427 @@
+//! From photographs to patch features by the compiled engine, each photograph once: what an earlier run has computed is
+//! read from the feature cache's folder.
+//!
+//! In: samples, a configuration, the frozen network. Out: a [`FeatureCache`] of their rows, what is to be known of each
+//! photograph, the ranges of the activations. A photograph whose results are in the folder is read and hashed, but not
+//! decoded. The folder is a convenience: where it fails, training goes on without it, and the results are the same bits.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use safetensors::Dtype;
+use serde::{Deserialize, Serialize};
+use simplenet_data::{
+    Ahead, DataError, Lost, PreparedImage,
+    dataset::Sample,
+    decode::read_file,
+    loader::{LoaderOptions, prepare_bytes},
+};
+use simplenet_model::{ActivationRanges, CompiledExtractor, PredictorOptions, simplenet::FeatureExtractor};
+
+use crate::{
+    config::TrainConfig,
+    error::TrainError,
+    feature_cache::{FeatureCache, Room},
+    feature_key::{image_key, network_key},
+    feature_rows::{ImageRows, Precision, Rows},
+    feature_store::{Array, Arrays, FeatureStore, Found, Key},
+    reporter::Reporter,
+    resume::stop_if_asked,
+    training_set::Appearance,
+};
+
+/// The folder is trimmed each time that this share of its limit was written.
+const TRIMMED_AFTER: u64 = 8;
+
+/// Where features may lie. The default keeps all of them in memory, and nothing from run to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeatureStorage {
+    /// The folder that keeps them from run to run.
+    pub folder: Option<PathBuf>,
+    /// Most bytes of files in the folder; those that were not used for longest are removed.
+    pub folder_limit: u64,
+    /// Most bytes of features in memory; the others lie in a file while a run lasts.
+    pub memory_limit: u64,
+}
+
+impl Default for FeatureStorage {
+    fn default() -> Self {
+        Self { folder: None, folder_limit: u64::MAX, memory_limit: u64::MAX }
+    }
+}
+
+/// Where the training features came from and where they were kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeatureUse {
+    /// Images, changed copies with them.
+    pub images: usize,
+    /// Those of them whose features an earlier run had computed.
+    pub from_cache: usize,
+    /// Bytes of features in memory.
+    pub bytes_in_memory: u64,
+    /// Bytes of features in a file, beyond the memory limit.
+    pub bytes_on_disk: u64,
+}
+
+/// The frozen network, compiled, with the folder of what it has computed before.
+pub(crate) struct Extraction<'a> {
+    config: &'a TrainConfig,
+    pub(crate) compiled: CompiledExtractor,
+    shape: Shape,
+    keeping: Option<Keeping>,
+    /// Bytes of features that may still go into memory.
+    memory: u64,
+    /// The folder for features beyond that.
+    beyond: PathBuf,
+    reporter: &'a dyn Reporter,
+}
+
+/// The folder, and what this run does with it.
+struct Keeping {
+    store: Arc<FeatureStore>,
+    /// The part of the keys that all images share.
+    network: Key,
+    /// What this run has put there.
+    put: Vec<Key>,
+    /// Bytes of files that this run has read or put.
+    used: u64,
+    put_since_trim: u64,
+    /// Results that did not fit under the limit.
+    left_out: usize,
+    damaged: Vec<PathBuf>,
+}
+
+/// What a file must hold to be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shape {
+    precision: Precision,
+    patches: usize,
+    dim: usize,
+}
+
+/// A result that can be kept in a file.
+trait Kept: Send + Sized + 'static {
+    /// A word for the key.
+    const KIND: &'static str;
+    fn to_arrays(&self, shape: Shape) -> Arrays;
+    /// `None` where a file does not hold such a result.
+    fn from_arrays(arrays: &Arrays, shape: Shape) -> Option<Self>;
+}
+
+/// Features of one image and what is to be known of the photograph.
+struct Features {
+    rows: ImageRows,
+    appearance: Appearance,
+}
+
+/// What a photograph's task gives.
+enum Fetched<T> {
+    /// The result of an earlier run, and the bytes of its file.
+    Ready(T, u64),
+    /// The image; where the result belongs; a file there that is not whole.
+    ToDo(PreparedImage, Option<Key>, Option<PathBuf>),
+}
+
+impl<'a> Extraction<'a> {
+    /// Compiles the network and opens the folder. A folder that cannot be used is said and done without.
+    ///
+    /// # Errors
+    /// A network that cannot be compiled for the configuration's size.
+    pub(crate) fn new(
+        config: &'a TrainConfig,
+        extractor: &FeatureExtractor,
+        storage: &FeatureStorage,
+        reporter: &'a dyn Reporter,
+    ) -> Result<Self, TrainError> {
+        let (width, height) = config.preprocess.network_size();
+        let (width, height) = (width as usize, height as usize);
+        let compiled = CompiledExtractor::compile(extractor, height, width, &PredictorOptions::default())?;
+        let (rows, columns) = compiled.grid();
+        let shape = Shape {
+            precision: config.feature_precision,
+            patches: rows * columns,
+            dim: extractor.feature_dim(),
+        };
+        let opened =
+            storage.folder.as_ref().map(|folder| (folder, FeatureStore::open(folder, storage.folder_limit)));
+        let store = match opened {
+            None => None,
+            Some((_, Ok(store))) => Some(store),
+            Some((folder, Err(error))) => {
+                reporter.note(&format!(
+                    "no feature cache: {}: {error}; features are computed, and not kept for the next run",
+                    folder.display()
+                ));
+                None
+            }
+        };
+        let beyond = store.as_ref().map_or_else(std::env::temp_dir, |store| store.folder().to_path_buf());
+        let keeping = match store {
+            None => None,
+            Some(store) => Some(Keeping {
+                store: Arc::new(store),
+                network: network_key(config, extractor, &compiled, shape.precision)?,
+                put: vec![],
+                used: 0,
+                put_since_trim: 0,
+                left_out: 0,
+                damaged: vec![],
+            }),
+        };
+        Ok(Self { config, compiled, shape, keeping, memory: storage.memory_limit, beyond, reporter })
+    }
+
+    /// Features of every sample (and of `copies` changed copies), in order; `see` is told of each unchanged photograph.
+    ///
+    /// # Errors
+    /// An image that cannot be read; features beyond the memory limit that cannot be written; `TrainError::Interrupted` when
+    /// the reporter asked to stop.
+    pub(crate) fn features(
+        &mut self,
+        samples: &[Sample],
+        copies: usize,
+        what: &str,
+        see: &mut dyn FnMut(&Path, Appearance),
+    ) -> Result<(FeatureCache, FeatureUse), TrainError> {
+        let Shape { precision, patches, dim } = self.shape;
+        let passes = 1 + copies;
+        let images = samples.len() * passes;
+        let room = Room { memory: self.memory, folder: self.beyond.clone() };
+        let mut cache = FeatureCache::within(room, precision, images, patches, dim);
+        let mut from_cache = 0;
+        let paths: Arc<[PathBuf]> = samples.iter().map(|sample| sample.path.clone()).collect();
+        let preprocess = &self.config.preprocess;
+        self.reporter.start(what, images as u64);
+        for pass in 0..passes {
+            // The first pass is unchanged; every further one changes each image anew.
+            let options = match pass {
+                0 => LoaderOptions::default(),
+                _ => LoaderOptions {
+                    augment: self.config.augmentation.options.clone(),
+                    seed: self.config.seed.wrapping_add(pass as u64),
+                    ..LoaderOptions::default()
+                },
+            };
+            let compute = |compiled: &CompiledExtractor, image: &PreparedImage| {
+                let rows = ImageRows::new(precision, dim, &compiled.features(&image.tensor)?);
+                Ok(Features { rows, appearance: Appearance::of(image, preprocess) })
+            };
+            from_cache += self.visit(&paths, &options, compute, &mut |index, features: Features| {
+                if pass == 0 {
+                    see(&paths[index], features.appearance);
+                }
+                cache.push_rows(&features.rows)
+            })?;
+        }
+        self.reporter.finish();
+        self.memory -= cache.bytes();
+        let (bytes_in_memory, bytes_on_disk) = (cache.bytes(), cache.bytes_on_disk());
+        if bytes_on_disk > 0 {
+            self.reporter.note(&format!(
+                "the features of {images} images are {}, over the memory limit of {}: {} of them lie in a file in {} while \
+                 this runs",
+                megabytes(bytes_in_memory + bytes_on_disk),
+                megabytes(bytes_in_memory + self.memory),
+                megabytes(bytes_on_disk),
+                self.beyond.display()
+            ));
+        }
+        Ok((cache, FeatureUse { images, from_cache, bytes_in_memory, bytes_on_disk }))
+    }
+
+    /// What the activations of some photographs reach, joined.
+    ///
+    /// # Errors
+    /// An image that cannot be read.
+    pub(crate) fn activation_ranges(&mut self, paths: Vec<PathBuf>) -> Result<ActivationRanges, TrainError> {
+        let mut ranges = ActivationRanges::default();
+        self.reporter.start("measuring activations", paths.len() as u64);
+        let compute =
+            |compiled: &CompiledExtractor, image: &PreparedImage| Ok(compiled.observe(&image.tensor)?);
+        self.visit(&paths.into(), &LoaderOptions::default(), compute, &mut |_, seen: ActivationRanges| {
+            ranges.join(&seen);
+            Ok(())
+        })?;
+        self.reporter.finish();
+        Ok(ranges)
+    }
+
+    /// Gives `take` the result for every photograph, in order: an earlier run's, or what `compute` makes of it, which is
+    /// kept. Returns how many are an earlier run's.
+    fn visit<T: Kept>(
+        &mut self,
+        paths: &Arc<[PathBuf]>,
+        options: &LoaderOptions,
+        compute: impl Fn(&CompiledExtractor, &PreparedImage) -> Result<T, TrainError>,
+        take: &mut dyn FnMut(usize, T) -> Result<(), TrainError>,
+    ) -> Result<usize, TrainError> {
+        self.config.preprocess.validate()?;
+        options.augment.validate()?;
+        let shape = self.shape;
+        let fetch = {
+            let (paths, preprocess, options) =
+                (Arc::clone(paths), self.config.preprocess.clone(), options.clone());
+            let kept = self.keeping.as_ref().map(|keeping| (Arc::clone(&keeping.store), keeping.network));
+            move |index: usize| -> Result<Fetched<T>, DataError> {
+                let path: &Path = &paths[index];
+                let bytes = read_file(path, preprocess.decode.max_pixels)?;
+                let mut damaged = None;
+                let key =
+                    kept.as_ref().map(|(_, network)| image_key(T::KIND, network, &options, index, &bytes));
+                if let (Some((store, _)), Some(key)) = (&kept, &key) {
+                    match store.get(key) {
+                        Found::Nothing => {}
+                        Found::Damaged(file) => damaged = Some(file),
+                        Found::Whole(arrays, size) => match T::from_arrays(&arrays, shape) {
+                            Some(result) => return Ok(Fetched::Ready(result, size)),
+                            None => damaged = Some(store.path(key)),
+                        },
+                    }
+                }
+                // Of the bytes that were hashed: the file may be another one by now.
+                Ok(Fetched::ToDo(prepare_bytes(&bytes, path, index, &preprocess, &options)?, key, damaged))
+            }
+        };
+        let mut ready = 0;
+        for (index, fetched) in Ahead::new(paths.len(), options.look_ahead, fetch).enumerate() {
+            let fetched = fetched.unwrap_or_else(|Lost { index }| Err(DataError::lost(&paths[index])));
+            let result = match fetched? {
+                Fetched::Ready(result, size) => {
+                    ready += 1;
+                    if let Some(keeping) = &mut self.keeping {
+                        keeping.used += size;
+                    }
+                    result
+                }
+                Fetched::ToDo(image, key, damaged) => {
+                    let result = compute(&self.compiled, &image)?;
+                    if let (Some(keeping), Some(key)) = (&mut self.keeping, key) {
+                        keeping.damaged.extend(damaged);
+                        if let Err(error) = keeping.put(key, || result.to_arrays(shape)) {
+                            self.stop_keeping(&error);
+                        }
+                    }
+                    result
+                }
+            };
+            take(index, result)?;
+            self.reporter.advance(1);
+            stop_if_asked(self.reporter)?;
+        }
+        Ok(ready)
+    }
+
+    /// Goes on without the folder. What this run has put there goes: where a disk is full, the model needs the room.
+    fn stop_keeping(&mut self, error: &std::io::Error) {
+        let Some(keeping) = self.keeping.take() else { return };
+        for key in &keeping.put {
+            let _nothing_more_can_be_done = keeping.store.remove(key);
+        }
+        self.reporter.note(&format!(
+            "the feature cache cannot be written: {}: {error}; training goes on without it, and the next run computes the \
+             features again",
+            keeping.store.folder().display()
+        ));
+    }
+}
+
+impl Drop for Extraction<'_> {
+    /// Trims the folder and says what a person should know about it.
+    fn drop(&mut self) {
+        let Some(keeping) = self.keeping.take() else { return };
+        let folder = keeping.store.folder().display();
+        if let Some(first) = keeping.damaged.first() {
+            self.reporter.note(&format!(
+                "{} file(s) of the feature cache were damaged and have been computed again, the first is {}",
+                keeping.damaged.len(),
+                first.display()
+            ));
+        }
+        if keeping.left_out > 0 {
+            self.reporter.note(&format!(
+                "the feature cache in {folder} is limited to {}: the features of {} image(s) are not kept, and the next run \
+                 computes them again; raise its limit to keep them",
+                megabytes(keeping.store.limit()),
+                keeping.left_out
+            ));
+        }
+        if let Err(error) = keeping.store.trim() {
+            self.reporter.note(&format!("the feature cache in {folder} cannot be tidied: {error}"));
+        }
+    }
+}
+
+impl Keeping {
+    /// Keeps a result, unless this run's files would then be over the limit: it would push out its own first ones, and
+    /// the next run would find none.
+    fn put(&mut self, key: Key, arrays: impl FnOnce() -> Arrays) -> std::io::Result<()> {
+        if self.used >= self.store.limit() {
+            self.left_out += 1;
+            return Ok(());
+        }
+        let size = self.store.put(&key, &arrays())?;
+        self.put.push(key);
+        self.used += size;
+        self.put_since_trim += size;
+        if self.put_since_trim > self.store.limit() / TRIMMED_AFTER {
+            self.put_since_trim = 0;
+            self.store.trim()?;
+        }
+        Ok(())
+    }
+}
+
+impl Kept for Features {
+    const KIND: &'static str = "features";
+
+    fn to_arrays(&self, shape: Shape) -> Arrays {
+        let rows = &self.rows.rows;
+        let dtype = dtype(rows.precision());
+        let (width, height) = self.appearance.size;
+        Arrays::from([
+            ("rows".into(), Array { dtype, shape: vec![shape.patches, shape.dim], bytes: rows.to_bytes() }),
+            ("photograph.size".into(), Array::of_u32(&[width, height])),
+            ("photograph.cells".into(), Array::of_f32(&self.appearance.cells)),
+        ])
+    }
+
+    fn from_arrays(arrays: &Arrays, shape: Shape) -> Option<Self> {
+        let rows = arrays.get("rows")?;
+        if rows.dtype != dtype(shape.precision) || rows.shape != [shape.patches, shape.dim] {
+            return None;
+        }
+        let size: [u32; 2] = arrays.get("photograph.size")?.u32()?.try_into().ok()?;
+        let cells = arrays.get("photograph.cells")?.f32()?;
+        let rows = ImageRows::of(Rows::from_bytes(shape.precision, &rows.bytes), shape.dim);
+        Some(Self { rows, appearance: Appearance { size: size.into(), cells } })
+    }
+}
+
+impl Kept for ActivationRanges {
+    const KIND: &'static str = "activation ranges";
+
+    fn to_arrays(&self, _shape: Shape) -> Arrays {
+        Arrays::from([("ranges".into(), Array::of_f32(self.as_slice()))])
+    }
+
+    fn from_arrays(arrays: &Arrays, _shape: Shape) -> Option<Self> {
+        Some(arrays.get("ranges")?.f32()?.into())
+    }
+}
+
+fn dtype(precision: Precision) -> Dtype {
+    match precision {
+        Precision::F16 => Dtype::F16,
+        Precision::F32 => Dtype::F32,
+    }
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+#[cfg(test)]
+#[path = "features_tests.rs"]
+mod tests;
