@@ -132,7 +132,8 @@ pub fn fit_kept(
     config.validate()?;
     let (train, held_out) = training_samples(config, train)?;
     let device = Device::Cpu;
-    let extractor = FeatureExtractor::load(config.backbone, weights, config.aggregator, &device)?;
+    let extractor =
+        FeatureExtractor::load(config.backbone, config.levels, weights, config.aggregator, &device)?;
     let dim = extractor.feature_dim();
     let (width, height) = config.preprocess.network_size();
     let options = PredictorOptions::default();
