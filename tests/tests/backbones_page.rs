@@ -4,6 +4,7 @@
 
 use simplenet_model::{
     BackboneId,
+    backbone::Tap,
     weights::{Origin, origin},
 };
 use simplenet_tests::workspace_root;
@@ -22,10 +23,11 @@ fn every_backbone_has_its_row_and_the_row_is_true() {
             panic!("{row}: eight columns expected")
         };
         let listed = |items: Vec<String>| items.join(", ");
-        assert_eq!(taps, listed(id.tap_stages().iter().map(|tap| format!("`{tap}`")).collect()), "{id}");
-        assert_eq!(channels, listed(id.tap_channels().iter().map(usize::to_string).collect()), "{id}");
-        let cells_a_side = |stride: &usize| id.nearest_side(SIDE).div_ceil(*stride);
-        let grids = id.tap_strides().iter().map(cells_a_side).map(|side| format!("{side}×{side}"));
+        let levels = id.taps(id.levels()).expect("its own");
+        assert_eq!(taps, listed(levels.iter().map(|tap| format!("`{}`", tap.stage)).collect()), "{id}");
+        assert_eq!(channels, listed(levels.iter().map(|tap| tap.channels.to_string()).collect()), "{id}");
+        let cells_a_side = |tap: &Tap| id.nearest_side(SIDE).div_ceil(tap.stride);
+        let grids = levels.iter().map(cells_a_side).map(|side| format!("{side}×{side}"));
         assert_eq!(grid, listed(grids.collect()), "{id}");
         let trained = id.tensor_specs().into_iter().filter(|spec| !spec.name.contains("running_"));
         let count: usize = trained.map(|spec| spec.shape.iter().product::<usize>()).sum();

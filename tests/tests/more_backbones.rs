@@ -10,6 +10,7 @@ use candle_core::{Device, Tensor};
 use serde_json::Value;
 use simplenet_model::{
     Backbone, BackboneId, BackboneWeights,
+    backbone::{Levels, Tap},
     weights::{Origin, origin},
 };
 use simplenet_tests::{
@@ -56,7 +57,7 @@ fn pretrained_efficientnet_lites_agree_with_their_package() {
 fn compare(test: &Value, weights: BackboneWeights) {
     let id = id(test);
     let case = text(test, "name");
-    let backbone = Backbone::load(id, &weights, &Device::Cpu).expect("backbone");
+    let backbone = Backbone::load(id, Levels::default(), &weights, &Device::Cpu).expect("backbone");
     let input = &test["input"];
     let shape: Vec<usize> = serde_json::from_value(input["shape"].clone()).expect("shape");
     let kind = Kind::Input(input["scale"].as_f64().expect("scale"));
@@ -66,9 +67,10 @@ fn compare(test: &Value, weights: BackboneWeights) {
     let taps = backbone.forward(&images).expect("forward");
     let expected = test["expected"].as_array().expect("expected");
     let stages: Vec<&str> = expected.iter().map(|expected| text(expected, "stage")).collect();
-    assert_eq!(stages, id.tap_stages(), "{case}: every tap, in order");
+    let tapped: Vec<&str> = backbone.taps().iter().map(|tap| tap.stage).collect();
+    assert_eq!(stages, tapped, "{case}: every tap, in order");
     for (i, (tap, expected)) in taps.iter().zip(expected).enumerate() {
-        let (stride, channels) = (id.tap_strides()[i], id.tap_channels()[i]);
+        let Tap { stride, channels, .. } = backbone.taps()[i];
         let grid = [shape[2].div_ceil(stride), shape[3].div_ceil(stride)];
         assert_eq!(tap.dims(), [shape[0], channels, grid[0], grid[1]], "{case}: tap {i}");
 

@@ -7,7 +7,10 @@ use std::{collections::HashMap, path::Path};
 
 use candle_core::{DType, Device, Tensor};
 use serde_json::Value;
-use simplenet_model::{Backbone, BackboneId, BackboneWeights, backbone::Stage};
+use simplenet_model::{
+    Backbone, BackboneId, BackboneWeights,
+    backbone::{Levels, Stage, Tap},
+};
 use simplenet_tests::{
     Tensors, assert_close, golden_dir, read_manifest, reference_dir,
     scheme::{self, Kind},
@@ -51,9 +54,9 @@ fn reference_efficientnet_lite0_with_its_pretrained_weights() {
     let id = BackboneId::EfficientNetLite0;
     let path = golden_dir().join("backbone_weights/efficientnet_lite0.f32.safetensors");
     let weights = BackboneWeights::from_file(id, &path).expect("golden weights");
-    let exact = Backbone::load(id, &weights, &Device::Cpu).expect("f32 backbone");
+    let exact = Backbone::load(id, Levels::default(), &weights, &Device::Cpu).expect("f32 backbone");
     let embedded = BackboneWeights::embedded(id).expect("embedded weights");
-    let rounded = Backbone::load(id, &embedded, &Device::Cpu).expect("f16 backbone");
+    let rounded = Backbone::load(id, Levels::default(), &embedded, &Device::Cpu).expect("f16 backbone");
     for test in tests {
         let source = text(&test["weights"], "sha256");
         assert_eq!(source_sha256(&path), source, "the golden weights come from another checkpoint");
@@ -110,7 +113,7 @@ fn deterministic(test: &Value) -> Backbone {
         (spec.name, Tensor::from_vec(values, spec.shape, &Device::Cpu).expect("weight"))
     });
     let weights = BackboneWeights::new(id, tensors.collect(), String::new(), Path::new("scheme"));
-    Backbone::load(id, &weights.expect("all tensors"), &Device::Cpu).expect("backbone")
+    Backbone::load(id, Levels::default(), &weights.expect("all tensors"), &Device::Cpu).expect("backbone")
 }
 
 /// One stage against the manifest, on the part of it that the reference kept.
@@ -134,15 +137,15 @@ fn assert_taps(backbone: &Backbone, images: &Tensor, stages: &[Stage]) {
     let id = backbone.id();
     let (batch, _, height, width) = images.dims4().expect("images");
     let taps = backbone.forward(images).expect("forward");
-    assert_eq!(taps.len(), id.tap_stages().len());
+    assert_eq!(taps.len(), backbone.taps().len());
     for (i, tap) in taps.iter().enumerate() {
-        let (channels, stride) = (backbone.tap_channels()[i], id.tap_strides()[i]);
+        let Tap { stage, channels, stride } = backbone.taps()[i];
         assert_eq!(
             tap.dims(),
             [batch, channels, height.div_ceil(stride), width.div_ceil(stride)],
             "{id} tap {i}"
         );
-        assert_eq!(flat(tap), find(stages, id.tap_stages()[i]).1, "{id} tap {i}");
+        assert_eq!(flat(tap), find(stages, stage).1, "{id} tap {i}");
     }
 }
 

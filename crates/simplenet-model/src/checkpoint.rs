@@ -90,14 +90,15 @@ pub fn load(path: &Path, device: &Device) -> Result<(SimpleNet, ModelRecord), Mo
     let container = container::read(path)?;
     let record = read_record(&container, path)?;
 
-    let specs = record.backbone.tensor_specs();
+    let specs = record.backbone.tensor_specs_for(record.levels);
     let mut backbone = HashMap::with_capacity(specs.len());
     for spec in specs {
         if let Some(tensor) = container.tensor(&format!("{BACKBONE_PREFIX}{}", spec.name))? {
             backbone.insert(spec.name, tensor);
         }
     }
-    let weights = BackboneWeights::new(record.backbone, backbone, record.backbone_sha256.clone(), path)
+    let sha256 = record.backbone_sha256.clone();
+    let weights = BackboneWeights::checked(record.backbone, record.levels, backbone, sha256, path)
         .map_err(name_as_in_file)?;
 
     let mut head = HashMap::new();

@@ -22,7 +22,7 @@ pub mod simplenet;
 mod tensor_check;
 pub mod weights;
 
-pub use backbone::{Backbone, BackboneId};
+pub use backbone::{Backbone, BackboneId, Levels};
 pub use error::ModelError;
 pub use predictor::{
     ActivationRanges, CompiledExtractor, Normalisation, Precision, Predictor, PredictorOptions,

@@ -10,7 +10,7 @@ use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    backbone::{Backbone, BackboneId},
+    backbone::{Backbone, BackboneId, Levels},
     discriminator::{self, Discriminator, DiscriminatorConfig},
     error::ModelError,
     feature_adaptor::{self, FeatureAdaptor, FeatureAdaptorConfig},
@@ -27,6 +27,8 @@ use crate::{
 pub struct SimpleNetConfig {
     /// The frozen network.
     pub backbone: BackboneId,
+    /// Which of its levels are tapped.
+    pub levels: Levels,
     /// From feature maps to patch features.
     pub aggregator: PatchAggregatorConfig,
     /// Adaptor and discriminator.
@@ -161,15 +163,16 @@ impl FeatureExtractor {
     /// Builds backbone and aggregator on `device`. The weights are kept as they are, to be saved with a model.
     ///
     /// # Errors
-    /// Weights that do not fit; as [`PatchAggregatorConfig::validate`].
+    /// Weights that do not fit; levels that the backbone does not have; as [`PatchAggregatorConfig::validate`].
     pub fn load(
         id: BackboneId,
+        levels: Levels,
         weights: &BackboneWeights,
         aggregator: PatchAggregatorConfig,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let backbone = Backbone::load(id, weights, device)?;
-        let aggregator = PatchAggregator::new(aggregator, backbone.tap_channels())?;
+        let backbone = Backbone::load(id, levels, weights, device)?;
+        let aggregator = PatchAggregator::new(aggregator, &backbone.tap_channels())?;
         Ok(Self { backbone, aggregator })
     }
 
@@ -181,9 +184,9 @@ impl FeatureExtractor {
         self.aggregator.forward(&self.backbone.forward(images)?)
     }
 
-    /// Rows and columns of patches of an image of this height and width.
+    /// Rows and columns of patches of an image of this height and width: the grid of the finest tapped level.
     pub fn grid(&self, height: usize, width: usize) -> (usize, usize) {
-        let stride = self.backbone.id().tap_strides().first().copied().unwrap_or(1);
+        let stride = self.backbone.taps().first().map_or(1, |tap| tap.stride);
         (height.div_ceil(stride), width.div_ceil(stride))
     }
 
@@ -272,7 +275,8 @@ impl SimpleNet {
         device: &Device,
         origin: &Path,
     ) -> Result<Self, ModelError> {
-        let extractor = FeatureExtractor::load(config.backbone, weights, config.aggregator, device)?;
+        let SimpleNetConfig { backbone, levels, aggregator, .. } = *config;
+        let extractor = FeatureExtractor::load(backbone, levels, weights, aggregator, device)?;
         let head = Head::from_tensors(config.head, tensors, device, origin)?;
         let dim = extractor.feature_dim();
         let norm = FeatureNorm::from_tensors(dim, tensors, device, origin)?;
@@ -289,6 +293,7 @@ impl SimpleNet {
     pub fn config(&self) -> SimpleNetConfig {
         SimpleNetConfig {
             backbone: self.extractor.backbone.id(),
+            levels: self.extractor.backbone.levels(),
             aggregator: *self.extractor.aggregator.config(),
             head: self.head.config(),
             position: self.position.as_ref().map(|position| position.config),

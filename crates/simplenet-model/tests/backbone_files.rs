@@ -6,7 +6,7 @@ use std::{collections::HashMap, fs, path::PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use simplenet_model::{
-    Backbone, BackboneId, BackboneWeights, WeightsSource,
+    Backbone, BackboneId, BackboneWeights, Levels, WeightsSource,
     weights::{HubConfig, Silent, resolve_with},
 };
 
@@ -101,7 +101,9 @@ fn files_that_are_no_weights_are_refused_by_name() {
 
 #[test]
 fn weights_of_one_backbone_do_not_build_another() {
-    let error = Backbone::load(BackboneId::ResNet18, &embedded(), &Device::Cpu).unwrap_err().to_string();
+    let error = Backbone::load(BackboneId::ResNet18, Levels::default(), &embedded(), &Device::Cpu)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("weights of resnet18, not of efficientnet-lite0"), "{error}");
     assert!(BackboneWeights::embedded(BackboneId::ResNet18).unwrap_err().to_string().contains("missing"));
 }

@@ -6,13 +6,13 @@
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use simplenet_model::{Backbone, BackboneId, BackboneWeights};
+use simplenet_model::{Backbone, BackboneId, BackboneWeights, Levels};
 
-/// The embedded network, and one of each other kind with small made-up weights.
+/// The embedded network, and one of each other kind with small made-up weights, at every level that they have.
 fn backbones() -> [Backbone; 3] {
     let lite = BackboneWeights::embedded(BackboneId::EfficientNetLite0).unwrap();
     [lite, made_up(BackboneId::ResNet18), made_up(BackboneId::DinoV2Small)]
-        .map(|weights| Backbone::load(weights.id, &weights, &Device::Cpu).unwrap())
+        .map(|weights| Backbone::load(weights.id, weights.id.levels(), &weights, &Device::Cpu).unwrap())
 }
 
 fn made_up(id: BackboneId) -> BackboneWeights {
@@ -45,13 +45,34 @@ fn taps_have_the_input_over_their_stride_rounded_up() {
         for (height, width) in [(32, 32), (33, 47), (1, 1), (17, 64), (40, 24)] {
             let [height, width] = [height, width].map(|side| backbone.id().nearest_side(side));
             let taps = backbone.forward(&images(1, height, width)).unwrap();
-            for (tap, (channels, stride)) in
-                taps.iter().zip(backbone.tap_channels().iter().zip(backbone.id().tap_strides()))
-            {
-                let expected = [1, *channels, height.div_ceil(*stride), width.div_ceil(*stride)];
-                assert_eq!(tap.dims(), expected, "{} at {height}x{width}", backbone.id());
-                assert!(tap.is_contiguous());
+            assert_eq!(taps.len(), backbone.id().levels().numbers().count(), "{}", backbone.id());
+            for (map, tap) in taps.iter().zip(backbone.taps()) {
+                let expected = [1, tap.channels, height.div_ceil(tap.stride), width.div_ceil(tap.stride)];
+                assert_eq!(map.dims(), expected, "{} at {height}x{width}", backbone.id());
+                assert!(map.is_contiguous());
             }
+        }
+    }
+}
+
+/// A choice of levels gives the maps of all levels at these, bit for bit, and runs nothing after the last of them.
+#[test]
+fn a_choice_of_levels_is_a_part_of_all_of_them() {
+    for all in backbones().into_iter().filter(|backbone| backbone.id().levels() == Levels::ALL) {
+        let (id, images) = (all.id(), images(1, 33, 47));
+        let maps = all.forward(&images).unwrap();
+        for numbers in [&[1][..], &[2], &[3], &[1, 2], &[1, 3], &[2, 3]] {
+            let levels = Levels::new(numbers).unwrap();
+            let backbone = Backbone::load(id, levels, all.weights(), &Device::Cpu).unwrap();
+            let found: Vec<_> = backbone.forward(&images).unwrap().iter().map(bits).collect();
+            let want: Vec<_> = levels.numbers().map(|number| bits(&maps[number - 1])).collect();
+            assert_eq!(found, want, "{id} {levels}");
+            let stages = backbone.forward_stages(&images).unwrap();
+            assert_eq!(stages.last().unwrap().name, backbone.taps().last().unwrap().stage, "{id} {levels}");
+            assert_eq!(backbone.weights().tensors.len(), id.tensor_specs_for(levels).len(), "{id} {levels}");
+            // What was cut off is gone: weights for finer levels do not do for coarser ones.
+            let again = Backbone::load(id, Levels::ALL, backbone.weights(), &Device::Cpu);
+            assert_eq!(again.is_ok(), levels.last() == 3, "{id} {levels}");
         }
     }
 }

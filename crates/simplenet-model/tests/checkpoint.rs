@@ -13,7 +13,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::{VarBuilder, VarMap};
 use safetensors::{SafeTensors, tensor::TensorView};
 use simplenet_model::{
-    ActivationRanges, BackboneId, BackboneWeights, ModelError,
+    ActivationRanges, BackboneId, BackboneWeights, Levels, ModelError,
     anomaly_map::{AnomalyMapConfig, ImageScore},
     checkpoint::{
         FORMAT_VERSION, GoldenInput, METADATA_KEY, ModelRecord, RecordInput, ReviewBand, Threshold, inspect,
@@ -41,6 +41,11 @@ fn numbers(seed: u64) -> impl FnMut() -> f32 {
 
 /// A small network on a random backbone, the same every time.
 fn network() -> (SimpleNet, ModelRecord) {
+    network_at(Levels::default())
+}
+
+/// The same, tapped at these levels.
+fn network_at(levels: Levels) -> (SimpleNet, ModelRecord) {
     let id = BackboneId::EfficientNetLite0;
     let mut draw = numbers(1);
     let tensors: HashMap<String, Tensor> = id
@@ -62,7 +67,7 @@ fn network() -> (SimpleNet, ModelRecord) {
         .collect();
     let weights = BackboneWeights::new(id, tensors, "ab".repeat(32), Path::new("random")).unwrap();
     let config = PatchAggregatorConfig::adaptive_pool(3, 24, 24);
-    let extractor = FeatureExtractor::load(id, &weights, config, &CPU).unwrap();
+    let extractor = FeatureExtractor::load(id, levels, &weights, config, &CPU).unwrap();
 
     let config = HeadConfig::new(24, 10);
     let (mut normal, mut uniform) = (numbers(2), numbers(3));
@@ -117,6 +122,7 @@ fn ranges(json: &str) -> ActivationRanges {
 }
 
 /// Those of [`network`] in its record.
+const LEVELS: &str = "\"levels\":[2,3],";
 const POSITION: &str = "\"position\":null,";
 const IMAGE_SCORE: &str = "\"image_score\":\"largest\",";
 const RANGES: &str = "\"activation_ranges\":[0.0,1.75],";
@@ -362,8 +368,8 @@ fn a_newer_version_asks_for_an_update() {
 fn files_of_older_versions_lack_what_they_did_not_know() {
     let (record, tensors) = parts(&GOOD);
     for (version, later) in [
-        (1, &[RANGES, REVIEW, CALIBRATED_BY, POSITION, IMAGE_SCORE][..]),
-        (2, &[REVIEW, CALIBRATED_BY, POSITION, IMAGE_SCORE]),
+        (1, &[RANGES, REVIEW, CALIBRATED_BY, POSITION, IMAGE_SCORE, LEVELS][..]),
+        (2, &[REVIEW, CALIBRATED_BY, POSITION, IMAGE_SCORE, LEVELS]),
     ] {
         let newest = format!("\"format_version\":{FORMAT_VERSION}");
         let mut text = record.replacen(&newest, &format!("\"format_version\":{version}"), 1);
@@ -375,6 +381,7 @@ fn files_of_older_versions_lack_what_they_did_not_know() {
         let (net, old) = load_bytes(&with_its_hash(&text, &|| tensors.tensors())).unwrap();
         assert_eq!((old.format_version, old.activation_ranges.is_some()), (version, version > 1));
         assert_eq!((old.threshold.unwrap().review, &old.calibrated_by), (None, &None), "version {version}");
+        assert_eq!((old.levels, net.config().levels), (Levels::PAPER, Levels::PAPER), "version {version}");
         assert!(verify(&net, &old).unwrap().passed());
 
         // Saved again it is of the newest version.
@@ -385,6 +392,61 @@ fn files_of_older_versions_lack_what_they_did_not_know() {
         assert_eq!(saved.activation_ranges, old.activation_ranges);
         assert_eq!(load(&path, &CPU).unwrap().1, saved);
     }
+}
+
+/// A file holds what its levels need and no more, and comes back as it was.
+#[test]
+fn every_choice_of_levels_round_trips() {
+    let folder = tempfile::tempdir().unwrap();
+    for numbers in [&[1, 2, 3][..], &[2, 3], &[3], &[2], &[1, 2], &[1]] {
+        let levels = Levels::new(numbers).unwrap();
+        let (net, record) = network_at(levels);
+        let path = folder.path().join(format!("{levels}.safetensors"));
+        let saved = save(&path, &net, &record).unwrap();
+        let (loaded, read) = load(&path, &CPU).unwrap();
+        assert_eq!((&read, loaded.config(), read.levels), (&saved, net.config(), levels));
+        assert!(verify(&loaded, &read).unwrap().passed(), "{levels}");
+        let in_file = inspect(&path).unwrap().tensors.into_iter().filter(|t| t.name.starts_with("backbone."));
+        assert_eq!(in_file.count(), record.backbone.tensor_specs_for(levels).len(), "{levels}");
+        // Saved again from what was read it is the same file.
+        let again = folder.path().join("again.safetensors");
+        save(&again, &loaded, &read).unwrap();
+        assert_eq!(fs::read(&again).unwrap(), fs::read(&path).unwrap(), "{levels}");
+    }
+}
+
+#[test]
+fn levels_that_a_model_cannot_have_are_refused() {
+    let (record, tensors) = parts(&GOOD);
+    assert!(record.contains(LEVELS), "{record}");
+    let backbone = "\"backbone\":\"efficientnet-lite0\"";
+    assert!(record.contains(backbone), "{record}");
+    for (id, levels, word) in [
+        ("efficientnet-lite0", "[]", "must be some of 1, 2, 3"),
+        ("efficientnet-lite0", "[4]", "must be some of 1, 2, 3"),
+        ("efficientnet-lite0", "[3,2]", "must be some of 1, 2, 3"),
+        ("dinov2-vits14", "[3]", "its own two taps only"),
+    ] {
+        let text = record.replacen(LEVELS, &format!("\"levels\":{levels},"), 1);
+        let text = text.replacen(backbone, &format!("\"backbone\":\"{id}\""), 1);
+        let found = message(&with_its_hash(&text, &|| tensors.tensors()));
+        assert!(found.contains(word), "{id} {levels}: {found}");
+    }
+}
+
+/// A file of which the record says that there is more of the backbone than its tensors are.
+#[test]
+fn tensors_of_a_level_that_are_missing_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let (net, record) = network_at(Levels::new(&[1, 2]).unwrap());
+    save(&path, &net, &record).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let (text, tensors) = parts(&bytes);
+    let more = text.replacen("\"levels\":[1,2],", LEVELS, 1);
+    assert!(more != text, "{text}");
+    let found = message(&with_its_hash(&more, &|| tensors.tensors()));
+    assert!(found.contains("`backbone._blocks.5.") && found.contains("missing"), "{found}");
 }
 
 /// A file whose hash is right but whose tensors are not: what a faulty writer would make.

@@ -8,7 +8,9 @@ use simplenet_data::{
     preprocess::{MaskRule, Preprocess},
 };
 use simplenet_model::{
-    anomaly_map::ImageScore, backbone::BackboneId, patch_aggregator::PatchAggregatorConfig,
+    anomaly_map::ImageScore,
+    backbone::{BackboneId, Levels},
+    patch_aggregator::PatchAggregatorConfig,
 };
 
 use crate::{error::TrainError, feature_cache::Precision, position_statistics::PositionConfig};
@@ -19,6 +21,10 @@ use crate::{error::TrainError, feature_cache::Precision, position_statistics::Po
 pub struct TrainConfig {
     /// The frozen network that gives the features.
     pub backbone: BackboneId,
+    /// Which of its feature levels are tapped; patches lie on the grid of the finest of them. Files from before there was a
+    /// choice mean the paper's.
+    #[serde(default)]
+    pub levels: Levels,
     /// Seed of initialisation, noise, patch order and held-out images. At most `i64::MAX`, which TOML can hold.
     pub seed: u64,
     /// Passes over the training patches.
@@ -171,6 +177,7 @@ impl TrainConfig {
     fn paper(backbone: BackboneId) -> Self {
         Self {
             backbone,
+            levels: Levels::PAPER,
             seed: 0,
             epochs: 160,
             noise_sigma: 0.015,
@@ -237,6 +244,7 @@ impl TrainConfig {
         if i64::try_from(self.seed).is_err() {
             return Err(TrainError::setting("seed", self.seed, format!("must be at most {}", i64::MAX)));
         }
+        self.backbone.taps(self.levels)?;
         at_least_one("epochs", self.epochs)?;
         positive("noise_sigma", self.noise_sigma)?;
         positive("margin", self.margin)?;
@@ -342,6 +350,24 @@ mod tests {
     }
 
     #[test]
+    fn levels_may_be_chosen_and_older_files_mean_the_papers() {
+        let base = TrainConfig::preset(Preset::Paper, BackboneId::ResNet18);
+        assert_eq!(base.levels, Levels::PAPER);
+        for numbers in [&[1, 2, 3][..], &[2, 3], &[3], &[2], &[1, 2]] {
+            let changed = base.overridden_by(&format!("levels = {numbers:?}"), Path::new("x.toml")).unwrap();
+            let want = TrainConfig { levels: Levels::new(numbers).unwrap(), ..base.clone() };
+            assert_eq!(changed, want);
+            assert_eq!(
+                TrainConfig::from_toml(&changed.to_toml().unwrap(), Path::new("x.toml")).unwrap(),
+                want
+            );
+        }
+        let mut older = toml::Table::try_from(&base).unwrap();
+        older.remove("levels").expect("it is written");
+        assert_eq!(TrainConfig::from_toml(&older.to_string(), Path::new("x.toml")).unwrap(), base);
+    }
+
+    #[test]
     fn a_file_changes_only_what_it_names() {
         let base = TrainConfig::preset(Preset::Default, BackboneId::EfficientNetLite0);
         let text = "epochs = 3\nposition = \"unaware\"\nbatch = { images = 2 }\n[calibration]\nheld_out_share = 0.5\n";
@@ -369,6 +395,10 @@ mod tests {
             ("batch = { patches = { size = 1, steps = 5 } }", "size"),
             ("[position.cells]\ncell = 0", "position.cell"),
             ("image_score = { largest-mean = 2 }", "odd number"),
+            ("levels = [3, 2]", "[3, 2]"),
+            ("levels = []", "must be some of 1, 2, 3"),
+            ("levels = [4]", "must be some of 1, 2, 3"),
+            ("backbone = \"dinov2-vits14\"\nlevels = [3]", "its own two taps"),
             ("epochs = ", "x.toml"),
         ] {
             let error = base.overridden_by(text, Path::new("x.toml")).unwrap_err().to_string();

@@ -39,6 +39,7 @@ pub(crate) fn network_key(
         VERSION.as_bytes(),
         config.backbone.to_string().as_bytes(),
         extractor.weights().sha256.as_bytes(),
+        json(serde_json::to_string(&config.levels))?.as_bytes(),
         json(serde_json::to_string(&config.preprocess))?.as_bytes(),
         json(serde_json::to_string(&config.aggregator))?.as_bytes(),
         format!("{precision:?}").as_bytes(),
@@ -85,7 +86,8 @@ mod tests {
 
     fn key(config: &TrainConfig, weights: &BackboneWeights, isa: Isa) -> Key {
         let extractor =
-            FeatureExtractor::load(config.backbone, weights, config.aggregator, &Device::Cpu).unwrap();
+            FeatureExtractor::load(config.backbone, config.levels, weights, config.aggregator, &Device::Cpu)
+                .unwrap();
         let (width, height) = config.preprocess.network_size();
         let mut options = PredictorOptions::default();
         options.isa = isa;
@@ -105,7 +107,8 @@ mod tests {
             }
         };
         type Change = fn(&mut TrainConfig);
-        let changes: [(&str, Change); 8] = [
+        let changes: [(&str, Change); 9] = [
+            ("levels", |c| c.levels = simplenet_model::Levels::ALL),
             ("width", |c| c.preprocess.resize = Resize::Exact { width: 72, height: 32 }),
             ("sides exchanged", |c| c.preprocess.resize = Resize::Exact { width: 32, height: 64 }),
             ("mean", |c| c.preprocess.mean[1] += 1e-6),

@@ -55,7 +55,8 @@ impl Bench {
         config.augmentation.options.rotate_degrees = 20.0;
         let weights = BackboneWeights::embedded(config.backbone).unwrap();
         let extractor =
-            FeatureExtractor::load(config.backbone, &weights, config.aggregator, &Device::Cpu).unwrap();
+            FeatureExtractor::load(config.backbone, config.levels, &weights, config.aggregator, &Device::Cpu)
+                .unwrap();
         Self { dir, samples, config, extractor }
     }
 

@@ -132,7 +132,8 @@ pub fn fit(
     config.validate()?;
     let (train, held_out) = training_samples(config, train)?;
     let device = Device::Cpu;
-    let extractor = FeatureExtractor::load(config.backbone, weights, config.aggregator, &device)?;
+    let extractor =
+        FeatureExtractor::load(config.backbone, config.levels, weights, config.aggregator, &device)?;
     let mut extraction = Extraction::new(config, &extractor, &options.storage, reporter)?;
 
     let mut set = TrainingSet::default();

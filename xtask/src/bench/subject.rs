@@ -68,7 +68,8 @@ impl Subject {
 
 /// The preset's network with a random head; the norm between the halves does nothing where the preset has none.
 fn network(config: &TrainConfig, weights: &BackboneWeights) -> Result<SimpleNet, ModelError> {
-    let dim = config.aggregator.dim(config.backbone.tap_channels());
+    let taps = config.backbone.taps(config.levels)?;
+    let dim = config.aggregator.dim(&taps.iter().map(|tap| tap.channels).collect::<Vec<_>>());
     let head = HeadConfig::new(dim, config.hidden * config.discriminators);
     let generator = Generator::new(1);
     let mut tensors = random(head.tensor_specs(), &generator)?;
@@ -82,8 +83,8 @@ fn network(config: &TrainConfig, weights: &BackboneWeights) -> Result<SimpleNet,
         }
     };
     tensors.extend(norm.named_tensors());
-    let config =
-        SimpleNetConfig { backbone: weights.id, aggregator: config.aggregator, head, position: None };
+    let TrainConfig { levels, aggregator, .. } = *config;
+    let config = SimpleNetConfig { backbone: weights.id, levels, aggregator, head, position: None };
     SimpleNet::from_tensors(&config, weights, &tensors, &Device::Cpu, Path::new("random head"))
 }
 

@@ -30,7 +30,13 @@ pub fn describe(path: &std::path::Path) -> Result<String, CliError> {
     row("format version", record.format_version.to_string());
     row("made by", record.created_by.clone());
     row("backbone", format!("{} (weights SHA-256 {})", record.backbone, record.backbone_sha256));
-    row("features", format!("{} numbers a patch, {:?}", record.adaptor.dim, record.aggregator.reduction));
+    row(
+        "features",
+        format!(
+            "{} numbers a patch, {:?}, levels {}",
+            record.adaptor.dim, record.aggregator.reduction, record.levels
+        ),
+    );
     row("anomaly map", format!("Gaussian sigma {} pixels", record.anomaly_map.sigma));
     row("preprocessing", record.preprocessing.to_string());
     match &record.threshold {

@@ -13,11 +13,13 @@
 use candle_core::{DType, Device, Module, Tensor};
 use candle_nn::{LayerNorm, Linear, ops::softmax_last_dim};
 
-use super::{Stage, TensorSpec, family::DinoV2};
+use super::{Levels, Stage, TensorSpec, family::DinoV2};
 use crate::{error::ModelError, weights::BackboneWeights};
 
+/// It has no levels in the paper's sense: its two taps stand for the default's.
+pub(super) const LEVELS: Levels = Levels::PAPER;
 /// Both taps lie on the grid of patches.
-pub(super) const TAP_STRIDES: &[usize] = &[14, 14];
+pub(super) const STRIDES: &[usize] = &[14, 14];
 /// ε of every layer norm.
 const NORM_EPSILON: f64 = 1e-6;
 /// Width of a block's hidden layer over the tokens' width.

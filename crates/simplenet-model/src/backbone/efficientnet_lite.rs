@@ -1,4 +1,4 @@
-//! EfficientNet-Lite up to the fifth row of its table (Tan and Le, "EfficientNet", 2019, in the "lite" variant: ReLU6, no
+//! EfficientNet-Lite up to the fifth row of its table or an earlier one (Tan and Le, "EfficientNet", 2019, in the "lite" variant: ReLU6, no
 //! squeeze-and-excitation; stem and first row are not scaled). In: (B, 3, H, W). Out: the outputs of the last blocks of
 //! rows 2 to 5, at a 4th, 8th, 16th and 16th of the input; in Lite0 blocks 2, 4, 7 and 10 with 24, 40, 80, 112 channels.
 //!
@@ -65,15 +65,15 @@ fn block_plans(net: &EfficientNetLite) -> Vec<BlockPlan> {
     let mut input = STEM_CHANNELS;
     let mut plans = Vec::new();
     for ((row, repeats), output) in ROWS.iter().zip(net.repeats).zip(net.channels) {
-        for repeat in 0..repeats {
+        for repeat in 0..*repeats {
             plans.push(BlockPlan {
                 kernel: row.kernel,
                 stride: if repeat == 0 { row.stride } else { 1 },
                 input,
                 hidden: input * row.expansion,
-                output,
+                output: *output,
             });
-            input = output;
+            input = *output;
         }
     }
     plans
@@ -88,7 +88,17 @@ fn stage_ends(net: &EfficientNetLite) -> Vec<usize> {
     ends.skip(1).collect()
 }
 
-/// Names and shapes of every tensor up to the last tap.
+/// Rows of the table up to the last one at each level's stride.
+const ROWS_OF_LEVELS: [usize; 3] = [2, 3, 5];
+
+/// The network cut after this level, from 1.
+pub(super) fn up_to(net: EfficientNetLite, level: usize) -> EfficientNetLite {
+    let rows = level.checked_sub(1).and_then(|i| ROWS_OF_LEVELS.get(i).copied()).unwrap_or(ROWS.len());
+    let cut = |of_rows: &'static [usize]| of_rows.get(..rows).unwrap_or(of_rows);
+    EfficientNetLite { repeats: cut(net.repeats), channels: cut(net.channels) }
+}
+
+/// Names and shapes of every tensor.
 pub(super) fn tensor_specs(net: &EfficientNetLite) -> Vec<TensorSpec> {
     let mut specs = Vec::new();
     let mut push = |conv: String, norm: String, shape: [usize; 4]| {

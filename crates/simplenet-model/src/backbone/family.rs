@@ -3,15 +3,15 @@
 
 use candle_core::{Device, Tensor};
 
-use super::{Stage, TensorSpec, dinov2, efficientnet_lite, resnet};
+use super::{Levels, Stage, TensorSpec, dinov2, efficientnet_lite, resnet};
 use crate::{
     error::ModelError,
     predictor::program::{Builder, Value},
     weights::BackboneWeights,
 };
 
-/// Strides of a convolutional network's two taps.
-const EIGHTH_AND_SIXTEENTH: &[usize] = &[8, 16];
+/// Strides of a convolutional network's levels.
+const STRIDES: &[usize] = &[4, 8, 16];
 
 /// A kind of network with what sets its members apart.
 #[derive(Debug, Clone, Copy)]
@@ -24,8 +24,8 @@ pub(crate) enum Family {
 /// A ResNet up to `layer3`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ResNet {
-    /// Residual blocks in each stage.
-    pub(crate) blocks: [usize; 3],
+    /// Residual blocks in each stage, which is a level.
+    pub(crate) blocks: &'static [usize],
     /// A block's output channels over the stage's base width (64, 128, 256): 1 for basic blocks, 4 for bottlenecks.
     pub(crate) expansion: usize,
     /// Width of a bottleneck's 3×3 over the base width; unused in basic blocks.
@@ -36,9 +36,9 @@ pub(crate) struct ResNet {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EfficientNetLite {
     /// Blocks in each row.
-    pub(crate) repeats: [usize; 5],
+    pub(crate) repeats: &'static [usize],
     /// Output channels of each row.
-    pub(crate) channels: [usize; 5],
+    pub(crate) channels: &'static [usize],
 }
 
 /// A vision transformer of DINOv2 without registers, up to its last tapped block.
@@ -65,11 +65,38 @@ pub(super) enum Network {
 }
 
 impl Family {
-    /// How many input pixels one cell of each tap's grid spans, per side.
-    pub(super) fn tap_strides(&self) -> &'static [usize] {
+    /// The levels that it has.
+    pub(super) fn levels(&self) -> Levels {
         match self {
-            Self::ResNet(_) | Self::EfficientNetLite(_) => EIGHTH_AND_SIXTEENTH,
-            Self::DinoV2(_) => dinov2::TAP_STRIDES,
+            Self::ResNet(_) | Self::EfficientNetLite(_) => Levels::ALL,
+            Self::DinoV2(_) => dinov2::LEVELS,
+        }
+    }
+
+    /// Whether it can be tapped at these levels.
+    pub(super) fn takes(&self, levels: Levels) -> bool {
+        match self {
+            Self::ResNet(_) | Self::EfficientNetLite(_) => true,
+            Self::DinoV2(_) => levels == dinov2::LEVELS,
+        }
+    }
+
+    /// How many input pixels one cell of each level's grid spans, per side.
+    pub(super) fn strides(&self) -> &'static [usize] {
+        match self {
+            Self::ResNet(_) | Self::EfficientNetLite(_) => STRIDES,
+            Self::DinoV2(_) => dinov2::STRIDES,
+        }
+    }
+
+    /// The same network, cut after the last of these levels.
+    pub(super) fn up_to(self, levels: Levels) -> Self {
+        match self {
+            Self::ResNet(net) => Self::ResNet(resnet::up_to(net, levels.last())),
+            Self::EfficientNetLite(net) => {
+                Self::EfficientNetLite(efficientnet_lite::up_to(net, levels.last()))
+            }
+            Self::DinoV2(_) => self,
         }
     }
 
@@ -99,7 +126,7 @@ impl Family {
         }
     }
 
-    /// Names and shapes of every tensor up to the last tap.
+    /// Names and shapes of every tensor up to the last level.
     pub(super) fn tensor_specs(&self) -> Vec<TensorSpec> {
         match self {
             Self::ResNet(net) => resnet::tensor_specs(net),

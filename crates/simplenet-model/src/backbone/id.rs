@@ -4,7 +4,10 @@ use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
-use super::registry::{Spec, TABLE};
+use super::{
+    Levels,
+    registry::{Spec, TABLE},
+};
 use crate::error::ModelError;
 
 /// A supported pretrained network. Every fact about one is in its row of the table (`registry.rs`).
@@ -28,6 +31,17 @@ pub enum BackboneId {
     ResNet101,
     /// DINOv2's smallest vision transformer, patches of 14×14 pixels, without registers.
     DinoV2Small,
+}
+
+/// A feature map that is taken out of a backbone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tap {
+    /// The stage whose output it is, as [`super::Stage::name`] spells it.
+    pub stage: &'static str,
+    /// Its channels.
+    pub channels: usize,
+    /// How many input pixels one cell of its grid spans, per side.
+    pub stride: usize,
 }
 
 /// A tensor that a backbone needs.
@@ -61,19 +75,35 @@ impl BackboneId {
         self.spec().name
     }
 
-    /// Names of the tapped stages, as [`super::Stage::name`] spells them, from the finer to the coarser grid.
-    pub fn tap_stages(self) -> &'static [&'static str] {
-        self.spec().tap_stages
+    /// Every level that it has: all three, or of a vision transformer its two taps, as 2 and 3.
+    pub fn levels(self) -> Levels {
+        self.spec().family.levels()
     }
 
-    /// Channels of each tap.
-    pub fn tap_channels(self) -> &'static [usize] {
-        self.spec().tap_channels
-    }
-
-    /// How many input pixels one cell of each tap's grid spans, per side.
-    pub fn tap_strides(self) -> &'static [usize] {
-        self.spec().family.tap_strides()
+    /// What is tapped at these levels, from the finest to the coarsest grid.
+    ///
+    /// # Errors
+    /// `ModelError::Configuration` for a choice that the network does not have: a vision transformer has its own two taps
+    /// only.
+    pub fn taps(self, levels: Levels) -> Result<Vec<Tap>, ModelError> {
+        let Spec { stages, channels, family, .. } = self.spec();
+        if !family.takes(levels) {
+            return Err(ModelError::Configuration {
+                what: "levels",
+                reason: format!(
+                    "{levels}, where {self} has its own two taps only ({}): leave `levels` at {:?}, or take another backbone",
+                    stages.join(", "),
+                    Vec::from(family.levels()),
+                ),
+            });
+        }
+        let tap = |((&stage, &channels), &stride)| Tap { stage, channels, stride };
+        let all = stages.iter().zip(*channels).zip(family.strides()).map(tap);
+        let numbered = family.levels().numbers().zip(all);
+        Ok(numbered
+            .filter(|&(number, _)| levels.numbers().any(|n| n == number))
+            .map(|(_, tap)| tap)
+            .collect())
     }
 
     /// The weights' licence.
@@ -119,10 +149,15 @@ impl BackboneId {
         self.spec().family.is_compiled()
     }
 
-    /// Every tensor the network needs up to its last tap, in the order of the forward pass. Tensors beyond these (the
+    /// Every tensor the network needs up to its last level, in the order of the forward pass. Tensors beyond these (the
     /// classifier, later stages, `num_batches_tracked`) are ignored when a file is read.
     pub fn tensor_specs(self) -> Vec<TensorSpec> {
-        self.spec().family.tensor_specs()
+        self.tensor_specs_for(self.levels())
+    }
+
+    /// Those that it needs when it is tapped at these levels: nothing after the last of them.
+    pub fn tensor_specs_for(self, levels: Levels) -> Vec<TensorSpec> {
+        self.spec().family.up_to(levels).tensor_specs()
     }
 }
 
@@ -179,6 +214,41 @@ mod tests {
         assert_eq!([1, 7, 287, 288].map(|side| id.nearest_side(side)), [14, 14, 294, 294]);
         assert_eq!(BackboneId::ResNet18.nearest_side(287), 287);
         assert!(BackboneId::ResNet18.check_sides(1, 17).is_ok());
+    }
+
+    #[test]
+    fn a_choice_of_levels_gives_its_taps_or_says_that_there_is_none() {
+        let taps = |id: BackboneId, numbers: &[usize]| id.taps(Levels::new(numbers).unwrap());
+        let tap = |stage, channels, stride| Tap { stage, channels, stride };
+        let (lite, resnet, dino) =
+            (BackboneId::EfficientNetLite0, BackboneId::WideResNet50x2, BackboneId::DinoV2Small);
+        let [first, second, third] =
+            [tap("_blocks.2", 24, 4), tap("_blocks.4", 40, 8), tap("_blocks.10", 112, 16)];
+        assert_eq!(taps(lite, &[1, 2, 3]).unwrap(), [first, second, third]);
+        assert_eq!(taps(lite, &[1, 3]).unwrap(), [first, third]);
+        assert_eq!(taps(lite, &[2]).unwrap(), [second]);
+        assert_eq!(taps(resnet, &[1, 2]).unwrap(), [tap("layer1", 256, 4), tap("layer2", 512, 8)]);
+        assert_eq!(taps(dino, &[2, 3]).unwrap(), [tap("blocks.5", 384, 14), tap("blocks.8", 384, 14)]);
+        for numbers in [&[3][..], &[1, 2, 3], &[1, 2]] {
+            let message = taps(dino, numbers).unwrap_err().to_string();
+            assert!(message.contains("dinov2-vits14") && message.contains("[2, 3]"), "{message}");
+        }
+    }
+
+    #[test]
+    fn fewer_levels_need_fewer_tensors() {
+        for id in BackboneId::ALL {
+            let all = id.tensor_specs();
+            for numbers in [&[1][..], &[2], &[1, 2, 3]] {
+                let levels = Levels::new(numbers).unwrap();
+                if id.taps(levels).is_err() {
+                    continue;
+                }
+                let needed = id.tensor_specs_for(levels);
+                assert_eq!(needed, all[..needed.len()], "{id} {levels}: the beginning of the network");
+                assert_eq!(needed.len() < all.len(), levels.last() < 3, "{id} {levels}");
+            }
+        }
     }
 
     #[test]

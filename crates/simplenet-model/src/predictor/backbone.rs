@@ -11,7 +11,7 @@ use super::{
     program::{Builder, Map, Program, Value, Workspace},
 };
 use crate::{
-    backbone::Backbone,
+    backbone::{Backbone, Tap},
     error::ModelError,
     ops::{Isa, team::Team},
     simplenet::FeatureExtractor,
@@ -65,10 +65,9 @@ impl CompiledBackbone {
                 reason: format!("{}: {id} is not compiled and runs in f32 only; use f32", precision.name()),
             });
         }
-        let taps = id.tap_channels().iter().zip(id.tap_strides());
         let map =
-            |(&channels, &stride)| Map::dense(height.div_ceil(stride), width.div_ceil(stride), channels);
-        let maps = taps.map(map).collect();
+            |tap: &Tap| Map::dense(height.div_ceil(tap.stride), width.div_ceil(tap.stride), tap.channels);
+        let maps = backbone.taps().iter().map(map).collect();
         Ok(Self { height, width, maps, kind: Kind::Literal(Box::new(backbone.clone())) })
     }
 

@@ -17,7 +17,11 @@ use std::{
 use candle_core::{DType, Device, Tensor, safetensors::SliceSafetensors};
 use sha2::{Digest, Sha256};
 
-use crate::{backbone::BackboneId, error::ModelError, pth};
+use crate::{
+    backbone::{BackboneId, Levels},
+    error::ModelError,
+    pth,
+};
 
 pub use hub::{DownloadProgress, HubConfig, NetworkUse, Silent, fetch};
 pub use origin::{HubFile, Origin, PackageFile, origin};
@@ -169,18 +173,33 @@ impl BackboneWeights {
         Self::new(id, tensors.into_iter().collect(), sha256_hex(bytes), name)
     }
 
-    /// Takes tensors from anywhere, keeps those that the backbone needs and checks them; `name` is used in errors only.
+    /// Takes tensors from anywhere, keeps those that the backbone needs up to its last level and checks them; `name` is
+    /// used in errors only.
     ///
     /// # Errors
     /// A tensor is missing or has another shape or a type other than f16, bf16, f32, f64.
     pub fn new(
         id: BackboneId,
+        tensors: HashMap<String, Tensor>,
+        sha256: String,
+        name: &Path,
+    ) -> Result<Self, ModelError> {
+        Self::checked(id, id.levels(), tensors, sha256, name)
+    }
+
+    /// The same for a backbone that is tapped at these levels, which may need fewer.
+    ///
+    /// # Errors
+    /// As [`BackboneWeights::new`].
+    pub(crate) fn checked(
+        id: BackboneId,
+        levels: Levels,
         mut tensors: HashMap<String, Tensor>,
         sha256: String,
         name: &Path,
     ) -> Result<Self, ModelError> {
         let mut kept = HashMap::new();
-        for spec in id.tensor_specs() {
+        for spec in id.tensor_specs_for(levels) {
             let Some(tensor) = tensors.remove(&spec.name) else {
                 return Err(ModelError::MissingTensor {
                     file: name.to_path_buf(),
@@ -209,10 +228,21 @@ impl BackboneWeights {
         Ok(Self { id, tensors: kept, sha256 })
     }
 
+    /// Those that the backbone needs when it is tapped at these levels.
+    ///
+    /// # Errors
+    /// One is missing: these are weights for finer levels only.
+    pub fn for_levels(&self, levels: Levels) -> Result<Self, ModelError> {
+        let specs = self.id.tensor_specs_for(levels).into_iter();
+        let kept = specs.map(|spec| Ok((spec.name.clone(), self.get(&spec.name)?.clone())));
+        let tensors = kept.collect::<Result<_, ModelError>>()?;
+        Ok(Self { id: self.id, tensors, sha256: self.sha256.clone() })
+    }
+
     /// A tensor by name.
     ///
     /// # Errors
-    /// There is none: the struct was filled by hand without [`BackboneWeights::new`].
+    /// There is none: the struct was filled by hand without [`BackboneWeights::new`], or is for finer levels only.
     pub fn get(&self, name: &str) -> Result<&Tensor, ModelError> {
         self.tensors.get(name).ok_or_else(|| ModelError::MissingTensor {
             file: PathBuf::from(format!("weights of {}", self.id)),

@@ -4,7 +4,7 @@ use std::{collections::HashMap, path::Path};
 
 use candle_core::{Device, Tensor};
 use simplenet_model::{
-    BackboneId, BackboneWeights,
+    BackboneId, BackboneWeights, Levels,
     patch_aggregator::PatchAggregatorConfig,
     position_energy::{PositionEnergy, PositionEnergyConfig, ScoreWeights},
     simplenet::{HeadConfig, SimpleNet, SimpleNetConfig},
@@ -38,6 +38,11 @@ impl Rng {
 /// A network of this backbone with the paper's head (`paper`) or the default preset's, all numbers drawn. Convolutions
 /// keep the size of what passes through them; a residual block's last norm is small, as in trained networks.
 pub(crate) fn drawn_net(id: BackboneId, paper: bool) -> SimpleNet {
+    drawn_net_at(id, Levels::default(), paper)
+}
+
+/// The same, tapped at these levels.
+pub(crate) fn drawn_net_at(id: BackboneId, levels: Levels, paper: bool) -> SimpleNet {
     let mut rng = Rng(id as u64);
     let draw = |spec: &simplenet_model::backbone::TensorSpec| {
         let shape = spec.shape.as_slice();
@@ -57,9 +62,10 @@ pub(crate) fn drawn_net(id: BackboneId, paper: bool) -> SimpleNet {
         true => (PatchAggregatorConfig::default(), 1024),
         false => (PatchAggregatorConfig::channel_mean(3), 64),
     };
-    let dim = aggregator.dim(id.tap_channels());
-    let config =
-        SimpleNetConfig { backbone: id, aggregator, head: HeadConfig::new(dim, hidden), position: None };
+    let taps = id.taps(levels).expect("levels that it has");
+    let dim = aggregator.dim(&taps.iter().map(|tap| tap.channels).collect::<Vec<_>>());
+    let head = HeadConfig::new(dim, hidden);
+    let config = SimpleNetConfig { backbone: id, levels, aggregator, head, position: None };
     let mut tensors: HashMap<String, Tensor> = HashMap::new();
     for (name, shape) in config.head.tensor_specs() {
         let tensor = match shape.as_slice() {
