@@ -16,8 +16,8 @@ use simplenet_model::{
     ActivationRanges, BackboneId, BackboneWeights, ModelError,
     anomaly_map::{AnomalyMapConfig, ImageScore},
     checkpoint::{
-        FORMAT_VERSION, GoldenInput, METADATA_KEY, ModelRecord, RecordInput, ReviewBand, Threshold, inspect,
-        load, model_id, save, verify,
+        FORMAT_VERSION, GoldenInput, METADATA_KEY, ModelRecord, RecordInput, ReviewBand, TensorEntry,
+        Threshold, inspect, load, model_id, save, verify,
     },
     discriminator::{self, Discriminator},
     feature_adaptor::{self, FeatureAdaptor},
@@ -41,6 +41,11 @@ fn numbers(seed: u64) -> impl FnMut() -> f32 {
 
 /// A small network on a random backbone, the same every time.
 fn network() -> (SimpleNet, ModelRecord) {
+    adapted_network(1)
+}
+
+/// The same with so many layers in the adaptor.
+fn adapted_network(adaptor_layers: usize) -> (SimpleNet, ModelRecord) {
     let id = BackboneId::EfficientNetLite0;
     let mut draw = numbers(1);
     let tensors: HashMap<String, Tensor> = id
@@ -64,7 +69,8 @@ fn network() -> (SimpleNet, ModelRecord) {
     let config = PatchAggregatorConfig::adaptive_pool(3, 24, 24);
     let extractor = FeatureExtractor::load(id, &weights, config, &CPU).unwrap();
 
-    let config = HeadConfig::new(24, 10);
+    let mut config = HeadConfig::new(24, 10);
+    config.adaptor.layers = adaptor_layers;
     let (mut normal, mut uniform) = (numbers(2), numbers(3));
     let mut initializer = Initializer { normal: &mut normal, uniform: &mut uniform };
     let vars = VarMap::new();
@@ -206,6 +212,22 @@ fn what_is_saved_comes_back() {
         net.extractor().weights().tensors.len()
     );
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "a temporary file was left behind");
+}
+
+#[test]
+fn any_number_of_adaptor_layers_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    for layers in [0, 2, 5] {
+        let (net, record) = adapted_network(layers);
+        save(&path, &net, &record).unwrap();
+        let (loaded, read) = load(&path, &CPU).unwrap();
+        assert_eq!((read.adaptor.layers, loaded.config()), (layers, net.config()));
+        let scores = |net: &SimpleNet| bits(&net.patch_scores(&images()).unwrap());
+        assert!(scores(&loaded) == scores(&net), "{layers} layers: other scores");
+        let of_adaptor = |t: &&TensorEntry| t.name.starts_with(feature_adaptor::PREFIX);
+        assert_eq!(inspect(&path).unwrap().tensors.iter().filter(of_adaptor).count(), 2 * layers);
+    }
 }
 
 #[test]

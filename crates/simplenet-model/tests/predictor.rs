@@ -10,7 +10,7 @@ use simplenet_model::{
 };
 
 mod drawn_net;
-use drawn_net::{drawn_image, drawn_net, with_positions};
+use drawn_net::{drawn_image, drawn_net, drawn_net_adapted, with_positions};
 
 /// Share of the largest number. Issue and documentation ask for 1e-3; Winograd and another order of sums give 1e-5.
 const TOLERANCE: f32 = 2e-5;
@@ -60,6 +60,13 @@ fn every_backbone_with_the_papers_head() {
         let deep = matches!(id, BackboneId::ResNet101 | BackboneId::WideResNet101x2);
         let side = id.nearest_side(if deep { 96 } else { 288 });
         check(&drawn_net(id, true), side, side, Isa::detect());
+    }
+}
+
+#[test]
+fn any_number_of_layers_in_the_adaptor() {
+    for layers in [0, 1, 2, 4] {
+        check(&drawn_net_adapted(BackboneId::EfficientNetLite0, false, layers), 64, 95, Isa::detect());
     }
 }
 

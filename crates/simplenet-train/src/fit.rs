@@ -20,7 +20,7 @@ use simplenet_model::{
     checkpoint::{GoldenInput, ModelRecord, RecordInput},
     feature_norm::FeatureNorm,
     position_energy::PositionEnergy,
-    simplenet::{FeatureExtractor, Head, HeadConfig, SimpleNet},
+    simplenet::{FeatureExtractor, Head, SimpleNet},
 };
 
 use crate::{
@@ -435,8 +435,7 @@ fn score_rows(head: &Head, rows: &[f32]) -> Result<Vec<f32>, TrainError> {
 
 /// The trained numbers as the model crate's layers.
 fn model_head(head: &TrainedHead, device: &Device) -> Result<Head, TrainError> {
-    let shape = HeadConfig::new(head.dim, head.hidden);
-    Ok(Head::from_tensors(shape, &head.to_tensors(device)?, device, Path::new("the trained head"))?)
+    Ok(Head::from_tensors(head.config(), &head.to_tensors(device)?, device, Path::new("the trained head"))?)
 }
 
 /// As JSON, by way of its text: 0.485 as an f32 stays 0.485, where `to_value` would widen it to 0.48500001430511475.

@@ -69,7 +69,8 @@ impl Subject {
 /// The preset's network with a random head; the norm between the halves does nothing where the preset has none.
 fn network(config: &TrainConfig, weights: &BackboneWeights) -> Result<SimpleNet, ModelError> {
     let dim = config.aggregator.dim(config.backbone.tap_channels());
-    let head = HeadConfig::new(dim, config.hidden * config.discriminators);
+    let mut head = HeadConfig::new(dim, config.hidden * config.discriminators);
+    head.adaptor.layers = config.adaptor_layers;
     let generator = Generator::new(1);
     let mut tensors = random(head.tensor_specs(), &generator)?;
     let norm = match config.feature_scale {

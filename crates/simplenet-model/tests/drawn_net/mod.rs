@@ -38,6 +38,11 @@ impl Rng {
 /// A network of this backbone with the paper's head (`paper`) or the default preset's, all numbers drawn. Convolutions
 /// keep the size of what passes through them; a residual block's last norm is small, as in trained networks.
 pub(crate) fn drawn_net(id: BackboneId, paper: bool) -> SimpleNet {
+    drawn_net_adapted(id, paper, 1)
+}
+
+/// The same with so many layers in the adaptor.
+pub(crate) fn drawn_net_adapted(id: BackboneId, paper: bool, adaptor_layers: usize) -> SimpleNet {
     let mut rng = Rng(id as u64);
     let draw = |spec: &simplenet_model::backbone::TensorSpec| {
         let shape = spec.shape.as_slice();
@@ -58,8 +63,9 @@ pub(crate) fn drawn_net(id: BackboneId, paper: bool) -> SimpleNet {
         false => (PatchAggregatorConfig::channel_mean(3), 64),
     };
     let dim = aggregator.dim(id.tap_channels());
-    let config =
-        SimpleNetConfig { backbone: id, aggregator, head: HeadConfig::new(dim, hidden), position: None };
+    let mut head = HeadConfig::new(dim, hidden);
+    head.adaptor.layers = adaptor_layers;
+    let config = SimpleNetConfig { backbone: id, aggregator, head, position: None };
     let mut tensors: HashMap<String, Tensor> = HashMap::new();
     for (name, shape) in config.head.tensor_specs() {
         let tensor = match shape.as_slice() {
