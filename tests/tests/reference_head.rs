@@ -15,6 +15,7 @@ use simplenet_tests::{
     scheme::{self, Kind},
 };
 use simplenet_train::{
+    config::Loss,
     head_step::{HeadStep, HeadTensors, Noise, RunningStatistics, StepConfig},
     loss::truncated_l1,
     optimizer::{Adam, AdamConfig, Moments, WeightDecay},
@@ -127,7 +128,7 @@ fn fused_training(test: &Value) {
         mean.iter().zip(&shift).map(|(mean, shift)| mean + sign * shift).collect()
     };
     let mut trained = HeadTensors {
-        adaptor_weight: values(ADAPTOR_WEIGHT),
+        adaptor_weights: vec![values(ADAPTOR_WEIGHT)],
         hidden_weight: values(HIDDEN_WEIGHT),
         norm_weight: values(NORM_WEIGHT),
         norm_bias: values(NORM_BIAS),
@@ -138,8 +139,10 @@ fn fused_training(test: &Value) {
     let config = official.config().discriminator;
     let mut step = HeadStep::new(StepConfig {
         dim: config.dim,
+        adaptor_layers: 1,
         hidden: config.hidden,
         discriminators: 1,
+        loss: Loss::TruncatedL1,
         margin: MARGIN as f32,
         leaky_slope: config.leaky_slope as f32,
         norm_epsilon: config.norm_epsilon,
@@ -147,7 +150,8 @@ fn fused_training(test: &Value) {
     });
     let adaptor = adam_config(&test["optimizers"]["pre_projection"]);
     let discriminator = adam_config(&test["optimizers"]["discriminator"]);
-    let mut moments = each(&mut trained).map(|values| Moments::new(values.len()));
+    let mut moments: Vec<Moments> =
+        trained.parameters().into_iter().map(|values| Moments::new(values.len())).collect();
 
     let mut states: HashMap<String, Vec<f32>> = HashMap::new();
     for i in 0..steps {
@@ -159,13 +163,13 @@ fn fused_training(test: &Value) {
         assert!((got - want).abs() <= allowed, "{name}: loss of step {i}: {got} for {want}");
 
         let configs = [adaptor, discriminator, discriminator, discriminator, discriminator];
-        let updates =
-            each(&mut trained).into_iter().zip(each(&mut step.gradients)).zip(&mut moments).zip(configs);
+        let gradients = step.gradients.parameters();
+        let updates = trained.parameters_mut().into_iter().zip(gradients).zip(&mut moments).zip(configs);
         for (((values, gradients), moments), config) in updates {
             moments.step(&config, 1.0, values, gradients);
         }
         let names = [ADAPTOR_WEIGHT, HIDDEN_WEIGHT, NORM_WEIGHT, NORM_BIAS, TAIL_WEIGHT];
-        for (key, values) in names.into_iter().zip(each(&mut trained)) {
+        for (key, values) in names.into_iter().zip(trained.parameters()) {
             states.insert(format!("step{}.{key}", i + 1), values.clone());
         }
         states.insert(format!("step{}.{RUNNING_MEAN}", i + 1), shifted(&statistics.mean, 1.0));
@@ -194,17 +198,6 @@ fn fused_training(test: &Value) {
         let got = states.get(key).unwrap_or_else(|| panic!("{name}: unknown expectation `{key}`"));
         check("head", &name, expected, &shape(expected), got);
     }
-}
-
-/// The tensors that are trained: the adaptor's, then the discriminator's.
-fn each(tensors: &mut HeadTensors) -> [&mut Vec<f32>; 5] {
-    [
-        &mut tensors.adaptor_weight,
-        &mut tensors.hidden_weight,
-        &mut tensors.norm_weight,
-        &mut tensors.norm_bias,
-        &mut tensors.tail_weight,
-    ]
 }
 
 /// What a head gives for the features that the case evaluates on, with the batch's own statistics and with the running

@@ -1,4 +1,4 @@
-//! Project tasks, run as `cargo xtask <task>`: the researcher's table, timings beside other engines, backbone weights,
+//! Project tasks, run as `cargo xtask <task>`: the researcher's table, ablations, timings beside other engines, backbone weights,
 //! assets.
 
 /// As the standard `println!`, but a reader that has gone (`cargo xtask train-all | head`) is no reason to stop.
@@ -6,8 +6,10 @@ macro_rules! println {
     ($($text:tt)*) => { simplenet_cli::say(format_args!("{}\n", format_args!($($text)*))) };
 }
 
+mod ablate;
 mod bench;
 mod import_backbone;
+mod jobs;
 mod train_all;
 mod weights;
 
@@ -31,6 +33,9 @@ enum Task {
     /// Train and evaluate every category of a data set and print the table; without --data, of the demo set,
     /// which is made first.
     TrainAll(Box<train_all::TrainAllArgs>),
+    /// Train variants of the settings, one changed at a time, and print what each is worth: the paper's ablations and
+    /// those of what is ours.
+    Ablate(Box<ablate::AblateArgs>),
     /// Time the network on one image, beside other engines if asked, all in turns in one run.
     Bench(bench::BenchArgs),
     /// Download backbone weights into the Hugging Face cache and check them.
@@ -68,6 +73,7 @@ fn run(arguments: &Arguments) -> Result<usize, CliError> {
     let progress = TerminalProgress::default();
     match &arguments.task {
         Task::TrainAll(args) => train_all::run(args, &progress),
+        Task::Ablate(args) => ablate::run(args, &progress),
         Task::Bench(args) => bench::run(args, &progress).map(|()| 0),
         Task::Weights(args) => weights::run(args, &progress).map(|()| 0),
         Task::ImportBackbone { pth, out, f32_out } => {

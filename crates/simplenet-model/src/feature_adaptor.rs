@@ -1,5 +1,6 @@
 //! The feature adaptor (paper, section 3.2): moves frozen features towards the domain at hand. In: (N, D) patch
-//! features. Out: (N, D) adapted ones. One linear layer in the paper; more are the official code's plain stack.
+//! features. Out: (N, D) adapted ones. One linear layer in the paper; more are the official code's plain stack, none leaves
+//! the features as they are.
 
 use candle_core::{Device, Result, Tensor, Var};
 use candle_nn::{VarBuilder, VarMap};
@@ -12,8 +13,8 @@ use crate::{
 
 /// Where the adaptor's tensors are in a file: the official name.
 pub const PREFIX: &str = "pre_projection";
-/// The official ablation goes to a few; a bound for damaged files.
-const MAX_LAYERS: usize = 16;
+/// Most layers: ablations go to a few; a bound for damaged files.
+pub const MAX_LAYERS: usize = 16;
 
 /// Sizes of the adaptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +22,7 @@ const MAX_LAYERS: usize = 16;
 pub struct FeatureAdaptorConfig {
     /// Width of the features, D.
     pub dim: usize,
-    /// Linear layers, with nothing between them (the official layer type 0). The paper: 1.
+    /// Linear layers, with nothing between them (the official layer type 0). The paper: 1; 0 is no adaptor.
     pub layers: usize,
 }
 
@@ -43,11 +44,11 @@ impl FeatureAdaptorConfig {
     /// `ModelError::Configuration` names the first one that cannot work.
     pub fn validate(&self) -> std::result::Result<(), ModelError> {
         let Self { dim, layers } = *self;
-        if dim == 0 || !(1..=MAX_LAYERS).contains(&layers) {
+        if dim == 0 || layers > MAX_LAYERS {
             return Err(ModelError::Configuration {
                 what: "feature adaptor",
                 reason: format!(
-                    "dim {dim} and {layers} layers, must be at least 1, and at most {MAX_LAYERS} layers"
+                    "dim {dim} and {layers} layers: dim must be at least 1, and layers at most {MAX_LAYERS}"
                 ),
             });
         }
@@ -194,5 +195,22 @@ mod tests {
         let gradients = adaptor.forward(&x).unwrap().sum_all().unwrap().backward().unwrap();
         let map = vars.data().lock().unwrap();
         assert!(map.values().all(|var| gradients.get(var).is_some()), "a variable got no gradient");
+    }
+
+    #[test]
+    fn no_layers_leave_the_features_as_they_are() {
+        let config = FeatureAdaptorConfig { dim: 3, layers: 0 };
+        config.validate().unwrap();
+        assert!(FeatureAdaptor::tensor_specs(&config).is_empty());
+        let adaptor = FeatureAdaptor::new(config, VarBuilder::zeros(DType::F32, &Device::Cpu)).unwrap();
+        let x = Tensor::new(&[[1f32, -2.0, 0.5]], &Device::Cpu).unwrap();
+        let got = adaptor.forward(&x).unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!(got, x.to_vec2::<f32>().unwrap());
+        for wrong in [
+            FeatureAdaptorConfig { dim: 0, layers: 1 },
+            FeatureAdaptorConfig { dim: 3, layers: MAX_LAYERS + 1 },
+        ] {
+            wrong.validate().unwrap_err();
+        }
     }
 }

@@ -16,8 +16,8 @@ use simplenet_model::{
     ActivationRanges, BackboneId, BackboneWeights, Levels, ModelError,
     anomaly_map::{AnomalyMapConfig, ImageScore},
     checkpoint::{
-        FORMAT_VERSION, GoldenInput, METADATA_KEY, ModelRecord, RecordInput, ReviewBand, Threshold, inspect,
-        load, model_id, save, verify,
+        FORMAT_VERSION, GoldenInput, METADATA_KEY, ModelRecord, RecordInput, ReviewBand, TensorEntry,
+        Threshold, inspect, load, model_id, save, verify,
     },
     discriminator::{self, Discriminator},
     feature_adaptor::{self, FeatureAdaptor},
@@ -41,11 +41,11 @@ fn numbers(seed: u64) -> impl FnMut() -> f32 {
 
 /// A small network on a random backbone, the same every time.
 fn network() -> (SimpleNet, ModelRecord) {
-    network_at(Levels::default())
+    network_with(Levels::default(), 1)
 }
 
-/// The same, tapped at these levels.
-fn network_at(levels: Levels) -> (SimpleNet, ModelRecord) {
+/// The same, tapped at these levels and with so many layers in the adaptor.
+fn network_with(levels: Levels, adaptor_layers: usize) -> (SimpleNet, ModelRecord) {
     let id = BackboneId::EfficientNetLite0;
     let mut draw = numbers(1);
     let tensors: HashMap<String, Tensor> = id
@@ -69,7 +69,8 @@ fn network_at(levels: Levels) -> (SimpleNet, ModelRecord) {
     let config = PatchAggregatorConfig::adaptive_pool(3, 24, 24);
     let extractor = FeatureExtractor::load(id, levels, &weights, config, &CPU).unwrap();
 
-    let config = HeadConfig::new(24, 10);
+    let mut config = HeadConfig::new(24, 10);
+    config.adaptor.layers = adaptor_layers;
     let (mut normal, mut uniform) = (numbers(2), numbers(3));
     let mut initializer = Initializer { normal: &mut normal, uniform: &mut uniform };
     let vars = VarMap::new();
@@ -212,6 +213,22 @@ fn what_is_saved_comes_back() {
         net.extractor().weights().tensors.len()
     );
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "a temporary file was left behind");
+}
+
+#[test]
+fn any_number_of_adaptor_layers_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    for layers in [0, 2, 5] {
+        let (net, record) = network_with(Levels::default(), layers);
+        save(&path, &net, &record).unwrap();
+        let (loaded, read) = load(&path, &CPU).unwrap();
+        assert_eq!((read.adaptor.layers, loaded.config()), (layers, net.config()));
+        let scores = |net: &SimpleNet| bits(&net.patch_scores(&images()).unwrap());
+        assert!(scores(&loaded) == scores(&net), "{layers} layers: other scores");
+        let of_adaptor = |t: &&TensorEntry| t.name.starts_with(feature_adaptor::PREFIX);
+        assert_eq!(inspect(&path).unwrap().tensors.iter().filter(of_adaptor).count(), 2 * layers);
+    }
 }
 
 #[test]
@@ -400,7 +417,7 @@ fn every_choice_of_levels_round_trips() {
     let folder = tempfile::tempdir().unwrap();
     for numbers in [&[1, 2, 3][..], &[2, 3], &[3], &[2], &[1, 2], &[1]] {
         let levels = Levels::new(numbers).unwrap();
-        let (net, record) = network_at(levels);
+        let (net, record) = network_with(levels, 1);
         let path = folder.path().join(format!("{levels}.safetensors"));
         let saved = save(&path, &net, &record).unwrap();
         let (loaded, read) = load(&path, &CPU).unwrap();
@@ -439,7 +456,7 @@ fn levels_that_a_model_cannot_have_are_refused() {
 fn tensors_of_a_level_that_are_missing_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    let (net, record) = network_at(Levels::new(&[1, 2]).unwrap());
+    let (net, record) = network_with(Levels::new(&[1, 2]).unwrap(), 1);
     save(&path, &net, &record).unwrap();
     let bytes = fs::read(&path).unwrap();
     let (text, tensors) = parts(&bytes);

@@ -10,6 +10,7 @@ use simplenet_data::{
 use simplenet_model::{
     anomaly_map::ImageScore,
     backbone::{BackboneId, Levels},
+    feature_adaptor::MAX_LAYERS,
     patch_aggregator::PatchAggregatorConfig,
 };
 
@@ -31,8 +32,13 @@ pub struct TrainConfig {
     pub epochs: usize,
     /// Standard deviation of the noise that makes anomalous features (after `feature_scale`).
     pub noise_sigma: f64,
-    /// The margin of the truncated L1 loss (0.5 in the paper, equation 6).
+    /// What training makes small.
+    pub loss: Loss,
+    /// The margin of the truncated L1 loss (0.5 in the paper, equation 6); with either loss, what `p_true` and `p_fake` count
+    /// from.
     pub margin: f64,
+    /// Linear layers of the feature adaptor, with nothing between them: 1 in the paper, 0 for none.
+    pub adaptor_layers: usize,
     /// Width of a discriminator's hidden layer.
     pub hidden: usize,
     /// Discriminators trained side by side, whose scores are averaged; the paper has one. The model file holds their
@@ -91,6 +97,17 @@ pub enum FeatureScale {
     /// The standard deviation of each dimension over the training features, after its mean was taken off, so that the
     /// noise is of one size in every dimension.
     PerDimension,
+}
+
+/// What training makes small, of the discriminator's logits D: high for normal features q, low for anomalous ones q⁻.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// mean(max(0, margin − D(q))) + mean(max(0, margin + D(q⁻))): the paper, equations 6 and 7. A logit beyond the margin
+    /// costs nothing.
+    TruncatedL1,
+    /// mean(ln(1 + exp(−D(q)))) + mean(ln(1 + exp(D(q⁻)))): what the paper's ablation compares with.
+    CrossEntropy,
 }
 
 /// How the learning rates change over the run.
@@ -181,7 +198,9 @@ impl TrainConfig {
             seed: 0,
             epochs: 160,
             noise_sigma: 0.015,
+            loss: Loss::TruncatedL1,
             margin: MARGIN,
+            adaptor_layers: 1,
             hidden: 1024,
             discriminators: 1,
             feature_scale: FeatureScale::None,
@@ -248,6 +267,10 @@ impl TrainConfig {
         at_least_one("epochs", self.epochs)?;
         positive("noise_sigma", self.noise_sigma)?;
         positive("margin", self.margin)?;
+        if self.adaptor_layers > MAX_LAYERS {
+            let problem = format!("must be at most {MAX_LAYERS}; 0 is no adaptor");
+            return Err(TrainError::setting("adaptor_layers", self.adaptor_layers, problem));
+        }
         at_least_one("hidden", self.hidden)?;
         at_least_one("discriminators", self.discriminators)?;
         positive("map_sigma", self.map_sigma)?;
@@ -389,6 +412,9 @@ mod tests {
             ("epochs = 0", "epochs"),
             ("noise_sigma = -1.0", "noise_sigma"),
             ("epoch = 3", "epoch"),
+            ("adaptor_layers = 17", "adaptor_layers"),
+            ("loss = \"hinge\"", "cross-entropy"),
+            ("[aggregator]\npatch_size = 4", "1, 3, 5 or 7"),
             ("seed = -1", "seed"),
             ("backbone = \"resnet99\"", "resnet99"),
             ("[calibration]\nheld_out_share = 1.5", "held_out_share"),

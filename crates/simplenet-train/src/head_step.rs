@@ -4,7 +4,7 @@
 //! the running batch statistics are updated. Fused by hand because a tape of elementwise tensors costs more time
 //! than the matrix products: bias, noise, batch norm, LeakyReLU, tail and loss are two passes over (2n, H), and the
 //! gradient of the adapted features is taken once for normal and anomalous rows together. The plain candle layers
-//! of `simplenet_model` with `loss::truncated_l1` are the reference that the tests compare with.
+//! of `simplenet_model` with the losses of `loss` are the reference that the tests compare with.
 //!
 //! Sums over rows are made in blocks of fixed size and added in order: the thread count does not change a bit.
 
@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use simplenet_model::ops::matmul::{Matrix, matmul_into};
 
 use crate::{
+    config::Loss,
     error::TrainError,
     noise::{Generator, Purpose},
 };
@@ -26,12 +27,16 @@ const ROWS: usize = 64;
 pub struct StepConfig {
     /// Width of the features, D.
     pub dim: usize,
+    /// Linear layers of the adaptor.
+    pub adaptor_layers: usize,
     /// Width of the hidden layer of all discriminators together, H.
     pub hidden: usize,
     /// Discriminators trained side by side, each on an equal part of the hidden layer, with a loss of its own; the paper
     /// has one. They share the adaptor, the noise and the batch norm's rows, and differ by their initial weights.
     pub discriminators: usize,
-    /// Margin of the truncated L1 loss.
+    /// What is made small.
+    pub loss: Loss,
+    /// Margin of the truncated L1 loss, and of what counts as told apart with either.
     pub margin: f32,
     /// Slope of the LeakyReLU below zero.
     pub leaky_slope: f32,
@@ -43,12 +48,12 @@ pub struct StepConfig {
 
 /// The numbers of adaptor and discriminator that a step reads, and the gradients that it writes.
 ///
-/// The two biases before the batch norm are absent: a batch norm removes any constant shift, so their gradient is
+/// The biases before the batch norm are absent: a batch norm removes any constant shift, so their gradient is
 /// zero exactly. (Automatic differentiation gives rounding noise there, which Adam blows up to full steps.)
 #[derive(Debug, Clone, PartialEq)]
 pub struct HeadTensors {
-    /// Adaptor, (D, D) row-major, output by input.
-    pub adaptor_weight: Vec<f32>,
+    /// The adaptor's layers, first layer first, each (D, D) row-major, output by input.
+    pub adaptor_weights: Vec<Vec<f32>>,
     /// First layer of the discriminator, (H, D).
     pub hidden_weight: Vec<f32>,
     /// Scale of the batch norm, (H).
@@ -61,14 +66,27 @@ pub struct HeadTensors {
 
 impl HeadTensors {
     fn zeros(config: &StepConfig) -> Self {
-        let StepConfig { dim, hidden, .. } = *config;
+        let StepConfig { dim, adaptor_layers, hidden, .. } = *config;
         Self {
-            adaptor_weight: vec![0.0; dim * dim],
+            adaptor_weights: vec![vec![0.0; dim * dim]; adaptor_layers],
             hidden_weight: vec![0.0; hidden * dim],
             norm_weight: vec![0.0; hidden],
             norm_bias: vec![0.0; hidden],
             tail_weight: vec![0.0; hidden],
         }
+    }
+
+    /// Every tensor in a fixed order: the adaptor's layers, then the discriminator's four.
+    pub fn parameters(&self) -> Vec<&Vec<f32>> {
+        let of_discriminator = [&self.hidden_weight, &self.norm_weight, &self.norm_bias, &self.tail_weight];
+        self.adaptor_weights.iter().chain(of_discriminator).collect()
+    }
+
+    /// The same to be changed, in the same order.
+    pub fn parameters_mut(&mut self) -> Vec<&mut Vec<f32>> {
+        let of_discriminator =
+            [&mut self.hidden_weight, &mut self.norm_weight, &mut self.norm_bias, &mut self.tail_weight];
+        self.adaptor_weights.iter_mut().chain(of_discriminator).collect()
     }
 }
 
@@ -104,10 +122,12 @@ pub struct StepOutcome {
 /// Reusable memory of the steps; gradients are read from it.
 pub struct HeadStep {
     config: StepConfig,
-    adapted: Vec<f32>,  // (2n, D): adapted features, then the same with noise
-    hidden: Vec<f32>,   // (2n, H): hidden layer, then normalised, then its gradient
-    gradient: Vec<f32>, // (n, D): of the adapted features
-    slopes: Vec<f32>,   // (2n, discriminators): gradient of the loss by the logits
+    between: Vec<Vec<f32>>, // (n, D) each: what every layer of the adaptor but the last gives
+    adapted: Vec<f32>,      // (2n, D): adapted features, then the same with noise
+    hidden: Vec<f32>,       // (2n, H): hidden layer, then normalised, then its gradient
+    gradient: Vec<f32>,     // (n, D): of the adapted features, then of what each layer of the adaptor gets
+    before: Vec<f32>,       // (n, D): the gradient one layer further down, while it is worked out
+    slopes: Vec<f32>,       // (2n, discriminators): gradient of the loss by the logits
     /// Gradients of the last step.
     pub gradients: HeadTensors,
 }
@@ -116,13 +136,23 @@ impl HeadStep {
     /// Memory for steps of this configuration.
     pub fn new(config: StepConfig) -> Self {
         let gradients = HeadTensors::zeros(&config);
-        Self { config, adapted: vec![], hidden: vec![], gradient: vec![], slopes: vec![], gradients }
+        Self {
+            config,
+            between: vec![vec![]; config.adaptor_layers.saturating_sub(1)],
+            adapted: vec![],
+            hidden: vec![],
+            gradient: vec![],
+            before: vec![],
+            slopes: vec![],
+            gradients,
+        }
     }
 
     /// Loss and gradients of one batch: `features` is (n, D), row-major.
     ///
     /// # Errors
-    /// `TrainError::Model` when a slice does not have the size that the configuration says.
+    /// `TrainError::Model` when a slice does not have the size that the configuration says, `TrainError::Setting` when the
+    /// adaptor has another number of layers.
     pub fn run(
         &mut self,
         features: &[f32],
@@ -135,17 +165,19 @@ impl HeadStep {
         if let Noise::Given(given) = noise {
             Matrix::row_major(given, n, dim)?;
         }
+        if head.adaptor_weights.len() != self.config.adaptor_layers {
+            let problem = format!("the adaptor has {} layers", head.adaptor_weights.len());
+            return Err(TrainError::setting("adaptor_layers", self.config.adaptor_layers, problem));
+        }
         self.adapted.resize(2 * n * dim, 0.0);
         self.hidden.resize(2 * n * width, 0.0);
-        self.gradient.resize(n * dim, 0.0);
         self.slopes.resize(2 * n * self.config.discriminators, 0.0);
 
         let x = Matrix::row_major(features, n, dim)?;
-        let adaptor = Matrix::row_major(&head.adaptor_weight, dim, dim)?;
         let hidden_weight = Matrix::row_major(&head.hidden_weight, width, dim)?;
 
         let (normal, anomalous) = self.adapted.split_at_mut(n * dim);
-        matmul_into(x, adaptor.transposed(), normal)?;
+        adapt(features, dim, &head.adaptor_weights, &mut self.between, normal)?;
         add_noise(normal, noise, anomalous);
         let adapted = Matrix::row_major(&self.adapted, 2 * n, dim)?;
         matmul_into(adapted, hidden_weight.transposed(), &mut self.hidden)?;
@@ -157,15 +189,42 @@ impl HeadStep {
         let adapted = Matrix::row_major(&self.adapted, 2 * n, dim)?;
         let hidden_gradient = Matrix::row_major(&self.hidden, 2 * n, width)?;
         matmul_into(hidden_gradient.transposed(), adapted, &mut self.gradients.hidden_weight)?;
+        if head.adaptor_weights.is_empty() {
+            return Ok(outcome);
+        }
         // Normal and anomalous rows share the adapted feature: their gradients add before the product.
         let (normal, anomalous) = self.hidden.split_at_mut(n * width);
         normal.par_chunks_mut(ROWS * width).zip(anomalous.par_chunks(ROWS * width)).for_each(|(a, b)| {
             a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
         });
+        self.gradient.resize(n * dim, 0.0);
         matmul_into(Matrix::row_major(normal, n, width)?, hidden_weight, &mut self.gradient)?;
-        let adapted_gradient = Matrix::row_major(&self.gradient, n, dim)?;
-        matmul_into(adapted_gradient.transposed(), x, &mut self.gradients.adaptor_weight)?;
+        self.backward_through_adaptor(x, n, head)?;
         Ok(outcome)
+    }
+
+    /// From the gradient of the adapted features to those of the adaptor's weights, last layer first.
+    fn backward_through_adaptor(
+        &mut self,
+        x: Matrix<'_>,
+        n: usize,
+        head: &HeadTensors,
+    ) -> Result<(), TrainError> {
+        let dim = self.config.dim;
+        let layers = head.adaptor_weights.iter().zip(&mut self.gradients.adaptor_weights);
+        for (layer, (weight, weight_gradient)) in layers.enumerate().rev() {
+            let gradient = Matrix::row_major(&self.gradient, n, dim)?;
+            let Some(below) = layer.checked_sub(1) else {
+                matmul_into(gradient.transposed(), x, weight_gradient)?;
+                break;
+            };
+            let input = Matrix::row_major(&self.between[below], n, dim)?;
+            matmul_into(gradient.transposed(), input, weight_gradient)?;
+            self.before.resize(n * dim, 0.0);
+            matmul_into(gradient, Matrix::row_major(weight, dim, dim)?, &mut self.before)?;
+            std::mem::swap(&mut self.gradient, &mut self.before);
+        }
+        Ok(())
     }
 
     /// Batch norm, LeakyReLU, tail and loss, and back again: `self.hidden` becomes the gradient of the hidden layer.
@@ -176,7 +235,8 @@ impl HeadStep {
         mean: &[f64],
         variance: &[f64],
     ) -> StepOutcome {
-        let StepConfig { hidden: width, discriminators, margin, leaky_slope, norm_epsilon, .. } = self.config;
+        let StepConfig { hidden: width, discriminators, loss, margin, leaky_slope, norm_epsilon, .. } =
+            self.config;
         let part = width / discriminators;
         let inverse: Vec<f32> = variance.iter().map(|v| (1.0 / (v + norm_epsilon).sqrt()) as f32).collect();
         let mean: Vec<f32> = mean.iter().map(|&m| m as f32).collect();
@@ -192,16 +252,18 @@ impl HeadStep {
                 let slopes = slopes.chunks_exact_mut(discriminators);
                 for (i, (row, slopes)) in rows.chunks_exact_mut(width).zip(slopes).enumerate() {
                     normalise(row, &mean, &inverse);
-                    // mean(max(0, margin - D(q))) over normal rows, mean(max(0, margin + D(q-))) over anomalous ones
+                    // Means over normal rows of a cost of -D(q), over anomalous ones of the same of D(q-).
                     let sign = if block * ROWS + i < n { -1.0 } else { 1.0 };
                     for (d, slope) in slopes.iter_mut().enumerate() {
                         let own = d * part..(d + 1) * part;
-                        let excess = margin + sign * logit(row, head, own.clone(), leaky_slope);
-                        *slope = if excess > 0.0 { sign * share } else { 0.0 };
+                        let wrong = sign * logit(row, head, own.clone(), leaky_slope);
+                        let excess = margin + wrong;
                         sums.told_normal += usize::from(sign < 0.0 && excess <= 0.0);
                         sums.told_anomalous += usize::from(sign > 0.0 && excess < 0.0);
-                        if excess > 0.0 {
-                            sums.loss += f64::from(excess);
+                        let (cost, rise) = cost_and_rise(loss, margin, wrong);
+                        *slope = if rise > 0.0 { sign * share * rise } else { 0.0 };
+                        if rise > 0.0 {
+                            sums.loss += f64::from(cost);
                             sums.add(row, *slope, head, own, leaky_slope);
                         }
                     }
@@ -299,6 +361,43 @@ impl BlockSums {
             to.iter_mut().zip(from).for_each(|(a, b)| *a += b);
         }
     }
+}
+
+/// What a logit costs, and how fast that rises, by how far it lies on the wrong side of zero.
+fn cost_and_rise(loss: Loss, margin: f32, wrong: f32) -> (f32, f32) {
+    match loss {
+        Loss::TruncatedL1 if margin + wrong > 0.0 => (margin + wrong, 1.0),
+        Loss::TruncatedL1 => (0.0, 0.0),
+        // ln(1 + e^z) and its derivative 1 / (1 + e^-z), by way of e^-|z|, which does not overflow.
+        Loss::CrossEntropy => {
+            let small = (-wrong.abs()).exp();
+            let rise = if wrong > 0.0 { 1.0 } else { small } / (1.0 + small);
+            (wrong.max(0.0) + small.ln_1p(), rise)
+        }
+    }
+}
+
+/// `features` (n, D) through the adaptor's layers into `adapted`; what lies between two layers goes into `between`.
+fn adapt(
+    features: &[f32],
+    dim: usize,
+    weights: &[Vec<f32>],
+    between: &mut [Vec<f32>],
+    adapted: &mut [f32],
+) -> Result<(), TrainError> {
+    let Some((last, others)) = weights.split_last() else {
+        adapted.copy_from_slice(features);
+        return Ok(());
+    };
+    let n = features.len() / dim;
+    let mut input = Matrix::row_major(features, n, dim)?;
+    for (weight, out) in others.iter().zip(between) {
+        out.resize(n * dim, 0.0);
+        matmul_into(input, Matrix::row_major(weight, dim, dim)?.transposed(), out)?;
+        input = Matrix::row_major(out, n, dim)?;
+    }
+    matmul_into(input, Matrix::row_major(last, dim, dim)?.transposed(), adapted)?;
+    Ok(())
 }
 
 fn normalise(row: &mut [f32], mean: &[f32], inverse: &[f32]) {

@@ -1,4 +1,5 @@
-//! The truncated L1 loss (paper, equations 6 and 7) on candle tensors: the reference of the fused training step.
+//! The losses on candle tensors: the reference of the fused training step. The truncated L1 loss is the paper's (equations 6
+//! and 7), cross entropy is what its ablation compares with.
 //!
 //! In: the discriminator's logits of normal and of anomalous features, high meaning normal. Out: a scalar with gradient.
 
@@ -12,6 +13,20 @@ pub fn truncated_l1(normal_logits: &Tensor, anomalous_logits: &Tensor, margin: f
     let normal = normal_logits.affine(-1.0, margin)?.relu()?.mean_all()?;
     let anomalous = anomalous_logits.affine(1.0, margin)?.relu()?.mean_all()?;
     normal + anomalous
+}
+
+/// Binary cross entropy on the logits: mean(softplus(−D(q))) + mean(softplus(D(q⁻))), softplus(z) = ln(1 + eᶻ), for logits
+/// (N) and (M) -> scalar. The means are added, as in the truncated L1 loss.
+///
+/// # Errors
+/// Tensors without elements, or on different devices.
+pub fn cross_entropy(normal_logits: &Tensor, anomalous_logits: &Tensor) -> Result<Tensor> {
+    softplus(&normal_logits.neg()?)?.mean_all()? + softplus(anomalous_logits)?.mean_all()?
+}
+
+/// max(z, 0) + ln(1 + e^−|z|): no exponential overflows.
+fn softplus(z: &Tensor) -> Result<Tensor> {
+    z.relu()? + z.abs()?.neg()?.exp()?.affine(1.0, 1.0)?.log()?
 }
 
 #[cfg(test)]
@@ -31,6 +46,25 @@ mod tests {
         ] {
             let loss = truncated_l1(&tensor(normal), &tensor(anomalous), 0.5).unwrap();
             assert_eq!(loss.to_scalar::<f32>().unwrap(), want);
+        }
+    }
+
+    #[test]
+    fn cross_entropy_is_its_formula_and_does_not_overflow() {
+        let tensor = |values: &[f32]| Tensor::new(values, &Device::Cpu).unwrap();
+        let softplus = |z: f64| (1.0 + z.exp()).ln();
+        for (normal, anomalous, want) in [
+            (&[0.0f32][..], &[0.0f32][..], 2.0 * softplus(0.0)),
+            (&[1.5, -0.5], &[2.0], 0.5 * (softplus(-1.5) + softplus(0.5)) + softplus(2.0)),
+            (&[200.0], &[-200.0, -300.0], 0.0),
+            (&[-200.0], &[300.0], 500.0),
+        ] {
+            let loss = cross_entropy(&tensor(normal), &tensor(anomalous)).unwrap();
+            let loss = f64::from(loss.to_scalar::<f32>().unwrap());
+            assert!(
+                (loss - want).abs() <= 1e-6 * (1.0 + want),
+                "{normal:?}, {anomalous:?}: {loss} for {want}"
+            );
         }
     }
 }

@@ -236,10 +236,13 @@ mod tests {
     #[test]
     fn a_training_that_stops_after_any_step_ends_with_the_same_weights() {
         let folder = tempfile::tempdir().unwrap();
-        for (name, batch) in
-            [("images", Batch::Images(2)), ("patches", Batch::Patches { size: 16, steps: 4 })]
-        {
-            let (config, cache) = (config(batch), features(1));
+        for (name, batch, adaptor_layers) in [
+            ("images", Batch::Images(2), 1),
+            ("patches", Batch::Patches { size: 16, steps: 4 }, 1),
+            ("no adaptor", Batch::Images(2), 0),
+            ("a deeper adaptor", Batch::Images(2), 3),
+        ] {
+            let (config, cache) = (TrainConfig { adaptor_layers, ..config(batch) }, features(1));
             let want = train(&config, &cache, None, &crate::Silent).unwrap();
             let keep =
                 KeepState { path: folder.path().join(name).join("state"), every: Duration::from_secs(3600) };

@@ -8,10 +8,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use simplenet_data::dataset::{Label, Sample};
 use simplenet_model::{
-    anomaly_map::image_score,
-    feature_norm::FeatureNorm,
-    position_energy::PositionEnergy,
-    simplenet::{Head, HeadConfig},
+    anomaly_map::image_score, feature_norm::FeatureNorm, position_energy::PositionEnergy, simplenet::Head,
 };
 
 use crate::{
@@ -132,6 +129,5 @@ fn score_rows(head: &Head, rows: &[f32]) -> Result<Vec<f32>, TrainError> {
 
 /// The trained numbers as the model crate's layers.
 fn model_head(head: &TrainedHead, device: &Device) -> Result<Head, TrainError> {
-    let shape = HeadConfig::new(head.dim, head.hidden);
-    Ok(Head::from_tensors(shape, &head.to_tensors(device)?, device, Path::new("the trained head"))?)
+    Ok(Head::from_tensors(head.config(), &head.to_tensors(device)?, device, Path::new("the trained head"))?)
 }

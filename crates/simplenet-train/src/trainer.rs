@@ -6,7 +6,10 @@
 use std::collections::HashMap;
 
 use candle_core::{Device, Tensor};
-use simplenet_model::{discriminator::DiscriminatorConfig, feature_norm::FeatureNorm};
+use simplenet_model::{
+    discriminator::DiscriminatorConfig, feature_adaptor::FeatureAdaptorConfig, feature_norm::FeatureNorm,
+    simplenet::HeadConfig,
+};
 
 use crate::{
     config::{Batch, Optimizer, Schedule, TrainConfig},
@@ -52,7 +55,7 @@ pub struct Epoch<'a> {
 /// The state before the first step.
 pub fn begin(config: &TrainConfig, dim: usize, norm: FeatureNorm) -> TrainingState {
     let head = initial_head(config, dim, norm, &Generator::new(config.seed));
-    let moments = parameters(&head.tensors).map(|values| Moments::new(values.len()));
+    let moments = head.tensors.parameters().into_iter().map(|values| Moments::new(values.len())).collect();
     TrainingState { step: 0, head, moments, losses: vec![], loss_sum: 0.0, oracle: None }
 }
 
@@ -169,8 +172,10 @@ fn step_config(config: &TrainConfig, dim: usize) -> StepConfig {
     let discriminator = DiscriminatorConfig::new(dim, hidden);
     StepConfig {
         dim,
+        adaptor_layers: config.adaptor_layers,
         hidden,
         discriminators: config.discriminators,
+        loss: config.loss,
         margin: config.margin as f32,
         leaky_slope: discriminator.leaky_slope as f32,
         norm_epsilon: discriminator.norm_epsilon,
@@ -189,7 +194,7 @@ fn initial_head(config: &TrainConfig, dim: usize, norm: FeatureNorm, generator: 
     let (discriminators, part) = (config.discriminators, config.hidden);
     let hidden = discriminators * part;
     let tensors = HeadTensors {
-        adaptor_weight: xavier(1, dim, dim),
+        adaptor_weights: (0..config.adaptor_layers).map(|_| xavier(1, dim, dim)).collect(),
         hidden_weight: xavier(discriminators, part, dim),
         norm_weight: vec![1.0; hidden],
         norm_bias: vec![0.0; hidden],
@@ -222,41 +227,26 @@ impl Optimizers {
     }
 
     /// One step along the gradients, with the learning rates multiplied by `rate`.
-    fn step(
-        &self,
-        moments: &mut [Moments; 5],
-        tensors: &mut HeadTensors,
-        gradients: &HeadTensors,
-        rate: f64,
-    ) {
-        let configs =
-            [self.adaptor, self.discriminator, self.discriminator, self.discriminator, self.discriminator];
-        let targets = [
-            &mut tensors.adaptor_weight,
-            &mut tensors.hidden_weight,
-            &mut tensors.norm_weight,
-            &mut tensors.norm_bias,
-            &mut tensors.tail_weight,
-        ];
-        let updates = targets.into_iter().zip(parameters(gradients)).zip(moments).zip(configs);
-        for (((values, gradient), moments), config) in updates {
-            moments.step(&config, rate, values, gradient);
+    fn step(&self, moments: &mut [Moments], tensors: &mut HeadTensors, gradients: &HeadTensors, rate: f64) {
+        let of_adaptor = tensors.adaptor_weights.len();
+        let updates = tensors.parameters_mut().into_iter().zip(gradients.parameters()).zip(moments);
+        for (i, ((values, gradient), moments)) in updates.enumerate() {
+            let config = if i < of_adaptor { &self.adaptor } else { &self.discriminator };
+            moments.step(config, rate, values, gradient);
         }
     }
 }
 
-/// The trained tensors in a fixed order: adaptor, then discriminator.
-pub(crate) fn parameters(tensors: &HeadTensors) -> [&Vec<f32>; 5] {
-    [
-        &tensors.adaptor_weight,
-        &tensors.hidden_weight,
-        &tensors.norm_weight,
-        &tensors.norm_bias,
-        &tensors.tail_weight,
-    ]
-}
-
 impl TrainedHead {
+    /// Sizes of the head as the model crate's layers, the discriminators as one.
+    pub fn config(&self) -> HeadConfig {
+        let layers = self.tensors.adaptor_weights.len();
+        HeadConfig {
+            adaptor: FeatureAdaptorConfig { dim: self.dim, layers },
+            discriminator: DiscriminatorConfig::new(self.dim, self.hidden),
+        }
+    }
+
     /// The head as tensors with the official names (`pre_projection.…`, `discriminator.…`). The biases before the
     /// batch norm are zero: the norm cancels them. Several discriminators become one of their joint width: the mean of
     /// their logits is a single tail whose weights are divided by their number.
@@ -268,9 +258,13 @@ impl TrainedHead {
         let (dim, hidden) = (*dim, *hidden);
         let zeros = vec![0.0f32; dim.max(hidden)];
         let tail: Vec<f32> = tensors.tail_weight.iter().map(|w| w / self.discriminators as f32).collect();
-        let entries: [(&str, &[f32], Vec<usize>); 9] = [
-            ("pre_projection.layers.0fc.weight", &tensors.adaptor_weight, vec![dim, dim]),
-            ("pre_projection.layers.0fc.bias", &zeros[..dim], vec![dim]),
+        let mut entries: HashMap<String, Tensor> = HashMap::new();
+        for (i, weight) in tensors.adaptor_weights.iter().enumerate() {
+            let name = format!("pre_projection.layers.{i}fc");
+            entries.insert(format!("{name}.weight"), Tensor::from_slice(weight, (dim, dim), device)?);
+            entries.insert(format!("{name}.bias"), Tensor::from_slice(&zeros[..dim], dim, device)?);
+        }
+        let of_discriminator: [(&str, &[f32], Vec<usize>); 7] = [
             ("discriminator.body.block1.0.weight", &tensors.hidden_weight, vec![hidden, dim]),
             ("discriminator.body.block1.0.bias", &zeros[..hidden], vec![hidden]),
             ("discriminator.body.block1.1.weight", &tensors.norm_weight, vec![hidden]),
@@ -279,9 +273,9 @@ impl TrainedHead {
             ("discriminator.body.block1.1.running_var", &statistics.variance, vec![hidden]),
             ("discriminator.tail.weight", &tail, vec![1, hidden]),
         ];
-        entries
-            .into_iter()
-            .map(|(name, values, shape)| Ok((name.to_string(), Tensor::from_slice(values, shape, device)?)))
-            .collect()
+        for (name, values, shape) in of_discriminator {
+            entries.insert(name.to_string(), Tensor::from_slice(values, shape, device)?);
+        }
+        Ok(entries)
     }
 }

@@ -11,12 +11,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    config::TrainConfig,
-    error::TrainError,
-    feature_cache::FeatureCache,
-    fit::Oracle,
-    optimizer::Moments,
-    trainer::{TrainedHead, parameters},
+    config::TrainConfig, error::TrainError, feature_cache::FeatureCache, fit::Oracle, optimizer::Moments,
+    trainer::TrainedHead,
 };
 
 /// The newest format, the only one that is read: a state does not outlive an update of the program.
@@ -32,7 +28,7 @@ pub struct TrainingState {
     /// Adaptor and discriminator, with the running statistics.
     pub head: TrainedHead,
     /// The optimisers' moments, in the order of the trained tensors.
-    pub(crate) moments: [Moments; 5],
+    pub(crate) moments: Vec<Moments>,
     /// Mean loss of every epoch that is over.
     pub losses: Vec<f64>,
     /// Sum of the losses of the steps since.
@@ -85,7 +81,7 @@ struct Header {
     identity: Identity,
     step: usize,
     /// Steps of each optimiser.
-    moment_steps: [i32; 5],
+    moment_steps: Vec<i32>,
     oracle_epoch: Option<usize>,
 }
 
@@ -96,7 +92,7 @@ impl TrainingState {
             format: FORMAT,
             identity: identity.clone(),
             step: self.step,
-            moment_steps: std::array::from_fn(|i| self.moments[i].steps),
+            moment_steps: self.moments.iter().map(|moments| moments.steps).collect(),
             oracle_epoch: self.oracle.map(|oracle| oracle.epoch),
         };
         let mut parts: Vec<(String, Dtype, Vec<u8>)> = self
@@ -162,6 +158,9 @@ impl TrainingState {
         resumed.loss_sum = loss_sum;
         resumed.oracle = header.oracle_epoch.map(|epoch| Oracle { epoch, image_auroc });
         resumed.step = header.step;
+        if header.moment_steps.len() != resumed.moments.len() {
+            return Err(unreadable(&"its optimisers are of another number of tensors"));
+        }
         for (moments, steps) in resumed.moments.iter_mut().zip(header.moment_steps) {
             moments.steps = steps;
         }
@@ -173,7 +172,7 @@ impl TrainingState {
     fn numbers(&self) -> Vec<(String, &Vec<f32>)> {
         let mut numbers: Vec<(String, &Vec<f32>)> = vec![];
         for (i, (values, moments)) in
-            parameters(&self.head.tensors).into_iter().zip(&self.moments).enumerate()
+            self.head.tensors.parameters().into_iter().zip(&self.moments).enumerate()
         {
             numbers.push((format!("parameter.{i}"), values));
             numbers.push((format!("first_moment.{i}"), &moments.first));
@@ -186,14 +185,7 @@ impl TrainingState {
 
     /// The same to be changed, in the same order.
     fn numbers_mut(&mut self) -> Vec<(String, &mut Vec<f32>)> {
-        let tensors = &mut self.head.tensors;
-        let parameters = [
-            &mut tensors.adaptor_weight,
-            &mut tensors.hidden_weight,
-            &mut tensors.norm_weight,
-            &mut tensors.norm_bias,
-            &mut tensors.tail_weight,
-        ];
+        let parameters = self.head.tensors.parameters_mut();
         let mut numbers: Vec<(String, &mut Vec<f32>)> = vec![];
         for (i, (values, moments)) in parameters.into_iter().zip(&mut self.moments).enumerate() {
             numbers.push((format!("parameter.{i}"), values));

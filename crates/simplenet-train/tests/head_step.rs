@@ -8,8 +8,9 @@ use std::{collections::HashMap, path::Path};
 use candle_core::{Device, Tensor};
 use simplenet_model::simplenet::{Head, HeadConfig};
 use simplenet_train::{
+    config::Loss,
     head_step::{HeadStep, HeadTensors, Noise, RunningStatistics, StepConfig},
-    loss::truncated_l1,
+    loss::{cross_entropy, truncated_l1},
     noise::{Generator, Purpose},
 };
 
@@ -36,15 +37,27 @@ struct Case {
 impl Case {
     /// Reproducible numbers for n rows of width D with a hidden layer of width H. `spread` widens the logits: at 1 most
     /// rows are inside the margin and count, at 100 most are beyond it on one side or the other.
-    fn new((rows, dim, hidden): (usize, usize, usize), margin: f32, spread: f32) -> Self {
+    fn new(size: (usize, usize, usize), margin: f32, spread: f32) -> Self {
+        Self::adapted(size, margin, spread, 1)
+    }
+
+    /// The same with so many layers in the adaptor.
+    fn adapted(
+        (rows, dim, hidden): (usize, usize, usize),
+        margin: f32,
+        spread: f32,
+        adaptor_layers: usize,
+    ) -> Self {
         let mut stream = Generator::new(rows as u64).stream(Purpose::Initialisation);
         let mut draw = |count: usize, deviation: f32| -> Vec<f32> {
             (0..count).map(|_| deviation * stream.normal()).collect()
         };
         let config = StepConfig {
             dim,
+            adaptor_layers,
             hidden,
             discriminators: 1,
+            loss: Loss::TruncatedL1,
             margin,
             leaky_slope: 0.2,
             norm_epsilon: 1e-5,
@@ -56,7 +69,9 @@ impl Case {
             features: draw(rows * dim, 1.0),
             noise: draw(rows * dim, 0.25),
             head: HeadTensors {
-                adaptor_weight: draw(dim * dim, 1.0 / (dim as f32).sqrt()),
+                adaptor_weights: (0..adaptor_layers)
+                    .map(|_| draw(dim * dim, 1.0 / (dim as f32).sqrt()))
+                    .collect(),
                 hidden_weight: draw(hidden * dim, 1.0 / (dim as f32).sqrt()),
                 norm_weight: draw(hidden, 0.3).iter().map(|g| 1.0 + g).collect(),
                 norm_bias: draw(hidden, 0.3),
@@ -87,20 +102,24 @@ impl Case {
         (outcome.p_true, outcome.p_fake)
     }
 
-    /// The plain layers with the same numbers; their two biases are given values, which must not matter.
+    /// The plain layers with the same numbers; the biases before the norm are given values, which must not matter.
     fn layers(&self) -> Head {
-        let StepConfig { dim, hidden, .. } = self.config;
-        let config = HeadConfig::new(dim, hidden);
+        let StepConfig { dim, adaptor_layers, hidden, .. } = self.config;
+        let mut config = HeadConfig::new(dim, hidden);
+        config.adaptor.layers = adaptor_layers;
         let tensors = config.tensor_specs().into_iter().map(|(name, shape)| {
             let values = match name.as_str() {
-                "pre_projection.layers.0fc.weight" => self.head.adaptor_weight.clone(),
+                "pre_projection.layers.0fc.weight" => self.head.adaptor_weights[0].clone(),
+                "pre_projection.layers.1fc.weight" => self.head.adaptor_weights[1].clone(),
                 "discriminator.body.block1.0.weight" => self.head.hidden_weight.clone(),
                 "discriminator.body.block1.1.weight" => self.head.norm_weight.clone(),
                 "discriminator.body.block1.1.bias" => self.head.norm_bias.clone(),
                 "discriminator.body.block1.1.running_mean" => self.statistics.mean.clone(),
                 "discriminator.body.block1.1.running_var" => self.statistics.variance.clone(),
                 "discriminator.tail.weight" => self.head.tail_weight.clone(),
-                "pre_projection.layers.0fc.bias" | "discriminator.body.block1.0.bias" => {
+                "pre_projection.layers.0fc.bias"
+                | "pre_projection.layers.1fc.bias"
+                | "discriminator.body.block1.0.bias" => {
                     (0..shape[0]).map(|i| BIAS * (i % 3) as f32).collect()
                 }
                 other => panic!("unknown tensor {other}"),
@@ -124,7 +143,7 @@ impl Case {
             features: self.features.clone(),
             noise: self.noise.clone(),
             head: HeadTensors {
-                adaptor_weight: self.head.adaptor_weight.clone(),
+                adaptor_weights: self.head.adaptor_weights.clone(),
                 hidden_weight: own(&self.head.hidden_weight, dim),
                 norm_weight: own(&self.head.norm_weight, 1),
                 norm_bias: own(&self.head.norm_bias, 1),
@@ -170,17 +189,28 @@ fn several_discriminators_are_as_many_single_ones_over_one_adaptor() {
         ] {
             close(&format!("{what}: {name}"), got, &want, 1e-6 * largest(&want).max(1e-3));
         }
-        let mut adaptor = vec![0.0; gradients.adaptor_weight.len()];
+        let mut adaptor = vec![0.0; gradients.adaptor_weights[0].len()];
         for (_, single, _) in &singles {
-            adaptor.iter_mut().zip(&single.adaptor_weight).for_each(|(sum, g)| *sum += g);
+            adaptor.iter_mut().zip(&single.adaptor_weights[0]).for_each(|(sum, g)| *sum += g);
         }
         close(
             &format!("{what}: adaptor"),
-            &gradients.adaptor_weight,
+            &gradients.adaptor_weights[0],
             &adaptor,
             TOLERANCE * largest(&adaptor),
         );
     }
+}
+
+/// Margin, spread, layers of the adaptor, loss.
+fn combinations() -> Vec<(f32, f32, usize, Loss)> {
+    let mut all = vec![];
+    for (margin, spread) in [(0.5, 1.0), (0.5, 100.0), (0.0, 1.0)] {
+        for layers in [0, 1, 2] {
+            all.extend([Loss::TruncatedL1, Loss::CrossEntropy].map(|loss| (margin, spread, layers, loss)));
+        }
+    }
+    all
 }
 
 /// Size of the plain layers' biases.
@@ -190,20 +220,26 @@ const BIAS: f32 = 0.1;
 fn loss_and_gradients_are_those_of_the_plain_layers() {
     let mut beyond = 0;
     for size in [(2, 1, 1), (3, 5, 7), (17, 33, 16), (64, 16, 48), (65, 31, 33), (129, 40, 129), (1, 9, 4)] {
-        for (margin, spread) in [(0.5, 1.0), (0.5, 100.0), (0.0, 1.0)] {
-            let case = Case::new(size, margin, spread);
-            let what = format!("(rows, D, H) = {size:?}, margin {margin}, spread {spread}");
-            let (loss, gradients, statistics) = case.fused();
+        for (margin, spread, layers, loss) in combinations() {
+            let mut case = Case::adapted(size, margin, spread, layers);
+            case.config.loss = loss;
+            let what = format!(
+                "(rows, D, H) = {size:?}, margin {margin}, spread {spread}, {layers} adaptor layers, {loss:?}"
+            );
+            let (cost, gradients, statistics) = case.fused();
 
-            let layers = case.layers();
+            let plain = case.layers();
             let matrix =
                 |values: &[f32]| Tensor::from_slice(values, (case.rows, case.config.dim), &CPU).unwrap();
-            let adapted = layers.adaptor.forward(&matrix(&case.features)).unwrap();
+            let adapted = plain.adaptor.forward(&matrix(&case.features)).unwrap();
             let anomalous = (&adapted + matrix(&case.noise)).unwrap();
             let both = Tensor::cat(&[&adapted, &anomalous], 0).unwrap();
-            let logits = layers.discriminator.forward_train(&both).unwrap();
+            let logits = plain.discriminator.forward_train(&both).unwrap();
             let [normal, anomalous] = [0, case.rows].map(|from| logits.narrow(0, from, case.rows).unwrap());
-            let expected = truncated_l1(&normal, &anomalous, margin.into()).unwrap();
+            let expected = match loss {
+                Loss::TruncatedL1 => truncated_l1(&normal, &anomalous, margin.into()).unwrap(),
+                Loss::CrossEntropy => cross_entropy(&normal, &anomalous).unwrap(),
+            };
             beyond += flat(&normal).iter().filter(|&&logit| logit > margin).count();
             // The official code's p_true and p_fake. A logit within rounding of the margin may count either way.
             let (p_true, p_fake) = case.shares();
@@ -217,19 +253,28 @@ fn loss_and_gradients_are_those_of_the_plain_layers() {
             }
             let by_tape = expected.backward().unwrap();
             let expected = f64::from(expected.to_scalar::<f32>().unwrap());
-            assert!((loss - expected).abs() <= 1e-5 * (1.0 + expected), "{what}: loss {loss} for {expected}");
+            assert!((cost - expected).abs() <= 1e-5 * (1.0 + expected), "{what}: loss {cost} for {expected}");
 
             let named =
                 |vars: Vec<candle_core::Var>| vars.into_iter().map(|var| flat(by_tape.get(&var).unwrap()));
-            let [adaptor_weight, adaptor_bias]: [Vec<f32>; 2] =
-                named(layers.adaptor.trainable_vars()).collect::<Vec<_>>().try_into().unwrap();
+            // Weight and bias of one layer after another.
+            let of_adaptor: Vec<Vec<f32>> = named(plain.adaptor.trainable_vars()).collect();
+            assert_eq!((of_adaptor.len(), gradients.adaptor_weights.len()), (2 * layers, layers), "{what}");
             let [hidden_weight, hidden_bias, norm_weight, norm_bias, tail_weight]: [Vec<f32>; 5] =
-                named(layers.discriminator.trainable_vars()).collect::<Vec<_>>().try_into().unwrap();
+                named(plain.discriminator.trainable_vars()).collect::<Vec<_>>().try_into().unwrap();
             // A batch norm over two rows, or over one feature, lets next to nothing through: there the measure is what
             // enters it.
-            let entering = largest(&norm_bias) * largest(&case.head.hidden_weight).max(1.0);
+            let through = largest(&norm_bias).max(largest(&norm_weight)).max(match size {
+                (..=2, ..) | (_, 1, _) => largest(&case.head.tail_weight),
+                _ => 0.0,
+            });
+            let entering = through * largest(&case.head.hidden_weight).max(1.0);
+            for (layer, got) in gradients.adaptor_weights.iter().enumerate() {
+                let want = &of_adaptor[2 * layer];
+                let allowed = TOLERANCE * largest(want).max(entering);
+                close(&format!("{what}: gradient of adaptor layer {layer}"), got, want, allowed);
+            }
             for (name, got, want, least) in [
-                ("adaptor_weight", &gradients.adaptor_weight, &adaptor_weight, entering),
                 ("hidden_weight", &gradients.hidden_weight, &hidden_weight, entering),
                 ("norm_weight", &gradients.norm_weight, &norm_weight, 0.0),
                 ("norm_bias", &gradients.norm_bias, &norm_bias, 0.0),
@@ -242,9 +287,10 @@ fn loss_and_gradients_are_those_of_the_plain_layers() {
                     TOLERANCE * largest(want).max(least),
                 );
             }
-            // Why the fused step does without the two biases.
-            for (name, gradient) in [("adaptor", adaptor_bias), ("hidden", hidden_bias)] {
-                let (size, allowed) = (largest(&gradient), 2e-6 * entering * case.rows as f32);
+            // Why the fused step does without the biases before the norm.
+            let adaptor_biases = of_adaptor.iter().skip(1).step_by(2).map(|bias| ("adaptor", bias));
+            for (name, gradient) in adaptor_biases.chain([("hidden", &hidden_bias)]) {
+                let (size, allowed) = (largest(gradient), 2e-6 * entering * case.rows as f32);
                 assert!(
                     size <= allowed.max(1e-6),
                     "{what}: gradient of the {name} bias is {size:e}, not rounding noise"
@@ -252,7 +298,9 @@ fn loss_and_gradients_are_those_of_the_plain_layers() {
             }
 
             // The biases shift the mean; the fused statistics are of a layer without them.
-            let plain: HashMap<String, Tensor> = layers.named_tensors().into_iter().collect();
+            let zero = Tensor::zeros((1, case.config.dim), candle_core::DType::F32, &CPU).unwrap();
+            let bias = plain.adaptor.forward(&zero).unwrap();
+            let plain: HashMap<String, Tensor> = plain.named_tensors().into_iter().collect();
             let variance = flat(&plain["discriminator.body.block1.1.running_var"]);
             close(
                 &format!("{what}: running variance"),
@@ -260,7 +308,6 @@ fn loss_and_gradients_are_those_of_the_plain_layers() {
                 &variance,
                 1e-5 * largest(&variance),
             );
-            let bias = plain["pre_projection.layers.0fc.bias"].unsqueeze(0).unwrap();
             let weight = plain["discriminator.body.block1.0.weight"].t().unwrap();
             let shift = bias.matmul(&weight).unwrap();
             let shift = flat(&shift.broadcast_add(&plain["discriminator.body.block1.0.bias"]).unwrap());
@@ -320,11 +367,12 @@ fn drawn_noise_is_the_generators() {
 #[test]
 fn slices_of_another_size_are_an_error() {
     let good = Case::new((8, 6, 4), 0.5, 1.0);
-    let mut cases = [0, 1, 2, 3].map(|_| Case::new((8, 6, 4), 0.5, 1.0));
+    let mut cases = [0, 1, 2, 3, 4].map(|_| Case::new((8, 6, 4), 0.5, 1.0));
     cases[0].features.pop();
-    cases[1].head.adaptor_weight.pop();
+    cases[1].head.adaptor_weights[0].pop();
     cases[2].head.hidden_weight.push(0.0);
     cases[3].noise.pop();
+    cases[4].head.adaptor_weights.pop();
     for (i, case) in cases.iter().enumerate() {
         let mut statistics = good.statistics.clone();
         let result = HeadStep::new(good.config).run(

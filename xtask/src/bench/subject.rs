@@ -70,7 +70,8 @@ impl Subject {
 fn network(config: &TrainConfig, weights: &BackboneWeights) -> Result<SimpleNet, ModelError> {
     let taps = config.backbone.taps(config.levels)?;
     let dim = config.aggregator.dim(&taps.iter().map(|tap| tap.channels).collect::<Vec<_>>());
-    let head = HeadConfig::new(dim, config.hidden * config.discriminators);
+    let mut head = HeadConfig::new(dim, config.hidden * config.discriminators);
+    head.adaptor.layers = config.adaptor_layers;
     let generator = Generator::new(1);
     let mut tensors = random(head.tensor_specs(), &generator)?;
     let norm = match config.feature_scale {

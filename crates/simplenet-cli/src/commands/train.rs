@@ -155,6 +155,23 @@ pub fn write(
     origin: Origin,
     out: &Path,
 ) -> Result<PathBuf, CliError> {
+    write_record(trained, config, category, origin, out)?;
+    let path = out.join(MODEL_FILE);
+    trained.save(&path)?;
+    Ok(path)
+}
+
+/// The same without the model file.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_record(
+    trained: &Fit,
+    config: &TrainConfig,
+    category: &str,
+    origin: Origin,
+    out: &Path,
+) -> Result<(), CliError> {
     std::fs::create_dir_all(out).map_err(CliError::io("create", out))?;
     let metrics = out.join(METRICS_FILE);
     if metrics.exists() {
@@ -162,10 +179,7 @@ pub fn write(
     }
     atomic::write_text(&out.join("config.toml"), &config.to_toml()?)?;
     let record = TrainingRecord { category, origin, seed: config.seed, report: &trained.report };
-    atomic::write_json(&out.join(TRAINING_FILE), &record)?;
-    let path = out.join(MODEL_FILE);
-    trained.save(&path)?;
-    Ok(path)
+    Ok(atomic::write_json(&out.join(TRAINING_FILE), &record)?)
 }
 
 fn summarise(trained: &Fit, config: &TrainConfig, model: &Path) {

@@ -7,7 +7,7 @@ use simplenet_train::InferencePrecision;
 
 use super::{
     prediction::JsonPath,
-    table::{MISSING, plain_table},
+    table::{LastRow, MISSING, plain_table},
 };
 
 /// Up to so many inspections, the 99th percentile lies between the slowest two.
@@ -227,7 +227,7 @@ impl Parts {
             ("postprocess", cells(postprocess)),
             ("total", cells(total)),
         ];
-        plain_table(&["p50", "p95", "p99", "max"], &rows)
+        plain_table(&["p50", "p95", "p99", "max"], &rows, LastRow::SumsUp)
     }
 }
 

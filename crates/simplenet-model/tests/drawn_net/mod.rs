@@ -38,11 +38,16 @@ impl Rng {
 /// A network of this backbone with the paper's head (`paper`) or the default preset's, all numbers drawn. Convolutions
 /// keep the size of what passes through them; a residual block's last norm is small, as in trained networks.
 pub(crate) fn drawn_net(id: BackboneId, paper: bool) -> SimpleNet {
-    drawn_net_at(id, Levels::default(), paper)
+    drawn_net_with(id, Levels::default(), paper, 1)
 }
 
-/// The same, tapped at these levels.
-pub(crate) fn drawn_net_at(id: BackboneId, levels: Levels, paper: bool) -> SimpleNet {
+/// The same, tapped at these levels and with so many layers in the adaptor.
+pub(crate) fn drawn_net_with(
+    id: BackboneId,
+    levels: Levels,
+    paper: bool,
+    adaptor_layers: usize,
+) -> SimpleNet {
     let mut rng = Rng(id as u64);
     let draw = |spec: &simplenet_model::backbone::TensorSpec| {
         let shape = spec.shape.as_slice();
@@ -64,7 +69,8 @@ pub(crate) fn drawn_net_at(id: BackboneId, levels: Levels, paper: bool) -> Simpl
     };
     let taps = id.taps(levels).expect("levels that it has");
     let dim = aggregator.dim(&taps.iter().map(|tap| tap.channels).collect::<Vec<_>>());
-    let head = HeadConfig::new(dim, hidden);
+    let mut head = HeadConfig::new(dim, hidden);
+    head.adaptor.layers = adaptor_layers;
     let config = SimpleNetConfig { backbone: id, levels, aggregator, head, position: None };
     let mut tensors: HashMap<String, Tensor> = HashMap::new();
     for (name, shape) in config.head.tensor_specs() {

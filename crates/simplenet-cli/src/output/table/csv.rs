@@ -58,7 +58,7 @@ fn fields(
 }
 
 /// One record: fields with a comma, a quote or a line break are quoted, quotes doubled.
-fn csv_line(fields: &[String]) -> String {
+pub fn csv_line(fields: &[String]) -> String {
     let quoted: Vec<String> = fields
         .iter()
         .map(|field| {

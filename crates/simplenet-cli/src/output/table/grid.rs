@@ -90,14 +90,9 @@ impl ResultTable {
     }
 }
 
-/// Accuracy shows its deviation; time and memory show the mean alone (the CSV has both).
+/// The text of a number, if there is one (the CSV has every deviation).
 fn format_cell(measurement: Option<Measurement>, column: Column) -> Cell {
-    let Some(Measurement { mean, deviation }) = measurement else { return Cell::Missing };
-    let decimals = column.decimals();
-    Cell::Number(match deviation {
-        Some(deviation) if column.is_metric() => format!("{mean:.decimals$} ± {deviation:.decimals$}"),
-        _ => format!("{mean:.decimals$}"),
-    })
+    measurement.map_or(Cell::Missing, |measurement| Cell::Number(column.format(measurement)))
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ impl ResultTable {
 }
 
 /// `| name | cell | … |` with a newline.
-pub(crate) fn markdown_row(name: &str, cells: impl Iterator<Item = String>) -> String {
+pub fn markdown_row(name: &str, cells: impl Iterator<Item = String>) -> String {
     let mut row = format!("| {name} |");
     for cell in cells {
         row.push_str(&format!(" {cell} |"));
@@ -37,12 +37,12 @@ pub(crate) fn markdown_row(name: &str, cells: impl Iterator<Item = String>) -> S
 }
 
 /// The line under the headings: names to the left, numbers to the right.
-pub(crate) fn markdown_rule(columns: usize) -> String {
+pub fn markdown_rule(columns: usize) -> String {
     format!("| --- |{}\n", " ---: |".repeat(columns))
 }
 
 /// Text that Markdown shows literally, inside a table cell or a list item.
-pub(crate) fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -13,9 +13,10 @@ mod markdown;
 mod plain;
 mod terminal;
 
+pub use csv::csv_line;
 pub use grid::{Cell, Grid};
-pub(crate) use markdown::{markdown_row, markdown_rule};
-pub(crate) use plain::plain_table;
+pub use markdown::{escape, markdown_row, markdown_rule};
+pub use plain::{LastRow, plain_table};
 pub use terminal::terminal_width;
 
 /// Shown for a number that does not exist.
@@ -139,6 +140,15 @@ impl Column {
     /// Whether the column measures accuracy (0..=1), as opposed to time or memory.
     pub fn is_metric(self) -> bool {
         !matches!(self, Self::FitSeconds | Self::InferenceMilliseconds | Self::PeakMemoryMib)
+    }
+
+    /// A cell for people: accuracy shows its deviation; time and memory show the mean alone.
+    pub fn format(self, Measurement { mean, deviation }: Measurement) -> String {
+        let decimals = self.decimals();
+        match deviation {
+            Some(deviation) if self.is_metric() => format!("{mean:.decimals$} ± {deviation:.decimals$}"),
+            _ => format!("{mean:.decimals$}"),
+        }
     }
 
     fn decimals(self) -> usize {

@@ -1,12 +1,21 @@
 //! A small table as text in the style of the table of results: names to the left, cells to the right, a rule under the
-//! headings and above the last row, which sums up the others.
+//! headings and above a last row that sums up the others.
 
 use unicode_width::UnicodeWidthStr;
 
 use super::terminal::aligned_line;
 
+/// What the last row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastRow {
+    /// One as the others.
+    Ordinary,
+    /// It sums them up: a rule stands above it.
+    SumsUp,
+}
+
 /// Aligned lines, the last one ending in a newline; every row has as many cells as there are headings.
-pub(crate) fn plain_table(headings: &[&str], rows: &[(&str, Vec<String>)]) -> String {
+pub fn plain_table(headings: &[&str], rows: &[(&str, Vec<String>)], last: LastRow) -> String {
     let name_width = rows.iter().map(|(name, _)| name.width()).max().unwrap_or(0);
     let widths: Vec<usize> = headings
         .iter()
@@ -23,7 +32,7 @@ pub(crate) fn plain_table(headings: &[&str], rows: &[(&str, Vec<String>)]) -> St
     let mut text = line("", headings.iter().map(|heading| heading.to_string()).collect());
     text += &rule;
     for (index, (name, cells)) in rows.iter().enumerate() {
-        if index > 0 && index + 1 == rows.len() {
+        if last == LastRow::SumsUp && index > 0 && index + 1 == rows.len() {
             text += &rule;
         }
         text += &line(name, cells.clone());
@@ -51,7 +60,10 @@ b      10.00    n/a
 ─────  ─────  ─────
 sum    11.00     13
 ";
-        assert_eq!(plain_table(&["p50", "p99"], &rows), expected[1..]);
-        assert_eq!(plain_table(&["p50"], &[("a", vec!["1".into()])]), "   p50\n─  ───\na    1\n");
+        assert_eq!(plain_table(&["p50", "p99"], &rows, LastRow::SumsUp), expected[1..]);
+        let small = "   p50\n─  ───\na    1\nb    2\n";
+        let rows = [("a", vec!["1".into()]), ("b", vec!["2".into()])];
+        assert_eq!(plain_table(&["p50"], &rows, LastRow::Ordinary), small);
+        assert_eq!(plain_table(&["p50"], &rows[..1], LastRow::SumsUp), small[..small.len() - 7]);
     }
 }
