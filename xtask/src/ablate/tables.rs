@@ -1,7 +1,7 @@
 //! Which settings are varied: one table a question, one variant a row.
 //!
 //! In: the base settings. Out: the tables. The paper's own numbers, where it has them, are MVTec AD's with
-//! WideResNet-50-2 (Liu, Zhou, Xu, Wang, CVPR 2023, arXiv 2303.15140, section 4.4).
+//! WideResNet-50-2 (Liu, Zhou, Xu, Wang, CVPR 2023, arXiv 2303.15140).
 
 use simplenet_model::anomaly_map::ImageScore;
 use simplenet_train::{
