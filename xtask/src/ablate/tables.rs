@@ -1,9 +1,9 @@
 //! Which settings are varied: one table a question, one variant a row.
 //!
 //! In: the base settings. Out: the tables. The paper's own numbers, where it has them, are MVTec AD's with
-//! WideResNet-50-2 (Liu, Zhou, Xu, Wang, CVPR 2023, arXiv 2303.15140, section 4.4).
+//! WideResNet-50-2 (Liu, Zhou, Xu, Wang, CVPR 2023, arXiv 2303.15140).
 
-use simplenet_model::anomaly_map::ImageScore;
+use simplenet_model::{Levels, anomaly_map::ImageScore};
 use simplenet_train::{
     config::{Loss, Position, TrainConfig},
     position_statistics::PositionConfig,
@@ -80,6 +80,17 @@ pub(super) fn ablations(base: &TrainConfig) -> Vec<Ablation> {
                 .into(),
         },
         Ablation {
+            key: "levels",
+            title: "Levels of the backbone (the paper's ablation)",
+            variants: levels(base)
+                .into_iter()
+                .map(|(levels, reported)| {
+                    let variant = rows.of(levels.to_string(), |c| c.levels = levels);
+                    Variant { paper: reported, ..variant }
+                })
+                .collect(),
+        },
+        Ablation {
             key: "position",
             title: "What is known of each place (ours)",
             variants: vec![
@@ -108,6 +119,15 @@ pub(super) fn ablations(base: &TrainConfig) -> Vec<Ablation> {
             ],
         },
     ]
+}
+
+/// The paper's choices of levels that the base's backbone has, with what the paper reports.
+fn levels(base: &TrainConfig) -> Vec<(Levels, Option<Reported>)> {
+    let reported = |image, pixel| Some(Reported { image, pixel });
+    let choices: [(&[usize], _); 3] =
+        [(&[1, 2, 3], reported(99.1, 98.1)), (&[2, 3], reported(99.6, 98.1)), (&[3], reported(99.2, 97.5))];
+    let known = choices.into_iter().filter_map(|(numbers, paper)| Some((Levels::new(numbers).ok()?, paper)));
+    known.filter(|(levels, _)| base.backbone.taps(*levels).is_ok()).collect()
 }
 
 /// The base's statistics of places; the default ones if it has none.
