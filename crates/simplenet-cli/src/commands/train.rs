@@ -164,7 +164,7 @@ pub fn write(
 /// The same without the model file.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_record(
     trained: &Fit,
     config: &TrainConfig,
