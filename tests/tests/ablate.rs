@@ -65,11 +65,18 @@ fn every_variant_has_its_row_and_a_second_run_keeps_what_is_complete() {
 #[test]
 fn what_changes_the_features_is_trained_too() {
     let folder = demo::folder();
-    let line = "xtask ablate --data demo --categories oak_plank --seeds 0 --only patch-size,sigma,position,discriminators,image-score \
+    let line = "xtask ablate --data demo --categories oak_plank --seeds 0 --only levels,patch-size,sigma,position,discriminators,image-score \
                 --size 96 --epochs 1 --out run";
-    run(folder.path(), line).ok().says(&["7 x 7", "times 1/4", "energy alone", "8 of width", "largest mean"]);
+    run(folder.path(), line).ok().says(&[
+        "1 + 2 + 3",
+        "7 x 7",
+        "times 1/4",
+        "energy alone",
+        "8 of width",
+        "largest mean",
+    ]);
     let rows = csv(&folder.path().join("run/ablation.csv"));
-    assert_eq!(rows.len(), 4 + 5 + 3 + 2 + 2);
+    assert_eq!(rows.len(), 3 + 4 + 5 + 3 + 2 + 2);
     for row in &rows {
         let auroc: f64 = row["image_AUROC"].parse().unwrap();
         assert!((0.0..=1.0).contains(&auroc) && row["image_AUROC_std"] == "n/a", "{row:?}");

@@ -322,7 +322,9 @@ impl TrainConfig {
         let changes: toml::Table = text.parse().map_err(|e| TrainError::config(origin, e))?;
         let mut all = toml::Table::try_from(self).map_err(|e| TrainError::config(origin, e))?;
         merge(&mut all, changes);
-        let config: Self = all.try_into().map_err(|e| TrainError::config(origin, e))?;
+        // Without a place in the text the message has the key in a line of its own.
+        let one_line = |e: toml::de::Error| e.to_string().trim().replace('\n', " ");
+        let config: Self = all.try_into().map_err(|e| TrainError::config(origin, one_line(e)))?;
         config.validate()?;
         Ok(config)
     }

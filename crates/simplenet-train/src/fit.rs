@@ -288,23 +288,30 @@ fn record(
         std: config.preprocess.std,
         preprocessing: to_json(&config.preprocess)?,
         training: to_json(config)?,
-        goldens: golden_inputs(&Generator::new(config.seed), config.backbone.nearest_side(GOLDEN_SIZE))?,
+        goldens: golden_inputs(&Generator::new(config.seed), golden_sides(config))?,
     };
     Ok(ModelRecord { activation_ranges: Some(ranges), ..ModelRecord::new(net, input)? })
 }
 
+/// Width and height of the golden inputs: no larger than the network's, whose places the position-aware statistics know.
+fn golden_sides(config: &TrainConfig) -> [usize; 2] {
+    let (width, height) = config.preprocess.network_size();
+    let most = config.backbone.nearest_side(GOLDEN_SIZE);
+    [width, height].map(|side| most.min(side as usize))
+}
+
 /// Small inputs whose scores the model file keeps for `verify`: coloured squares drawn by the seed. Not photographs: a
 /// model file may travel further than the pictures of the parts it was trained on.
-fn golden_inputs(generator: &Generator, side: usize) -> Result<Vec<GoldenInput>, TrainError> {
+fn golden_inputs(generator: &Generator, [width, height]: [usize; 2]) -> Result<Vec<GoldenInput>, TrainError> {
     let colour = |golden: usize, x: usize, y: usize| {
-        let square = (y / GOLDEN_SQUARE) * side + x / GOLDEN_SQUARE;
+        let square = (y / GOLDEN_SQUARE) * width + x / GOLDEN_SQUARE;
         generator.block(Purpose::Golden, golden as u32, square as u64)[..3].to_vec()
     };
     (0..GOLDENS)
         .map(|golden| {
-            let pixels = (0..side * side).map(|i| colour(golden, i % side, i / side));
+            let pixels = (0..width * height).map(|i| colour(golden, i % width, i / width));
             let rgb: Vec<u8> = pixels.flatten().map(|word| (word >> 24) as u8).collect();
-            Ok(GoldenInput::from_interleaved(side, side, &rgb)?)
+            Ok(GoldenInput::from_interleaved(width, height, &rgb)?)
         })
         .collect()
 }

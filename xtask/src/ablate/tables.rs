@@ -37,6 +37,9 @@ pub(super) struct Reported {
 const SIGMAS: [(&str, f64); 5] = [("1/4", 0.25), ("1/2", 0.5), ("1", 1.0), ("2", 2.0), ("4", 4.0)];
 /// Patches a side that are supported.
 const PATCH_SIZES: [usize; 4] = [1, 3, 5, 7];
+/// Levels that are tapped together, with the paper's image and pixel AUROC.
+const LEVELS: [(&[usize], f64, f64); 3] =
+    [(&[2, 3], 99.6, 98.1), (&[3], 99.2, 97.5), (&[1, 2, 3], 99.1, 98.1)];
 /// Layers of the deeper adaptor.
 const DEEPER: usize = 2;
 
@@ -63,6 +66,20 @@ pub(super) fn ablations(base: &TrainConfig) -> Vec<Ablation> {
             ],
         },
         Ablation {
+            key: "levels",
+            title: "Feature levels (the paper's ablation)",
+            variants: LEVELS
+                .iter()
+                .filter_map(|&(numbers, image, pixel)| {
+                    // A network that lacks a level has one row less.
+                    let levels = Levels::new(numbers).ok()?;
+                    base.backbone.taps(levels).ok()?;
+                    let name = numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(" + ");
+                    Some(rows.of(name, |c| c.levels = levels).reported(image, pixel))
+                })
+                .collect(),
+        },
+        Ablation {
             key: "patch-size",
             title: "Neighbourhood of a patch (the paper's ablation)",
             variants: PATCH_SIZES
@@ -78,17 +95,6 @@ pub(super) fn ablations(base: &TrainConfig) -> Vec<Ablation> {
                     rows.of(format!("{sigma} (times {name})"), |c| c.noise_sigma = sigma)
                 })
                 .into(),
-        },
-        Ablation {
-            key: "levels",
-            title: "Levels of the backbone (the paper's ablation)",
-            variants: levels(base)
-                .into_iter()
-                .map(|(levels, reported)| {
-                    let variant = rows.of(levels.to_string(), |c| c.levels = levels);
-                    Variant { paper: reported, ..variant }
-                })
-                .collect(),
         },
         Ablation {
             key: "position",
@@ -119,15 +125,6 @@ pub(super) fn ablations(base: &TrainConfig) -> Vec<Ablation> {
             ],
         },
     ]
-}
-
-/// The paper's choices of levels that the base's backbone has, with what the paper reports.
-fn levels(base: &TrainConfig) -> Vec<(Levels, Option<Reported>)> {
-    let reported = |image, pixel| Some(Reported { image, pixel });
-    let choices: [(&[usize], _); 3] =
-        [(&[1, 2, 3], reported(99.1, 98.1)), (&[2, 3], reported(99.6, 98.1)), (&[3], reported(99.2, 97.5))];
-    let known = choices.into_iter().filter_map(|(numbers, paper)| Some((Levels::new(numbers).ok()?, paper)));
-    known.filter(|(levels, _)| base.backbone.taps(*levels).is_ok()).collect()
 }
 
 /// The base's statistics of places; the default ones if it has none.
