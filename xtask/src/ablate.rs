@@ -39,7 +39,7 @@ pub(crate) struct AblateArgs {
     /// Seeds; what variants differ by is often less than what seeds do.
     #[arg(long, value_name = "SEEDS", value_delimiter = ',', default_value = "0,1,2")]
     seeds: Vec<u64>,
-    /// Only these tables: adaptor, loss, patch-size, sigma, position, discriminators, image-score.
+    /// Only these tables: adaptor, loss, levels, patch-size, sigma, position, discriminators, image-score.
     #[arg(long, value_name = "TABLES", value_delimiter = ',')]
     only: Vec<String>,
     /// The run's folder [default: results/ablate-DATASET-BACKBONE-PRESET].

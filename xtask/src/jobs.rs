@@ -68,7 +68,7 @@ pub(crate) struct Runner<'a> {
     /// The run's folder; the jobs' are below it.
     pub(crate) folder: &'a Path,
     pub(crate) leaves: Leaves,
-    /// The flags of the settings; of these the oracle is looked at.
+    /// The flags of the settings; of these the oracle and where features may lie are looked at.
     pub(crate) settings: &'a SettingArgs,
     /// What a training leaves while it runs.
     pub(crate) run: &'a RunArgs,

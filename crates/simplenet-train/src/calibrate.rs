@@ -233,7 +233,8 @@ impl NormalScores {
             held_out: self.image_scores.len(),
             review,
         };
-        // The loss pushes normal and anomalous two margins apart: a span of that much keeps the shades of defects apart
+        // The loss pushes the discriminators' scores of normal and anomalous two margins apart: a span of at least that much
+        // (of deviations, where scores know the place) keeps the shades of defects apart
         // also where the threshold is close to normal. A threshold further up widens it, so that its colour is the middle
         // one.
         let typical = median(&self.map_peaks)?;

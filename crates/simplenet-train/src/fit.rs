@@ -33,7 +33,7 @@ use crate::{
     noise::{Generator, Purpose},
     reporter::Reporter,
     resume::{KeepState, Keeper},
-    scoring::{OracleSet, Scoring, positions},
+    scoring::{OracleSet, Places, model_head},
     trainer::{self, Epoch},
     training_set::{Appearance, TrainingSet},
     training_state::Identity,
@@ -152,14 +152,17 @@ pub fn fit(
     let norm = feature_norm(config, &statistics, &device)?;
     let ranges = activation_ranges(&mut extraction, &train)?;
 
-    let (test, mut oracle_time) =
-        timed(|| options.oracle.map(|samples| OracleSet::new(&mut extraction, samples)).transpose());
+    let grid = extraction.compiled.grid();
+    let (places, fitting) = timed(|| Places::fit(config, &cache, &norm, grid));
+    let places = places?;
+    let (test, mut oracle_time) = timed(|| {
+        let set = |samples| OracleSet::new(&mut extraction, samples, places.as_ref(), &norm);
+        options.oracle.map(set).transpose()
+    });
     let test = test?;
-    let (rows, columns) = extraction.compiled.grid();
     drop(extraction);
     let extraction_of_test = oracle_time;
     let training = Instant::now();
-    let positions = positions(config, &cache, &norm, [rows, columns])?;
     let mut state = trainer::begin(config, cache.dim(), norm);
     let mut keeper = match &options.keep {
         Some(keep) => {
@@ -171,10 +174,8 @@ pub fn fit(
     let mut on_epoch = |epoch: Epoch<'_>| {
         let looks = epoch.number.is_multiple_of(ORACLE_EVERY) || epoch.number == config.epochs;
         if let Some(test) = test.as_ref().filter(|_| looks) {
-            let (image_auroc, looking) = timed(|| {
-                let scoring = Scoring::of(config, epoch.head, positions.clone(), &cache)?;
-                test.image_auroc(config, &epoch.head.norm, &scoring, columns)
-            });
+            let look = || test.image_auroc(config, epoch.head, places.as_ref(), &cache);
+            let (image_auroc, looking) = timed(look);
             oracle_time += looking;
             let image_auroc = image_auroc?;
             if epoch.oracle.is_none_or(|best| image_auroc > best.image_auroc) {
@@ -186,12 +187,13 @@ pub fn fit(
     let state = trainer::train_head(config, &cache, state, &mut keeper, reporter, &mut on_epoch)?;
     let head = state.head;
     let looking = oracle_time - extraction_of_test;
-    let training_seconds = (training.elapsed() - looking).as_secs_f64();
-    let scoring = Scoring::of(config, &head, positions, &cache)?;
+    let training_seconds = (fitting + training.elapsed() - looking).as_secs_f64();
+    let layers = model_head(&head, &device)?;
+    let positions = places.map(|places| places.joined(&layers, &head.norm, &cache)).transpose()?;
     drop(cache);
 
-    let net = SimpleNet::new(extractor, head.norm.clone(), scoring.head)?;
-    let net = match scoring.positions {
+    let net = SimpleNet::new(extractor, head.norm.clone(), layers)?;
+    let net = match positions {
         Some(positions) => net.with_position(positions)?,
         None => net,
     };

@@ -8,7 +8,10 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use simplenet_data::dataset::{Label, Sample};
 use simplenet_model::{
-    anomaly_map::image_score, feature_norm::FeatureNorm, position_energy::PositionEnergy, simplenet::Head,
+    anomaly_map::image_score,
+    feature_norm::FeatureNorm,
+    position_energy::{PositionEnergy, ScoreWeights},
+    simplenet::Head,
 };
 
 use crate::{
@@ -21,64 +24,57 @@ use crate::{
     trainer::TrainedHead,
 };
 
-/// What makes patch scores of cached features.
-pub(crate) struct Scoring {
-    pub(crate) head: Head,
-    pub(crate) positions: Option<PositionEnergy>,
+/// The statistics of every place, and what they say of the training images that fix how they join the head's score.
+pub(crate) struct Places {
+    energy: PositionEnergy,
+    head_weight: f64,
+    weighed: Vec<usize>,
+    /// Energies of the weighed images, one after another; they do not change while the head is trained.
+    energies: Vec<f32>,
 }
 
-impl Scoring {
-    /// A head as it is now, and its positions' energy brought to its scale on images of `cache`.
-    pub(crate) fn of(
+impl Places {
+    /// Of a cache of images of this grid, if the settings ask for them.
+    pub(crate) fn fit(
         config: &TrainConfig,
-        head: &TrainedHead,
-        positions: Option<PositionEnergy>,
-        cache: &FeatureCache,
-    ) -> Result<Self, TrainError> {
-        let mut scoring = Self { head: model_head(head, &Device::Cpu)?, positions };
-        if let (Position::Cells(position), Some(energy)) = (&config.position, &mut scoring.positions) {
-            let (rows, columns) = (energy.config.rows, energy.config.columns);
-            let (mut scores, mut energies) = (vec![], vec![]);
-            for image in weighed_images(cache) {
-                let features = rows_of(cache, &head.norm, image)?;
-                energies.extend(energy.energies(&features, rows, columns)?);
-                scores.extend(score_rows(&scoring.head, &features)?);
-            }
-            energy.weights = weigh(&scores, &energies, position.head_weight);
-        }
-        Ok(scoring)
-    }
-
-    /// Patch scores of one image of a cache, (h·w), `columns` a row of the grid.
-    pub(crate) fn patch_scores(
-        &self,
         cache: &FeatureCache,
         norm: &FeatureNorm,
-        image: usize,
-        columns: usize,
-    ) -> Result<Vec<f32>, TrainError> {
-        let features = rows_of(cache, norm, image)?;
-        let mut scores = score_rows(&self.head, &features)?;
-        if let Some(energy) = &self.positions {
-            let energies = energy.energies(&features, scores.len() / columns, columns)?;
-            scores.iter_mut().zip(energies).for_each(|(score, e)| *score = energy.weights.join(*score, e));
+        grid: (usize, usize),
+    ) -> Result<Option<Self>, TrainError> {
+        let Position::Cells(position) = &config.position else { return Ok(None) };
+        let generator = Generator::new(config.seed);
+        let energy = fit_positions(cache, norm, [grid.0, grid.1], position, &generator)?;
+        let weighed = weighed_images(cache);
+        let mut energies = vec![];
+        for &image in &weighed {
+            energies.extend(energy.energies(&rows_of(cache, norm, image)?, grid.0, grid.1)?);
         }
-        Ok(scores)
+        Ok(Some(Self { energy, head_weight: position.head_weight, weighed, energies }))
     }
-}
 
-/// The statistics of every place, if the settings ask for them.
-pub(crate) fn positions(
-    config: &TrainConfig,
-    cache: &FeatureCache,
-    norm: &FeatureNorm,
-    grid: [usize; 2],
-) -> Result<Option<PositionEnergy>, TrainError> {
-    match &config.position {
-        Position::Unaware => Ok(None),
-        Position::Cells(position) => {
-            fit_positions(cache, norm, grid, position, &Generator::new(config.seed)).map(Some)
+    /// How the energies join the scores of a head as it is now; `cache` is that of [`Places::fit`].
+    fn weights(
+        &self,
+        head: &Head,
+        norm: &FeatureNorm,
+        cache: &FeatureCache,
+    ) -> Result<ScoreWeights, TrainError> {
+        let mut scores = vec![];
+        for &image in &self.weighed {
+            scores.extend(score_rows(head, &rows_of(cache, norm, image)?)?);
         }
+        Ok(weigh(&scores, &self.energies, self.head_weight))
+    }
+
+    /// The finished network's half.
+    pub(crate) fn joined(
+        self,
+        head: &Head,
+        norm: &FeatureNorm,
+        cache: &FeatureCache,
+    ) -> Result<PositionEnergy, TrainError> {
+        let weights = self.weights(head, norm, cache)?;
+        Ok(PositionEnergy { weights, ..self.energy })
     }
 }
 
@@ -86,28 +82,51 @@ pub(crate) fn positions(
 pub(crate) struct OracleSet {
     cache: FeatureCache,
     labels: Vec<bool>,
+    grid: (usize, usize),
+    /// Energies of each image, where places are known.
+    energies: Vec<Vec<f32>>,
 }
 
 impl OracleSet {
-    pub(crate) fn new(extraction: &mut Extraction<'_>, samples: &[Sample]) -> Result<Self, TrainError> {
+    pub(crate) fn new(
+        extraction: &mut Extraction<'_>,
+        samples: &[Sample],
+        places: Option<&Places>,
+        norm: &FeatureNorm,
+    ) -> Result<Self, TrainError> {
         let what = "computing test features for the oracle";
         let (cache, _use) = extraction.features(samples, 0, what, &mut |_, _| {})?;
-        Ok(Self { cache, labels: samples.iter().map(|s| s.label == Label::Anomalous).collect() })
+        let grid = extraction.compiled.grid();
+        let mut energies = vec![];
+        if let Some(places) = places {
+            for image in 0..cache.images() {
+                energies.push(places.energy.energies(&rows_of(&cache, norm, image)?, grid.0, grid.1)?);
+            }
+        }
+        let labels = samples.iter().map(|s| s.label == Label::Anomalous).collect();
+        Ok(Self { cache, labels, grid, energies })
     }
 
+    /// The image AUROC with a head as it is now; `training` is the cache that `places` were fitted to.
     pub(crate) fn image_auroc(
         &self,
         config: &TrainConfig,
-        norm: &FeatureNorm,
-        scoring: &Scoring,
-        columns: usize,
+        head: &TrainedHead,
+        places: Option<&Places>,
+        training: &FeatureCache,
     ) -> Result<f64, TrainError> {
-        let score = |image| {
-            let scores = scoring.patch_scores(&self.cache, norm, image, columns)?;
-            Ok(image_score(&scores, columns, config.image_score))
-        };
-        let scores: Vec<f32> = (0..self.cache.images()).map(score).collect::<Result<_, TrainError>>()?;
-        Ok(simplenet_metrics::auroc(&scores, &self.labels)?)
+        let norm = &head.norm;
+        let head = model_head(head, &Device::Cpu)?;
+        let weights = places.map(|places| places.weights(&head, norm, training)).transpose()?;
+        let mut image_scores = vec![];
+        for image in 0..self.cache.images() {
+            let mut scores = score_rows(&head, &rows_of(&self.cache, norm, image)?)?;
+            if let (Some(weights), Some(energies)) = (&weights, self.energies.get(image)) {
+                scores.iter_mut().zip(energies).for_each(|(score, &e)| *score = weights.join(*score, e));
+            }
+            image_scores.push(image_score(&scores, self.grid.1, config.image_score));
+        }
+        Ok(simplenet_metrics::auroc(&image_scores, &self.labels)?)
     }
 }
 
@@ -128,6 +147,6 @@ fn score_rows(head: &Head, rows: &[f32]) -> Result<Vec<f32>, TrainError> {
 }
 
 /// The trained numbers as the model crate's layers.
-fn model_head(head: &TrainedHead, device: &Device) -> Result<Head, TrainError> {
+pub(crate) fn model_head(head: &TrainedHead, device: &Device) -> Result<Head, TrainError> {
     Ok(Head::from_tensors(head.config(), &head.to_tensors(device)?, device, Path::new("the trained head"))?)
 }
