@@ -2,6 +2,8 @@
 
 pub(crate) mod aligned;
 pub(crate) mod channels_last;
+#[cfg(any(test, feature = "cuda"))]
+pub(crate) mod cuda;
 pub mod dense;
 pub mod depthwise_channels_last;
 pub mod depthwise_conv;
@@ -15,6 +17,7 @@ pub mod patch_aggregate;
 mod processor;
 mod simd;
 pub mod team;
+pub(crate) mod tensor_op;
 pub mod winograd;
 
 pub use isa::Isa;

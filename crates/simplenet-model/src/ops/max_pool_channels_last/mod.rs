@@ -9,7 +9,12 @@
 //! output is computed by one task: results do not depend on the thread count.
 
 mod cpu;
+#[cfg(any(test, feature = "cuda"))]
+mod cuda;
 pub mod reference;
+mod tensor;
+
+pub use tensor::max_pool;
 
 use crate::ops::Isa;
 use crate::ops::channels_last::lanes;

@@ -100,3 +100,52 @@ fn every_encoding_pools_to_the_bits_of_the_rounded_maximum() {
         }
     }
 }
+
+/// Tensors on every device, and the kernel's own text on the CPU, against the reference; shapes of more than one image.
+#[test]
+fn tensors_and_the_cuda_kernel_agree_with_the_reference() {
+    use crate::ops::{cuda::emulated, tensor_op::test_devices};
+    use candle_core::{DType, Device, Tensor};
+    for (batch, [height, width], channels) in
+        [(1, [1, 1], 8), (2, [7, 13], 24), (3, [5, 4], 16), (1, [18, 18], 40)]
+    {
+        let dims = [batch, height, width, channels];
+        let x = Tensor::from_vec(image(dims.iter().product()), &dims[..], &Device::Cpu).unwrap();
+        for dtype in [DType::F32, DType::F16] {
+            let x = x.to_dtype(dtype).unwrap();
+            let numbers =
+                |t: &Tensor| t.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let want: Vec<f32> = numbers(&x)
+                .chunks(height * width * channels)
+                .flat_map(|x| {
+                    let [h, w] = output(height, width);
+                    let mut out = vec![0.0; h * w * channels];
+                    reference::max_pool(height, width, channels, x, &mut out);
+                    out
+                })
+                .collect();
+            for device in test_devices() {
+                let got = max_pool(&x.to_device(&device).unwrap()).unwrap();
+                assert_eq!(
+                    numbers(&got.to_device(&Device::Cpu).unwrap()),
+                    want,
+                    "{dims:?} {dtype:?} {device:?}"
+                );
+            }
+            for &order in emulated::orders() {
+                let got = emulated::on_tensor(
+                    &x,
+                    want.len(),
+                    dtype,
+                    |x, out| vec![super::cuda::launch(dtype, dims, x, out)],
+                    order,
+                );
+                assert_eq!(got, want, "{dims:?} {dtype:?}, threads in order {order}");
+            }
+        }
+    }
+    for (shape, word) in [(&[2, 3, 8][..], "(B, H, W, C)"), (&[1, 2, 2, 12], "multiple of 8")] {
+        let error = max_pool(&Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap()).unwrap_err();
+        assert!(error.to_string().contains(word), "{error}");
+    }
+}

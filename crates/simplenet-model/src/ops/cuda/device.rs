@@ -1,0 +1,147 @@
+//! Launches on a GPU, through candle's device: its stream, its memory, its driver.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+};
+
+use candle_core::{
+    CudaDevice, CudaStorage, DType, Layout, Result,
+    backend::BackendStorage,
+    bail,
+    cuda_backend::{
+        DeviceId, WrapErr,
+        cudarc::{
+            driver::{CudaFunction, CudaModule, DevicePtr, LaunchConfig, sys::CUfunction_attribute},
+            nvrtc::Ptx,
+        },
+    },
+};
+
+use super::{Argument, Launch};
+
+include!(concat!(env!("OUT_DIR"), "/fatbins.rs"));
+
+/// Dynamic shared memory that a kernel gets without asking.
+const SHARED_WITHOUT_ASKING: u32 = 48 << 10;
+
+type Functions = HashMap<(DeviceId, &'static str), CudaFunction>;
+type Modules = HashMap<(DeviceId, &'static str), Arc<CudaModule>>;
+
+/// The address of the first number of a contiguous tensor.
+///
+/// All work of a device goes through one stream, in order: what made these numbers comes before what is launched now, and
+/// memory that is freed is freed behind it.
+///
+/// # Errors
+/// A view that is not contiguous; a type that the kernels do not take.
+pub(crate) fn address(storage: &CudaStorage, layout: &Layout) -> Result<u64> {
+    let Some((start, end)) = layout.contiguous_offsets() else {
+        bail!("a kernel was given a view that is not contiguous, {layout:?}; call contiguous() before");
+    };
+    let stream = storage.device().cuda_stream();
+    macro_rules! start_of {
+        ($kind:ty) => {{
+            let view = storage.as_cuda_slice::<$kind>()?.slice(start..end);
+            view.device_ptr(&stream).0
+        }};
+    }
+    Ok(match storage.dtype() {
+        DType::F32 => start_of!(f32),
+        DType::F16 => start_of!(half::f16),
+        DType::U8 => start_of!(u8),
+        DType::U32 => start_of!(u32),
+        DType::F64 => start_of!(f64),
+        other => bail!("kernels take f32, f16, f64, u32 and u8, not {other:?}"),
+    })
+}
+
+/// Memory for `len` numbers that a kernel will write, all of them.
+///
+/// # Errors
+/// A device that is out of memory; a type that the kernels do not give.
+pub(crate) fn output(device: &CudaDevice, dtype: DType, len: usize) -> Result<CudaStorage> {
+    // SAFETY: the caller's kernel writes every number before anything reads one.
+    unsafe {
+        Ok(match dtype {
+            DType::F32 => CudaStorage::wrap_cuda_slice(device.alloc::<f32>(len)?, device.clone()),
+            DType::F16 => CudaStorage::wrap_cuda_slice(device.alloc::<half::f16>(len)?, device.clone()),
+            DType::F64 => CudaStorage::wrap_cuda_slice(device.alloc::<f64>(len)?, device.clone()),
+            other => bail!("kernels give f32, f16 and f64, not {other:?}"),
+        })
+    }
+}
+
+/// [`output`] on a tensor's device, with its own address.
+///
+/// # Errors
+/// As [`output`].
+pub(crate) fn output_like(storage: &CudaStorage, dtype: DType, len: usize) -> Result<(CudaStorage, u64)> {
+    let out = output(storage.device(), dtype, len)?;
+    let address = address(&out, &Layout::contiguous(len))?;
+    Ok((out, address))
+}
+
+/// Puts launches on the device's stream, in order.
+///
+/// # Errors
+/// Whatever the driver says, with the kernel's name.
+///
+/// # Safety
+/// Every address is of this device, and of as many numbers as the kernel reads or writes there.
+pub(crate) unsafe fn run(device: &CudaDevice, launches: &[Launch]) -> Result<()> {
+    let stream = device.cuda_stream();
+    for launch in launches {
+        let function = function(device, launch)?;
+        let mut arguments = stream.launch_builder(&function);
+        for argument in &launch.arguments {
+            use candle_core::cuda_backend::cudarc::driver::PushKernelArg;
+            match argument {
+                Argument::Address(value) | Argument::U64(value) => arguments.arg(value),
+                Argument::U32(value) => arguments.arg(value),
+                Argument::F32(value) => arguments.arg(value),
+                Argument::F64(value) => arguments.arg(value),
+            };
+        }
+        let [x, y, z] = launch.grid;
+        let config = LaunchConfig {
+            grid_dim: (x, y, z),
+            block_dim: (launch.threads, 1, 1),
+            shared_mem_bytes: launch.shared_bytes,
+        };
+        // SAFETY: arguments are those of the kernel, in its order (the op's suite runs the same launch); addresses by the
+        // caller.
+        unsafe { arguments.launch(config) }.w()?;
+    }
+    Ok(())
+}
+
+/// The kernel, loaded once a device. A fatbin holds machine code, so nothing is compiled at a first call.
+fn function(device: &CudaDevice, launch: &Launch) -> Result<CudaFunction> {
+    static FUNCTIONS: OnceLock<Mutex<(Modules, Functions)>> = OnceLock::new();
+    let loaded = FUNCTIONS.get_or_init(Mutex::default);
+    let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
+    let (modules, functions) = &mut *loaded;
+    let id = device.id();
+    if let Some(function) = functions.get(&(id, launch.kernel)) {
+        return Ok(function.clone());
+    }
+    let module = match modules.get(&(id, launch.op)) {
+        Some(module) => module.clone(),
+        None => {
+            let Some((_, fatbin)) = FATBINS.iter().find(|(op, _)| *op == launch.op) else {
+                bail!("there is no kernel file {}.cu", launch.op);
+            };
+            let module = device.cuda_stream().context().load_module(Ptx::from_binary(fatbin.to_vec())).w()?;
+            modules.insert((id, launch.op), module.clone());
+            module
+        }
+    };
+    let function = module.load_function(launch.kernel).w()?;
+    if launch.shared_bytes > SHARED_WITHOUT_ASKING {
+        let most = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
+        function.set_attribute(most, launch.shared_bytes as i32).w()?;
+    }
+    functions.insert((id, launch.kernel), function.clone());
+    Ok(function)
+}
