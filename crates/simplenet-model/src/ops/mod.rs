@@ -1,6 +1,7 @@
 //! Hand-written kernels, one folder an op: a plain reference, the CPU implementations and candle's custom op on top.
 
 pub(crate) mod aligned;
+pub mod anomaly_map;
 pub(crate) mod channels_last;
 #[cfg(any(test, feature = "cuda"))]
 pub(crate) mod cuda;
