@@ -15,6 +15,7 @@ pub mod leaky_dot;
 pub mod matmul;
 pub mod max_pool_channels_last;
 pub mod patch_aggregate;
+pub mod position_energy;
 mod processor;
 mod simd;
 pub mod team;
