@@ -40,6 +40,7 @@ pub(crate) enum Argument {
     U64(u64),
 }
 
+#[cfg(test)]
 impl Argument {
     /// Where its bytes lie, as a launch is told.
     fn as_ptr(&self) -> *mut std::ffi::c_void {
