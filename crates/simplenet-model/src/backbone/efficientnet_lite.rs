@@ -10,7 +10,7 @@ use candle_core::{Device, Tensor};
 use super::{
     Stage, TensorSpec,
     family::EfficientNetLite,
-    layers::{Conv, Pointwise, fold},
+    layers::{After, Conv, Pointwise, fold},
 };
 use crate::{
     error::ModelError,
@@ -174,11 +174,8 @@ impl Block {
             Some(expand) => expand.forward_no_bias(x)?,
             None => x.clone(),
         };
-        let y = self.project.forward(&self.depthwise.forward(&hidden)?)?;
-        match self.residual {
-            Residual::Added => Ok((y + x)?),
-            Residual::None => Ok(y),
-        }
+        let residual = (self.residual == Residual::Added).then_some(x);
+        self.project.forward(&self.depthwise.forward(&hidden)?, After { residual, ..After::NOTHING })
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     anomaly_map::AnomalyMapConfig,
     backbone::Backbone,
     error::ModelError,
-    ops::{anomaly_map::AnomalyMapTensor, patch_aggregate::PatchAggregateTensor},
+    ops::{anomaly_map::AnomalyMapTensor, patch_aggregate::PatchAggregateTensor, transfer::Transfers},
     simplenet::{FeatureExtractor, SimpleNet},
 };
 use head::BatchHead;
@@ -70,6 +70,7 @@ struct BatchBackbone {
     device: Device,
     dtype: DType,
     kind: Kind,
+    transfers: Transfers,
 }
 
 #[derive(Debug)]
@@ -103,7 +104,7 @@ impl BatchBackbone {
                 Kind::Literal(Box::new(Backbone::load(id, levels, weights, device)?))
             }
         };
-        Ok(Self { sides, device: device.clone(), dtype, kind })
+        Ok(Self { sides, device: device.clone(), dtype, kind, transfers: Transfers::default() })
     }
 
     fn grids(&self) -> Vec<[usize; 2]> {
@@ -139,7 +140,7 @@ impl BatchBackbone {
         let [height, width] = self.sides;
         match &self.kind {
             Kind::Program(program) => {
-                let images = Tensor::from_slice(rgb, (count, height, width, COLOURS), &self.device)?;
+                let images = self.transfers.upload(rgb, &[count, height, width, COLOURS], &self.device)?;
                 Ok(program.run(program.pack().forward_rgb(&images, normalisation)?)?)
             }
             Kind::Literal(_) => {
@@ -226,10 +227,8 @@ impl BatchPredictor {
     pub fn run(&self, rgb: &[u8]) -> Result<BatchOutput, ModelError> {
         let scores = self.head.run(&self.backbone.run_rgb(rgb, &self.normalisation)?)?;
         let maps = self.map.forward(&scores)?;
-        Ok(BatchOutput {
-            patch_scores: scores.flatten_all()?.to_vec1()?,
-            maps: maps.flatten_all()?.to_vec1()?,
-        })
+        let transfers = &self.backbone.transfers;
+        Ok(BatchOutput { patch_scores: transfers.download(&scores)?, maps: transfers.download(&maps)? })
     }
 }
 
@@ -270,6 +269,6 @@ impl BatchExtractor {
     /// `ModelError::InputShape` for another number of values; a device that is out of memory.
     pub fn features(&self, images: &[f32]) -> Result<Vec<f32>, ModelError> {
         let features = self.aggregate.forward(&self.backbone.run_planes(images)?)?;
-        Ok(features.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+        Ok(self.backbone.transfers.download(&features.to_dtype(DType::F32)?)?)
     }
 }
