@@ -7,7 +7,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use crate::{
-    error::ModelError, ops::dense::Clamp, predictor::program::Convolution, weights::BackboneWeights,
+    error::ModelError, ops::dense::Clamp, predictor::network::Convolution, weights::BackboneWeights,
 };
 
 /// A convolution's weight (out, in / groups, kh, kw) and bias (out), flat, batch norm folded in.

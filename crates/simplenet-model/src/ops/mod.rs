@@ -2,6 +2,7 @@
 
 pub(crate) mod aligned;
 pub(crate) mod channels_last;
+pub mod conv_epilogue;
 #[cfg(any(test, feature = "cuda"))]
 pub(crate) mod cuda;
 pub mod dense;
@@ -13,6 +14,7 @@ mod isa;
 pub mod leaky_dot;
 pub mod matmul;
 pub mod max_pool_channels_last;
+pub mod pack_image;
 pub mod patch_aggregate;
 mod processor;
 mod simd;

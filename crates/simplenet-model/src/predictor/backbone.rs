@@ -8,7 +8,8 @@ use candle_core::Tensor;
 use super::{
     image::{COLOURS, Image},
     precision::Precision,
-    program::{Builder, Map, Program, Value, Workspace},
+    network::Value,
+    program::{Builder, Map, Program, Workspace},
 };
 use crate::{
     backbone::{Backbone, Tap},
