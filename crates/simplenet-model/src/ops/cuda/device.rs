@@ -31,7 +31,8 @@ const SHARED_WITHOUT_ASKING: u32 = 48 << 10;
 type Functions = HashMap<(DeviceId, &'static str), CudaFunction>;
 type Modules = HashMap<(DeviceId, &'static str), Arc<CudaModule>>;
 
-/// A GPU by its number, with one stream for all threads.
+/// A GPU by its number, with one stream for all threads. (candle's `new_cuda` has another stream for every thread, and work is
+/// handed from thread to thread.)
 ///
 /// # Errors
 /// Whatever the driver says.
