@@ -46,7 +46,10 @@ fn normalised(rgb: &[u8]) -> Vec<f32> {
 fn assert_close(got: &[f32], want: &[f32], tolerance: f32, what: &str) {
     assert_eq!(got.len(), want.len(), "{what}");
     let largest = want.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
-    assert!(largest > 0.0 && largest.is_finite(), "{what}: the literal network gives nothing to compare with");
+    assert!(
+        largest > 0.0 && largest.is_finite(),
+        "{what}: the literal network gives nothing to compare with"
+    );
     let worst = want.iter().zip(got).map(|(w, g)| (w - g).abs()).fold(0.0, f32::max);
     assert!(worst <= tolerance * largest, "{what}: off by {worst}, the largest number is {largest}");
 }
@@ -85,7 +88,11 @@ fn check(net: &SimpleNet, height: usize, width: usize) {
             let one = rgb.len() / 2;
             for (i, photograph) in rgb.chunks(one).enumerate() {
                 let alone = predictor.run(photograph).unwrap();
-                assert_eq!(alone.patch_scores, got.patch_scores[i * rows * columns..][..rows * columns], "{what}");
+                assert_eq!(
+                    alone.patch_scores,
+                    got.patch_scores[i * rows * columns..][..rows * columns],
+                    "{what}"
+                );
                 assert_eq!(alone.maps, got.maps[i * height * width..][..height * width], "{what}");
             }
             let extractor =
@@ -126,8 +133,14 @@ fn odd_sizes_levels_and_adaptors() {
 
 #[test]
 fn scores_that_know_the_place() {
-    for ([height, width], cell, dim) in [([33, 47], 3, 152), ([64, 72], 3, 40), ([8, 64], 5, 1), ([48, 40], 1, 7)] {
-        check(&with_positions(drawn_net(BackboneId::EfficientNetLite0, false), [height, width], cell, dim), height, width);
+    for ([height, width], cell, dim) in
+        [([33, 47], 3, 152), ([64, 72], 3, 40), ([8, 64], 5, 1), ([48, 40], 1, 7)]
+    {
+        check(
+            &with_positions(drawn_net(BackboneId::EfficientNetLite0, false), [height, width], cell, dim),
+            height,
+            width,
+        );
     }
 }
 
