@@ -7,6 +7,7 @@
 
 mod activation_ranges;
 pub mod baselines;
+mod batch_limit;
 pub mod calibrate;
 mod cholesky;
 pub mod config;
@@ -21,6 +22,7 @@ mod feature_store;
 pub mod features;
 pub mod fit;
 pub mod head_step;
+pub mod in_batches;
 pub mod inference_precision;
 pub mod loss;
 pub mod noise;
@@ -28,6 +30,7 @@ pub mod optimizer;
 pub mod position_statistics;
 pub mod reporter;
 pub mod resume;
+mod regions;
 mod scoring;
 pub mod trainer;
 mod training_set;

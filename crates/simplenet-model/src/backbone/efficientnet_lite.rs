@@ -19,7 +19,7 @@ use crate::{
         dense::Clamp,
         depthwise_conv::{DepthwiseConv, Parameters, same_padding},
     },
-    predictor::program::{Builder, Padding, Value},
+    predictor::network::{NetworkBuilder, Padding, Value},
     weights::BackboneWeights,
 };
 
@@ -184,7 +184,7 @@ pub(super) fn compile(
     net: &EfficientNetLite,
     weights: &BackboneWeights,
     image: [usize; 2],
-    builder: &mut Builder,
+    builder: &mut dyn NetworkBuilder,
 ) -> Result<Vec<(String, Value)>, ModelError> {
     let folded = |conv: &str, norm: &str| fold(weights, conv, norm, BATCH_NORM_EPSILON);
     let stem = folded(STEM, "_bn0")?;

@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Tensor};
 use crate::{
     error::ModelError,
     ops::{conv_epilogue::conv_epilogue, dense::Clamp},
-    predictor::program::Convolution,
+    predictor::network::Convolution,
     weights::BackboneWeights,
 };
 

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     error::ModelError,
     ops::dense::Clamp,
-    predictor::program::{Builder, Padding, Value},
+    predictor::network::{NetworkBuilder, Padding, Value},
     weights::BackboneWeights,
 };
 
@@ -159,7 +159,7 @@ pub(super) fn compile(
     net: &ResNet,
     weights: &BackboneWeights,
     image: [usize; 2],
-    builder: &mut Builder,
+    builder: &mut dyn NetworkBuilder,
 ) -> Result<Vec<(String, Value)>, ModelError> {
     let folded = |plan: &ConvPlan| fold(weights, &plan.conv, &plan.norm, BATCH_NORM_EPSILON);
     let plan = stem_plan();

@@ -20,6 +20,7 @@ mod processor;
 mod simd;
 pub mod team;
 pub(crate) mod tensor_op;
+pub(crate) mod transfer;
 pub mod winograd;
 
 pub use isa::Isa;
