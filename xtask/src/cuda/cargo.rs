@@ -12,10 +12,16 @@ const FEATURE: &str = "cuda";
 pub(crate) struct Cargo;
 
 impl Cargo {
-    /// A call of it, without the flags that were meant for the build of this program.
+    /// A call of it, without what `cargo run` told this program: build scripts that look at it would run again.
     pub(crate) fn command() -> Command {
         let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
-        command.env_remove("CARGO_MANIFEST_DIR").env_remove("CARGO_PKG_NAME").env_remove("CARGO_PKG_VERSION");
+        let told = |name: &OsString| {
+            let name = name.to_string_lossy();
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        };
+        for name in std::env::vars_os().map(|(name, _)| name).filter(told) {
+            command.env_remove(name);
+        }
         command
     }
 }

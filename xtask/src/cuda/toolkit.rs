@@ -126,7 +126,12 @@ fn install(folder: &Path, python: &Path) -> Result<(), Unavailable> {
     let mut command = Command::new(folder.join("bin/python"));
     command.args(pip).args(["--no-deps", "--only-binary", ":all:", "--no-cache-dir"]);
     command.args(PIP_PATIENCE).args(PACKAGES);
-    output("packages of NVIDIA's compiler from the package index", &mut command).map(|_| ())
+    match output("pip", &mut command) {
+        Ok(_) => Ok(()),
+        Err(Unavailable(reason)) => Err(Unavailable(format!(
+            "NVIDIA's compiler cannot be fetched from the package index (no network?): {reason}"
+        ))),
+    }
 }
 
 #[cfg(test)]
