@@ -13,6 +13,7 @@ mod isa;
 pub mod leaky_dot;
 pub mod matmul;
 pub mod max_pool_channels_last;
+pub mod normal_noise;
 pub mod patch_aggregate;
 mod processor;
 mod simd;
