@@ -1,5 +1,6 @@
 //! Hand-written kernels, one folder an op: a plain reference, the CPU implementations and candle's custom op on top.
 
+pub mod adam;
 pub(crate) mod aligned;
 pub(crate) mod channels_last;
 #[cfg(any(test, feature = "cuda"))]
@@ -7,6 +8,7 @@ pub(crate) mod cuda;
 pub mod dense;
 pub mod depthwise_channels_last;
 pub mod depthwise_conv;
+pub mod discriminator_loss;
 pub mod encoding;
 pub mod inverted_residual;
 mod isa;
