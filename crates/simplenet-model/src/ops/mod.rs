@@ -3,6 +3,7 @@
 pub mod adam;
 pub(crate) mod aligned;
 pub(crate) mod channels_last;
+pub mod conv_epilogue;
 #[cfg(any(test, feature = "cuda"))]
 pub(crate) mod cuda;
 pub mod dense;
@@ -16,11 +17,13 @@ pub mod leaky_dot;
 pub mod matmul;
 pub mod max_pool_channels_last;
 pub mod normal_noise;
+pub mod pack_image;
 pub mod patch_aggregate;
 mod processor;
 mod simd;
 pub mod team;
 pub(crate) mod tensor_op;
+pub(crate) mod transfer;
 pub mod winograd;
 
 pub use isa::Isa;

@@ -10,6 +10,7 @@ mod backbone;
 mod cells;
 mod head;
 mod image;
+pub(crate) mod network;
 mod precision;
 pub(crate) mod program;
 

@@ -6,13 +6,16 @@ use std::{
 };
 
 use candle_core::{
-    CudaDevice, CudaStorage, DType, Layout, Result,
+    CudaDevice, CudaStorage, DType, Device, Layout, Result, Storage, Tensor,
     backend::BackendStorage,
     bail,
     cuda_backend::{
         DeviceId, WrapErr,
         cudarc::{
-            driver::{CudaFunction, CudaModule, DevicePtr, LaunchConfig, sys::CUfunction_attribute},
+            driver::{
+                CudaFunction, CudaModule, DevicePtr, LaunchConfig,
+                sys::{CUdevice_attribute, CUfunction_attribute},
+            },
             nvrtc::Ptx,
         },
     },
@@ -27,6 +30,19 @@ const SHARED_WITHOUT_ASKING: u32 = 48 << 10;
 
 type Functions = HashMap<(DeviceId, &'static str), CudaFunction>;
 type Modules = HashMap<(DeviceId, &'static str), Arc<CudaModule>>;
+
+/// A GPU by its number, with one stream for all threads.
+///
+/// # Errors
+/// Whatever the driver says.
+pub(crate) fn open(ordinal: usize) -> Result<Device> {
+    let device = Device::new_cuda_with_stream(ordinal)?;
+    if let Device::Cuda(cuda) = &device {
+        // SAFETY: there is one stream, so that everything is in order without events; they would cost every tensor two.
+        unsafe { cuda.disable_event_tracking() };
+    }
+    Ok(device)
+}
 
 /// The address of the first number of a contiguous tensor.
 ///
@@ -54,6 +70,27 @@ pub(crate) fn address(storage: &CudaStorage, layout: &Layout) -> Result<u64> {
         DType::F64 => start_of!(f64),
         other => bail!("kernels take f32, f16, f64, u32 and u8, not {other:?}"),
     })
+}
+
+/// The address of a contiguous tensor that an op keeps: its weights.
+///
+/// # Errors
+/// As [`address`]; a tensor that is not on a GPU.
+pub(crate) fn address_of(tensor: &Tensor) -> Result<u64> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cuda(storage) => address(storage, layout),
+        _ => bail!("an op's weights are not on the GPU where it is run"),
+    }
+}
+
+/// Multiprocessors of a GPU.
+///
+/// # Errors
+/// Whatever the driver says.
+pub(crate) fn processors(device: &CudaDevice) -> Result<usize> {
+    let count = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
+    Ok(device.cuda_stream().context().attribute(count).w()?.max(1) as usize)
 }
 
 /// Memory for `len` numbers that a kernel will write, all of them.

@@ -11,15 +11,19 @@
 //! taps outside the image point at zeros. Weights are packed once. Every output is summed by one task in a fixed
 //! order: results do not depend on the thread count.
 
+#[cfg(any(test, feature = "cuda"))]
+pub(crate) mod cuda;
 pub(crate) mod packed;
 pub(crate) mod product;
 pub mod reference;
+mod tensor;
 pub(crate) mod tile;
 
 use std::cell::RefCell;
 
 use super::{Isa, encoding::Encoding, team::Team};
 use packed::PackedMatrix;
+pub use tensor::{DenseTensor, Reads};
 pub use tile::Clamp;
 use tile::{Rows, Target};
 

@@ -229,3 +229,201 @@ fn every_encoding() {
         check_encoded(ConvGeometry::rows(23), depth, [Encoding::around_zero(1.0), bytes, large], true);
     }
 }
+
+/// Tensors on every device, and every tile of the kernel in the emulator.
+mod tensors {
+    use candle_core::{DType, Device, Tensor};
+
+    use super::super::{
+        Clamp, ConvGeometry, DenseTensor, Reads,
+        cuda::{End, Operands, store, tiles},
+        reference,
+    };
+    use crate::ops::{
+        cuda::emulated::{self, Memory},
+        numbers,
+        tensor_op::test_devices,
+    };
+
+    struct Case {
+        batch: usize,
+        geometry: ConvGeometry,
+        depth: usize,
+        pixel: usize,
+        outputs: usize,
+        residual: bool,
+        clamp: Clamp,
+    }
+
+    fn cases() -> Vec<Case> {
+        let conv = |batch, sides, kernel, stride, depth, outputs, residual, clamp| Case {
+            batch,
+            geometry: ConvGeometry::centred(sides, kernel, stride),
+            depth,
+            pixel: depth,
+            outputs,
+            residual,
+            clamp,
+        };
+        // Rows of a 7x7 kernel at once: 7 pixels of 4 numbers and one more that counts for nothing.
+        let stem =
+            ConvGeometry { input: [23, 26], kernel: [7, 1], stride: 2, before: [0, 0], output: [9, 10] };
+        vec![
+            conv(1, [1, 1], 1, 1, 8, 8, false, Clamp::NONE),
+            conv(2, [9, 7], 3, 1, 16, 24, true, Clamp::RELU),
+            conv(1, [13, 11], 3, 2, 24, 72, false, Clamp::RELU6),
+            conv(3, [6, 5], 1, 1, 136, 136, true, Clamp::NONE),
+            conv(1, [12, 12], 1, 2, 40, 64, false, Clamp::NONE),
+            conv(1, [17, 9], 5, 1, 8, 152, true, Clamp::RELU),
+            Case {
+                batch: 2,
+                geometry: stem,
+                depth: 32,
+                pixel: 4,
+                outputs: 64,
+                residual: false,
+                clamp: Clamp::RELU,
+            },
+        ]
+    }
+
+    /// Halves: inputs and weights are rounded before, so only the f32 sums of up to 200 products and the result's rounding
+    /// differ. Floats: sums of up to 200 products of numbers below 1.
+    fn tolerance(out: DType, magnitude: f32) -> f32 {
+        match out {
+            DType::F16 => 2e-5 + magnitude / 1024.0,
+            _ => 2e-5,
+        }
+    }
+
+    #[test]
+    fn they_agree_with_the_reference_on_every_tile() {
+        for (index, case) in cases().iter().enumerate() {
+            let Case { batch, geometry, depth, pixel, outputs, residual, clamp } = *case;
+            let [height, width] = geometry.input;
+            let taps = geometry.kernel[0] * geometry.kernel[1];
+            let k = taps * depth;
+            for (dtype, out) in [(DType::F32, DType::F32), (DType::F16, DType::F16), (DType::F16, DType::F32)]
+            {
+                let rounded = |values: Vec<f32>, dtype: DType, shape: &[usize]| {
+                    Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+                };
+                let floats = |tensor: &Tensor| {
+                    let tensor = tensor.to_device(&Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
+                    tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+                };
+                let x = rounded(
+                    numbers(batch * height * width * pixel, 1),
+                    dtype,
+                    &[batch, height, width, pixel],
+                );
+                let scale = (k as f32).sqrt();
+                let weights: Vec<f32> = numbers(outputs * k, 2).into_iter().map(|w| w / scale).collect();
+                let weights = floats(&rounded(weights, dtype, &[outputs, k]));
+                let weight = |tap: usize, c: usize, o: usize| weights[o * k + tap * depth + c];
+                let bias = numbers(outputs, 3);
+                let shape = [batch, geometry.output[0], geometry.output[1], outputs];
+                let count: usize = shape.iter().product();
+                let added = residual.then(|| rounded(numbers(count, 4), out, &shape));
+                let added_floats = added.as_ref().map(floats);
+                let one_out = count / batch;
+                let want: Vec<f32> = floats(&x)
+                    .chunks(height * width * pixel)
+                    .enumerate()
+                    .flat_map(|(i, x)| {
+                        let added = added_floats.as_ref().map(|added| &added[i * one_out..][..one_out]);
+                        reference::dense(&geometry, depth, pixel, &bias, clamp, weight, x, added)
+                    })
+                    .collect();
+                let check = |got: &[f32], what: &str| {
+                    assert_eq!(got.len(), want.len(), "{what}");
+                    for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+                        let close = (got - want).abs() <= tolerance(out, want.abs());
+                        assert!(
+                            close,
+                            "case {index}, {dtype:?} to {out:?}, {what}: number {i} is {got}, not {want}"
+                        );
+                    }
+                };
+                let reads = Reads { depth, pixel, dtype, out };
+                for device in test_devices() {
+                    let layer = DenseTensor::new(geometry, reads, &bias, clamp, weight, &device).unwrap();
+                    let x = x.to_device(&device).unwrap();
+                    let added = added.as_ref().map(|added| added.to_device(&device).unwrap());
+                    let got = layer.forward(&x, added.as_ref()).unwrap();
+                    assert_eq!(got.dims(), shape);
+                    check(&floats(&got), &format!("{device:?}"));
+                }
+                let layer = DenseTensor::new(geometry, reads, &bias, clamp, weight, &Device::Cpu).unwrap();
+                let mut bits: Option<Vec<u32>> = None;
+                for &order in emulated::orders() {
+                    for tile in tiles(dtype, out, End::Store) {
+                        let [w, b] = layer.tensors().map(Memory::of);
+                        let (mut x, mut w, mut b) = (Memory::of(&x), w, b);
+                        let mut added = added.as_ref().map(Memory::of);
+                        let mut to = Memory::room(count, out);
+                        let operands = Operands { x: x.address(), weight: w.address(), bias: b.address() };
+                        let residual = added.as_mut().map_or(0, Memory::address);
+                        let launch =
+                            store(&layer.sizes(batch), &tile, clamp, operands, residual, to.address());
+                        // SAFETY: memory of the layer's sizes; guards show where it is not.
+                        unsafe { emulated::run(&[launch.clone()], order) };
+                        let got = to.floats(out);
+                        check(&got, &format!("{} in order {order}", launch.kernel));
+                        // Neither the tile nor the order of threads changes a bit.
+                        let got: Vec<u32> = got.into_iter().map(f32::to_bits).collect();
+                        assert!(
+                            bits.get_or_insert_with(|| got.clone()) == &got,
+                            "case {index}, {}",
+                            launch.kernel
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        let geometry = ConvGeometry::centred([4, 4], 3, 1);
+        let reads = Reads { depth: 8, pixel: 8, dtype: DType::F32, out: DType::F32 };
+        let new = |reads, outputs| {
+            DenseTensor::new(geometry, reads, &vec![0.0; outputs], Clamp::NONE, |_, _, _| 0.0, &Device::Cpu)
+        };
+        for (reads, outputs, word) in [
+            (Reads { depth: 12, ..reads }, 8, "multiples of 8"),
+            (reads, 9, "multiples of 8"),
+            (Reads { out: DType::F16, ..reads }, 8, "not F16 of F32"),
+        ] {
+            assert!(new(reads, outputs).unwrap_err().to_string().contains(word), "{reads:?} {outputs}");
+        }
+        let layer = new(reads, 8).unwrap();
+        let zeros = |shape: &[usize], dtype| Tensor::zeros(shape, dtype, &Device::Cpu).unwrap();
+        let x = zeros(&[1, 4, 4, 8], DType::F32);
+        for (x, residual, word) in [
+            (zeros(&[1, 4, 5, 8], DType::F32), None, "(B, 4, 4, 8)"),
+            (zeros(&[4, 4, 8], DType::F32), None, "(B, H, W, C)"),
+            (zeros(&[1, 4, 4, 8], DType::F16), None, "F16"),
+            (x.clone(), Some(zeros(&[1, 4, 4, 16], DType::F32)), "is added to"),
+            (x.clone(), Some(zeros(&[1, 4, 4, 8], DType::F16)), "is added to"),
+        ] {
+            let error = layer.forward(&x, residual.as_ref()).unwrap_err().to_string();
+            assert!(error.contains(word), "expected `{word}` in: {error}");
+        }
+    }
+
+    #[test]
+    fn tiles_give_every_multiprocessor_work() {
+        use super::super::cuda::Tile;
+        let halves = tiles(DType::F16, DType::F16, End::Store);
+        for (rows, columns, kernel) in [
+            (64 * 72 * 72, 256, 0), // a large batch: the largest tile
+            (64 * 72 * 72, 64, 1),  // no more columns than half the largest tile has
+            (36 * 36, 256, 2),      // one image: as many blocks as can be
+            (18 * 18, 512, 2),
+        ] {
+            assert_eq!(Tile::best(&halves, rows, columns, 132), Some(halves[kernel]), "{rows} {columns}");
+        }
+        assert_eq!(Tile::best(&[], 1, 1, 1), None);
+    }
+}

@@ -3,8 +3,11 @@
 //! In: one row of the hidden layer and the tail's weights, whole vectors of both. Out: one number. Lanes are summed apart
 //! and then together, in one order. Before it, [`add_weighted`] adds what coarser layers say, resized.
 
+mod tensor;
+
 use super::Isa;
 use super::simd::{MAX_LANES, Simd, for_each_isa};
+pub use tensor::ScoreHead;
 
 /// See the module.
 ///
@@ -106,6 +109,99 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    /// Tensors on every device, and the kernels in the emulator, against the formula in f64.
+    #[test]
+    fn heads_of_tensors_agree_with_the_formula() {
+        use candle_core::{DType, Device, Tensor};
+
+        use crate::ops::{
+            cuda::emulated::{self, Memory},
+            dense::cuda::{End, Operands, Tile, leaky_dot, tiles},
+            tensor_op::test_devices,
+        };
+        for (rows, dim, hidden) in [(1, 8, 8), (130, 40, 136), (67, 152, 264)] {
+            for dtype in [DType::F32, DType::F16] {
+                let rounded = |values: Vec<f32>, shape: (usize, usize)| {
+                    Tensor::from_vec(values, shape, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+                };
+                let floats = |tensor: &Tensor| {
+                    let tensor = tensor.to_device(&Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
+                    tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+                };
+                let x = rounded(numbers(rows * dim, 1), (rows, dim));
+                let scale = (dim as f32).sqrt();
+                let weight = numbers(hidden * dim, 2).into_iter().map(|w| w / scale).collect();
+                let weight = floats(&rounded(weight, (hidden, dim)));
+                let (bias, tail, slope) = (numbers(hidden, 3), numbers(hidden, 4), 0.2);
+                let want: Vec<f64> = floats(&x)
+                    .chunks(dim)
+                    .map(|x| {
+                        let neuron = |h: usize| {
+                            let row = &weight[h * dim..][..dim];
+                            let sum: f64 =
+                                row.iter().zip(x).map(|(&w, &v)| f64::from(w) * f64::from(v)).sum();
+                            let value = sum + f64::from(bias[h]);
+                            f64::from(tail[h]) * if value > 0.0 { value } else { value * f64::from(slope) }
+                        };
+                        (0..hidden).map(neuron).sum()
+                    })
+                    .collect();
+                // Products are exact or nearly; sums of `dim`, then of `hidden` numbers around 1, in f32.
+                let check = |got: &[f32], what: &str| {
+                    assert_eq!(got.len(), rows);
+                    for (i, (&got, want)) in got.iter().zip(&want).enumerate() {
+                        assert!(
+                            (f64::from(got) - want).abs() < 5e-5,
+                            "{what}, {dtype:?}: row {i} is {got}, not {want}"
+                        );
+                    }
+                };
+                for device in test_devices() {
+                    let head = ScoreHead::new(&weight, &bias, &tail, slope, dtype, &device).unwrap();
+                    let got = head.forward(&x.to_device(&device).unwrap()).unwrap();
+                    assert_eq!(got.dims(), [rows]);
+                    check(&floats(&got), &format!("{device:?}"));
+                }
+                let head = ScoreHead::new(&weight, &bias, &tail, slope, dtype, &Device::Cpu).unwrap();
+                let sizes = head.sizes(rows).unwrap();
+                let [tile] = tiles(dtype, DType::F32, End::LeakyDot)[..] else {
+                    panic!("one tile, so that neither the batch nor the GPU changes a bit")
+                };
+                assert_eq!(Tile::best(&[tile], rows, hidden, 132), Some(tile));
+                for &order in emulated::orders() {
+                    let [mut w, mut b, mut t] = head.tensors().map(Memory::of);
+                    let mut x = Memory::of(&x);
+                    let mut partial = Memory::room(rows * tile.across(hidden), DType::F32);
+                    let mut out = Memory::room(rows, DType::F32);
+                    let operands = Operands { x: x.address(), weight: w.address(), bias: b.address() };
+                    let launches = leaky_dot(
+                        &sizes,
+                        &tile,
+                        slope,
+                        operands,
+                        t.address(),
+                        partial.address(),
+                        out.address(),
+                    );
+                    // SAFETY: memory of these sizes; guards show where it is not.
+                    unsafe { emulated::run(&launches, order) };
+                    check(&out.floats(DType::F32), &format!("in order {order}"));
+                }
+                for wrong in [x.narrow(1, 0, dim / 2).unwrap(), x.to_dtype(DType::F64).unwrap()] {
+                    assert!(head.forward(&wrong).unwrap_err().to_string().contains("a head for features"));
+                }
+            }
+        }
+        let new = |weights: usize, hidden: usize, tail: usize| {
+            let (bias, tail) = (vec![0.0; hidden], vec![0.0; tail]);
+            ScoreHead::new(&vec![0.0; weights], &bias, &tail, 0.2, DType::F32, &Device::Cpu)
+        };
+        assert!(new(64, 8, 8).is_ok());
+        for (weights, hidden, tail) in [(64, 8, 7), (63, 8, 8), (0, 0, 0), (8 * 12, 8, 8), (8 * 12, 12, 12)] {
+            assert!(new(weights, hidden, tail).is_err(), "{weights} {hidden} {tail}");
         }
     }
 }
