@@ -118,8 +118,7 @@ fn open_cuda(number: usize) -> Result<Opened, ModelError> {
 fn open_cuda(number: usize) -> Result<Opened, ModelError> {
     use candle_core::cuda_backend::cudarc::driver::CudaContext;
     let count = || CudaContext::device_count().ok().and_then(|count| usize::try_from(count).ok());
-    // Not `new_cuda`: its default stream is another one for every thread, and work is handed from thread to thread.
-    let device = Device::new_cuda_with_stream(number).map_err(|error| match failure_of(&error) {
+    let device = crate::ops::cuda::open(number).map_err(|error| match failure_of(&error) {
         Some(failure) => explain(&failure, Doing::Opening { number, there_are: count() }),
         None => ModelError::Candle(error),
     })?;

@@ -88,10 +88,10 @@ mod tests {
     #[test]
     fn each_device_has_precisions_of_its_own() {
         use InferencePrecision::{Bf16, F16, F32, Int8};
-        assert_eq!([F32, F16].map(|precision| precision.of_batches().ok()), [
-            Some(BatchPrecision::F32),
-            Some(BatchPrecision::F16)
-        ]);
+        assert_eq!(
+            [F32, F16].map(|precision| precision.of_batches().ok()),
+            [Some(BatchPrecision::F32), Some(BatchPrecision::F16)]
+        );
         for (precision, other) in [(Bf16, "take f16"), (Int8, "take f16")] {
             let message = precision.of_batches().unwrap_err().to_string();
             let name = precision.name();

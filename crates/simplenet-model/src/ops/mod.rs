@@ -1,6 +1,7 @@
 //! Hand-written kernels, one folder an op: a plain reference, the CPU implementations and candle's custom op on top.
 
 pub(crate) mod aligned;
+pub mod anomaly_map;
 pub(crate) mod channels_last;
 pub mod conv_epilogue;
 #[cfg(any(test, feature = "cuda"))]
@@ -16,10 +17,12 @@ pub mod matmul;
 pub mod max_pool_channels_last;
 pub mod pack_image;
 pub mod patch_aggregate;
+pub mod position_energy;
 mod processor;
 mod simd;
 pub mod team;
 pub(crate) mod tensor_op;
+pub(crate) mod transfer;
 pub mod winograd;
 
 pub use isa::Isa;

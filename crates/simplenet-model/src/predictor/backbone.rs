@@ -7,8 +7,8 @@ use candle_core::Tensor;
 
 use super::{
     image::{COLOURS, Image},
-    precision::Precision,
     network::Value,
+    precision::Precision,
     program::{Builder, Map, Program, Workspace},
 };
 use crate::{

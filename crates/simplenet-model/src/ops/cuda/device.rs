@@ -6,7 +6,7 @@ use std::{
 };
 
 use candle_core::{
-    CudaDevice, CudaStorage, DType, Layout, Result, Storage, Tensor,
+    CudaDevice, CudaStorage, DType, Device, Layout, Result, Storage, Tensor,
     backend::BackendStorage,
     bail,
     cuda_backend::{
@@ -30,6 +30,20 @@ const SHARED_WITHOUT_ASKING: u32 = 48 << 10;
 
 type Functions = HashMap<(DeviceId, &'static str), CudaFunction>;
 type Modules = HashMap<(DeviceId, &'static str), Arc<CudaModule>>;
+
+/// A GPU by its number, with one stream for all threads. (candle's `new_cuda` has another stream for every thread, and work is
+/// handed from thread to thread.)
+///
+/// # Errors
+/// Whatever the driver says.
+pub(crate) fn open(ordinal: usize) -> Result<Device> {
+    let device = Device::new_cuda_with_stream(ordinal)?;
+    if let Device::Cuda(cuda) = &device {
+        // SAFETY: there is one stream, so that everything is in order without events; they would cost every tensor two.
+        unsafe { cuda.disable_event_tracking() };
+    }
+    Ok(device)
+}
 
 /// The address of the first number of a contiguous tensor.
 ///

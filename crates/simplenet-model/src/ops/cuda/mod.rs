@@ -10,7 +10,7 @@ mod device;
 pub(crate) mod emulated;
 
 #[cfg(feature = "cuda")]
-pub(crate) use device::{address, address_of, output_like, processors, run};
+pub(crate) use device::{address, address_of, open, output_like, processors, run};
 
 /// One run of a kernel: what the driver is told.
 #[derive(Debug, Clone, PartialEq)]

@@ -15,18 +15,18 @@ pub(super) fn launch(
     x: u64,
     out: u64,
 ) -> Launch {
-    let PackImage { before, padded, dtype, normalisation } = *pack;
+    let PackImage { before, padded, dtype } = *pack;
     let pixels = batch * padded[0] * padded[1];
     let mut arguments = vec![Argument::Address(x), Argument::Address(out)];
     arguments.extend([pixels, height, width, before[0], before[1], padded[0], padded[1]].map(u32_of));
-    if form == Form::Rgb {
+    if let Form::Rgb(normalisation) = form {
         arguments.extend(normalisation.mean.into_iter().chain(normalisation.std).map(Argument::F32));
     }
     Launch {
         op: "pack_image",
         kernel: match (form, dtype) {
-            (Form::Rgb, DType::F16) => "pack_rgb_f16",
-            (Form::Rgb, _) => "pack_rgb_f32",
+            (Form::Rgb(_), DType::F16) => "pack_rgb_f16",
+            (Form::Rgb(_), _) => "pack_rgb_f32",
             (Form::Planes, DType::F16) => "pack_planes_f16",
             (Form::Planes, _) => "pack_planes_f32",
         },

@@ -16,15 +16,13 @@ mod tensor;
 
 use candle_core::DType;
 
-use crate::Normalisation;
-
 /// Colours of a photograph.
 const COLOURS: usize = 3;
 /// Channels of the map.
-const CHANNELS: usize = 4;
+pub(crate) const CHANNELS: usize = 4;
 
 /// How images become a network's first map.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackImage {
     /// Zero rows above and zero columns to the left.
     pub before: [usize; 2],
@@ -32,8 +30,6 @@ pub struct PackImage {
     pub padded: [usize; 2],
     /// Of the map: f32 or f16.
     pub dtype: DType,
-    /// How bytes become numbers.
-    pub normalisation: Normalisation,
 }
 
 #[cfg(test)]

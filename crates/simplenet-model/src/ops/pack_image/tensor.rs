@@ -3,13 +3,16 @@
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 
 use super::{CHANNELS, COLOURS, PackImage, reference};
-use crate::ops::tensor_op::{decoded, encoded};
+use crate::{
+    Normalisation,
+    ops::tensor_op::{decoded, encoded},
+};
 
 /// How the images lie.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Form {
-    /// (B, H, W, 3) bytes.
-    Rgb,
+    /// (B, H, W, 3) bytes, and how they become numbers.
+    Rgb(Normalisation),
     /// (B, 3, H, W) f32, normalised.
     Planes,
 }
@@ -24,8 +27,8 @@ impl PackImage {
     ///
     /// # Errors
     /// Another shape or type; padded sides that have no room for the images; a map of another type than f32 and f16.
-    pub fn forward_rgb(&self, images: &Tensor) -> Result<Tensor> {
-        images.contiguous()?.apply_op1_no_bwd(&Op { pack: *self, form: Form::Rgb })
+    pub fn forward_rgb(&self, images: &Tensor, normalisation: &Normalisation) -> Result<Tensor> {
+        images.contiguous()?.apply_op1_no_bwd(&Op { pack: *self, form: Form::Rgb(*normalisation) })
     }
 
     /// (B, 3, H, W) f32, already normalised -> (B, padded height, padded width, 4).
@@ -42,8 +45,8 @@ impl Op {
     fn check(&self, dtype: DType, dims: &[usize]) -> Result<[usize; 3]> {
         let PackImage { before, padded, .. } = self.pack;
         let (takes, found) = match (self.form, dims) {
-            (Form::Rgb, &[b, h, w, COLOURS]) if dtype == DType::U8 => ("", Some([b, h, w])),
-            (Form::Rgb, _) => ("(B, H, W, 3) u8", None),
+            (Form::Rgb(_), &[b, h, w, COLOURS]) if dtype == DType::U8 => ("", Some([b, h, w])),
+            (Form::Rgb(_), _) => ("(B, H, W, 3) u8", None),
             (Form::Planes, &[b, COLOURS, h, w]) if dtype == DType::F32 => ("", Some([b, h, w])),
             (Form::Planes, _) => ("(B, 3, H, W) f32", None),
         };
@@ -73,13 +76,13 @@ impl CustomOp1 for Op {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let dtype = candle_core::backend::BackendStorage::dtype(storage);
         let [batch, height, width] = self.check(dtype, layout.dims())?;
-        let PackImage { before, padded, normalisation, .. } = self.pack;
+        let PackImage { before, padded, .. } = self.pack;
         let (x, shape) = (decoded(storage, layout)?, self.shape(batch));
         let mut out = vec![0.0; shape.elem_count()];
         let one_out = out.len() / batch;
         for (x, out) in x.chunks_exact(COLOURS * height * width).zip(out.chunks_exact_mut(one_out)) {
             let value = |row: usize, column: usize, c: usize| match self.form {
-                Form::Rgb => {
+                Form::Rgb(normalisation) => {
                     let byte = x[(row * width + column) * COLOURS + c];
                     reference::normalised(byte, normalisation.mean[c], normalisation.std[c])
                 }

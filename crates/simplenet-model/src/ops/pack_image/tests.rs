@@ -4,7 +4,10 @@ use candle_core::{Device, Tensor};
 use half::f16;
 
 use super::{tensor::Form, *};
-use crate::ops::{cuda::emulated, numbers, tensor_op::test_devices};
+use crate::{
+    Normalisation,
+    ops::{cuda::emulated, numbers, tensor_op::test_devices},
+};
 
 /// ImageNet's.
 const NORMALISATION: Normalisation =
@@ -26,12 +29,12 @@ fn bits(numbers: &[f32]) -> Vec<u32> {
 
 /// What the op must give for a tensor of images.
 fn expected(pack: &PackImage, form: Form, [batch, height, width]: [usize; 3], images: &[f32]) -> Vec<f32> {
-    let PackImage { before, padded, dtype, normalisation } = *pack;
+    let PackImage { before, padded, dtype } = *pack;
     let mut out = vec![f32::NAN; batch * padded[0] * padded[1] * CHANNELS];
     let one_out = out.len() / batch;
     for (image, out) in images.chunks_exact(COLOURS * height * width).zip(out.chunks_exact_mut(one_out)) {
         let value = |y: usize, x: usize, c: usize| match form {
-            Form::Rgb => {
+            Form::Rgb(normalisation) => {
                 let byte = image[(y * width + x) * COLOURS + c];
                 reference::normalised(byte, normalisation.mean[c], normalisation.std[c])
             }
@@ -48,7 +51,7 @@ fn expected(pack: &PackImage, form: Form, [batch, height, width]: [usize; 3], im
 fn images(form: Form, [batch, height, width]: [usize; 3]) -> Tensor {
     let count = batch * COLOURS * height * width;
     match form {
-        Form::Rgb => {
+        Form::Rgb(_) => {
             let bytes: Vec<u8> = (0..count).map(|i| (i * 37 % 256) as u8).collect();
             Tensor::from_vec(bytes, (batch, height, width, COLOURS), &Device::Cpu).unwrap()
         }
@@ -67,8 +70,8 @@ fn floats(tensor: &Tensor) -> Vec<f32> {
 fn tensors_and_the_cuda_kernel_have_the_bits_of_the_reference() {
     for (batch, sides, before, padded) in CASES {
         for dtype in [DType::F32, DType::F16] {
-            for form in [Form::Rgb, Form::Planes] {
-                let pack = PackImage { before, padded, dtype, normalisation: NORMALISATION };
+            for form in [Form::Rgb(NORMALISATION), Form::Planes] {
+                let pack = PackImage { before, padded, dtype };
                 let dims = [batch, sides[0], sides[1]];
                 let images = images(form, dims);
                 let want = expected(&pack, form, dims, &floats(&images));
@@ -76,7 +79,7 @@ fn tensors_and_the_cuda_kernel_have_the_bits_of_the_reference() {
                 for device in test_devices() {
                     let images = images.to_device(&device).unwrap();
                     let got = match form {
-                        Form::Rgb => pack.forward_rgb(&images),
+                        Form::Rgb(normalisation) => pack.forward_rgb(&images, &normalisation),
                         Form::Planes => pack.forward_planes(&images),
                     };
                     let got = got.unwrap();
@@ -100,15 +103,15 @@ fn a_pixel_lies_behind_its_padding() {
     bytes[(4 + 2) * 3..][..3].copy_from_slice(&[255, 51, 102]);
     let image = Tensor::from_vec(bytes, (1, 3, 4, 3), &Device::Cpu).unwrap();
     let normalisation = Normalisation { mean: [0.0; 3], std: [1.0, 2.0, 4.0] };
-    let pack = PackImage { before: [2, 1], padded: [6, 7], dtype: DType::F32, normalisation };
+    let pack = PackImage { before: [2, 1], padded: [6, 7], dtype: DType::F32 };
     let mut want = vec![0.0; 6 * 7 * 4];
     want[((1 + 2) * 7 + (2 + 1)) * 4..][..3].copy_from_slice(&[1.0, 0.1, 0.1]);
-    assert_eq!(floats(&pack.forward_rgb(&image).unwrap()), want);
+    assert_eq!(floats(&pack.forward_rgb(&image, &normalisation).unwrap()), want);
 }
 
 #[test]
 fn what_does_not_fit_is_an_error() {
-    let pack = |padded, dtype| PackImage { before: [1, 1], padded, dtype, normalisation: NORMALISATION };
+    let pack = |padded, dtype| PackImage { before: [1, 1], padded, dtype };
     let rgb = |shape: &[usize], dtype| Tensor::zeros(shape, dtype, &Device::Cpu).unwrap();
     for (pack, images, word) in [
         (pack([6, 6], DType::F32), rgb(&[1, 3, 4, 4], DType::U8), "(B, H, W, 3) u8"),
@@ -117,7 +120,7 @@ fn what_does_not_fit_is_an_error() {
         (pack([4, 6], DType::F32), rgb(&[1, 4, 4, 3], DType::U8), "do not fit into [4, 6]"),
         (pack([6, 6], DType::F64), rgb(&[1, 4, 4, 3], DType::U8), "f32 and f16, not F64"),
     ] {
-        let error = pack.forward_rgb(&images).unwrap_err().to_string();
+        let error = pack.forward_rgb(&images, &NORMALISATION).unwrap_err().to_string();
         assert!(error.contains(word), "{error}");
     }
     let error = pack([6, 6], DType::F32).forward_planes(&rgb(&[1, 4, 4, 3], DType::F32)).unwrap_err();

@@ -2,16 +2,22 @@
 //!
 //! In: one to three contiguous f32 maps (B, C, h, w), the first one's grid deciding. Out: (B, h, w, D) f32. The map is
 //! fixed and the features are frozen, so there is no gradient. [`PatchAggregate::reference`] is the literal chain.
+//! [`PatchAggregateTensor`] is the same for channels-last maps, with what a GPU needs worked out beforehand.
 
 mod channels_last;
 mod cpu;
+#[cfg(any(test, feature = "cuda"))]
+mod cuda;
 mod plan;
 mod reference;
+mod tensor;
 
 use candle_core::{
     CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail,
 };
 
+#[cfg(feature = "cuda")]
+use candle_core::CudaStorage;
 use std::ops::Range;
 
 use super::{
@@ -22,6 +28,7 @@ use super::{
 use channels_last::PatchRows;
 use cpu::Map;
 use plan::{LayerPlan, Plan};
+pub use tensor::PatchAggregateTensor;
 
 /// The largest number of layers that can be aggregated: candle's custom ops take up to three tensors.
 pub const MAX_LAYERS: usize = 3;
@@ -46,7 +53,7 @@ impl PatchAggregate {
         Self { plan, pretrain_dims: pretrain_dims.to_vec() }
     }
 
-    /// (B, C, h, w) f32 maps on the CPU -> (B, h, w, D) f32.
+    /// (B, C, h, w) f32 maps -> (B, h, w, D) f32, on the CPU or, with the feature `cuda`, a GPU.
     ///
     /// # Errors
     /// Another number of maps than layers, other channels, types, ranks or batch sizes, another device.
@@ -99,13 +106,14 @@ impl PatchAggregate {
         }
     }
 
-    fn cpu(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
-        if inputs.len() != self.plan.layers.len() {
-            bail!("patch aggregation of {} layers got {} maps", self.plan.layers.len(), inputs.len());
+    /// Checks planar maps; gives their sides and the result's shape.
+    fn check(&self, layouts: &[&Layout]) -> Result<(Vec<[usize; 2]>, Shape)> {
+        if layouts.len() != self.plan.layers.len() {
+            bail!("patch aggregation of {} layers got {} maps", self.plan.layers.len(), layouts.len());
         }
-        let mut maps = Vec::with_capacity(inputs.len());
+        let mut grids = Vec::with_capacity(layouts.len());
         let mut batch = None;
-        for ((storage, layout), layer) in inputs.iter().zip(&self.plan.layers) {
+        for (layout, layer) in layouts.iter().zip(&self.plan.layers) {
             let (b, channels, height, width) = layout.shape().dims4()?;
             if channels != layer.channels || *batch.get_or_insert(b) != b || height == 0 || width == 0 {
                 bail!(
@@ -115,14 +123,52 @@ impl PatchAggregate {
                     layer.channels
                 );
             }
+            grids.push([height, width]);
+        }
+        let [h, w] = grids.first().copied().unwrap_or_default();
+        Ok((grids, Shape::from((batch.unwrap_or(0), h, w, self.plan.dim))))
+    }
+
+    fn cpu(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
+        let layouts: Vec<&Layout> = inputs.iter().map(|input| input.1).collect();
+        let (grids, shape) = self.check(&layouts)?;
+        let mut maps = Vec::with_capacity(inputs.len());
+        for ((storage, layout), [height, width]) in inputs.iter().zip(grids) {
             let Some((start, end)) = layout.contiguous_offsets() else {
                 bail!("patch aggregation needs contiguous maps");
             };
             maps.push(Map { data: &f32::cpu_storage_as_slice(storage)?[start..end], height, width });
         }
-        let out = cpu::aggregate(&self.plan, &maps, batch.unwrap_or(0));
-        let (h, w) = maps.first().map_or((0, 0), |m| (m.height, m.width));
-        Ok((CpuStorage::F32(out), Shape::from((batch.unwrap_or(0), h, w, self.plan.dim))))
+        Ok((CpuStorage::F32(cpu::aggregate(&self.plan, &maps, shape.dims()[0])), shape))
+    }
+
+    /// The tables are made for every call: planar maps come from the literal network, which is not in a hurry.
+    #[cfg(feature = "cuda")]
+    fn cuda(&self, inputs: &[(&CudaStorage, &Layout)]) -> Result<(CudaStorage, Shape)> {
+        use super::cuda as device;
+        use candle_core::{DType, Device, backend::BackendStorage};
+        let layouts: Vec<&Layout> = inputs.iter().map(|input| input.1).collect();
+        let (grids, shape) = self.check(&layouts)?;
+        let (Some((first, _)), true) = (inputs.first(), shape.elem_count() > 0) else {
+            bail!("patch aggregation takes at least one image");
+        };
+        device::check_len("patch aggregation", shape.elem_count())?;
+        let mut maps = Vec::with_capacity(inputs.len());
+        for (storage, layout) in inputs {
+            if storage.dtype() != DType::F32 {
+                bail!("patch aggregation takes f32, not {:?}", storage.dtype());
+            }
+            maps.push(device::address(storage, layout)?);
+        }
+        let on = Device::Cuda(first.device().clone());
+        let cuda::Tables { sizes, table, taps } =
+            &cuda::Tables::new(&self.plan, &grids, cuda::Order::Planar, &on)?;
+        let tables = [device::address_of(table)?, device::address_of(taps)?];
+        let (out, to) = device::output_like(first, DType::F32, shape.elem_count())?;
+        let launch = cuda::launch(DType::F32, sizes, shape.dims()[0], &maps, tables, to);
+        // SAFETY: `check` has compared every map with the plan; `out` has the shape's numbers.
+        unsafe { device::run(first.device(), &[launch])? };
+        Ok((out, shape))
     }
 }
 
@@ -216,6 +262,11 @@ impl CustomOp1 for PatchAggregate {
     fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout) -> Result<(CpuStorage, Shape)> {
         self.cpu(&[(s1, l1)])
     }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout) -> Result<(CudaStorage, Shape)> {
+        self.cuda(&[(s1, l1)])
+    }
 }
 
 impl CustomOp2 for PatchAggregate {
@@ -231,6 +282,17 @@ impl CustomOp2 for PatchAggregate {
         l2: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         self.cpu(&[(s1, l1), (s2, l2)])
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        s1: &CudaStorage,
+        l1: &Layout,
+        s2: &CudaStorage,
+        l2: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.cuda(&[(s1, l1), (s2, l2)])
     }
 }
 
@@ -249,6 +311,19 @@ impl CustomOp3 for PatchAggregate {
         l3: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         self.cpu(&[(s1, l1), (s2, l2), (s3, l3)])
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        s1: &CudaStorage,
+        l1: &Layout,
+        s2: &CudaStorage,
+        l2: &Layout,
+        s3: &CudaStorage,
+        l3: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        self.cuda(&[(s1, l1), (s2, l2), (s3, l3)])
     }
 }
 

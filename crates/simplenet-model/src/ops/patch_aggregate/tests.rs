@@ -1,14 +1,19 @@
 //! One suite of cases over the literal chain and the kernel; plans over the two ways of a layer on channels-last maps.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
-use super::{PatchAggregate, Pooling};
+use super::{
+    PatchAggregate, PatchAggregateTensor, Pooling,
+    cuda::{Order, Tables, launch},
+};
 use crate::ops::{
     Isa,
     channels_last::lanes,
+    cuda::emulated::{self, Memory},
     encoding::{Encoding, convert, decode},
     numbers,
     team::with_team,
+    tensor_op::test_devices,
 };
 
 fn map(seed: u32, shape: &[usize]) -> Tensor {
@@ -35,6 +40,9 @@ const CASES: &[Case] = &[
     Case { patch_size: 3, dims: (Some(64), 31), batch: 1, layers: &[(8, 6, 6), (8, 6, 6), (8, 12, 3)] },
     Case { patch_size: 3, dims: (Some(1), 1), batch: 1, layers: &[(4, 20, 33), (2, 11, 40)] },
     Case { patch_size: 3, dims: (Some(300), 200), batch: 1, layers: &[(2, 30, 3), (1, 2, 2)] },
+    // Wider than a tile of the CUDA kernel; a finer second layer, whose tiles are made smaller.
+    Case { patch_size: 3, dims: (None, 12), batch: 1, layers: &[(8, 3, 43), (4, 2, 22)] },
+    Case { patch_size: 3, dims: (None, 70), batch: 1, layers: &[(2, 5, 9), (68, 21, 40)] },
 ];
 
 fn each_case(check: impl Fn(&str, &PatchAggregate, &[Tensor])) {
@@ -181,5 +189,100 @@ fn encoded(op: &PatchAggregate, index: usize, isa: Isa, size: [usize; 2], map: &
                 );
             }
         }
+    }
+}
+
+fn floats(tensor: &Tensor) -> Vec<f32> {
+    let tensor = tensor.to_device(&Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// Sums of f32 numbers up to 1 in another order than the reference's, rounded to `dtype`.
+fn assert_near(got: &[f32], want: &[f32], dtype: DType, case: &str) {
+    assert_eq!(got.len(), want.len(), "{case}");
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        // f16 keeps 11 bits; what is halfway between two may go either way.
+        let rounding = if dtype == DType::F16 { want.abs() / 1024.0 } else { 0.0 };
+        let near = (got - want).abs() <= 1e-6 + rounding;
+        assert!(near, "{case}: number {i} is {got}, not {want}");
+    }
+}
+
+/// The kernel's own text on the CPU.
+fn emulated(tables: &Tables, dtype: DType, maps: &[Tensor], len: usize, order: i32) -> Vec<f32> {
+    let mut memory: Vec<Memory> = maps.iter().chain([&tables.table, &tables.taps]).map(Memory::of).collect();
+    let mut out = Memory::room(len, dtype);
+    let addresses: Vec<u64> = memory.iter_mut().map(Memory::address).collect();
+    let (maps, rest) = addresses.split_at(maps.len());
+    let batch = len / (tables.sizes.pixels() * tables.sizes.dim());
+    let launch = launch(dtype, &tables.sizes, batch, maps, [rest[0], rest[1]], out.address());
+    // SAFETY: maps, tables and result are those that the launch is for; guards show where they are not.
+    unsafe { emulated::run(&[launch], order) };
+    out.floats(dtype)
+}
+
+/// Maps of up to four layers, in both orders of their numbers, as f32 and f16.
+#[test]
+fn tensors_and_the_cuda_kernel_agree_with_the_reference() {
+    each_case(|name, op, maps| {
+        for dtype in [DType::F32, DType::F16] {
+            check_kernel(name, op, maps, dtype);
+        }
+    });
+    let op = PatchAggregate::new(3, &[4, 5, 6, 9], 23, &[4, 5, 6, 9]);
+    let maps = [map(1, &[2, 4, 6, 7]), map(2, &[2, 5, 3, 4]), map(3, &[2, 6, 6, 7]), map(4, &[2, 9, 12, 5])];
+    check_kernel("four layers", &op, &maps, DType::F32);
+}
+
+fn check_kernel(name: &str, op: &PatchAggregate, maps: &[Tensor], dtype: DType) {
+    let rounded: Vec<Tensor> = maps.iter().map(|map| map.to_dtype(dtype).unwrap()).collect();
+    let exact: Vec<Tensor> = rounded.iter().map(|map| map.to_dtype(DType::F32).unwrap()).collect();
+    let want = floats(&op.reference(&exact).unwrap());
+    let grids: Vec<[usize; 2]> = maps.iter().map(|m| [m.dim(2).unwrap(), m.dim(3).unwrap()]).collect();
+    let permuted: Vec<Tensor> = rounded.iter().map(|map| map.permute((0, 2, 3, 1)).unwrap()).collect();
+    for device in test_devices() {
+        let case = format!("{name}, {dtype:?} on {device:?}");
+        let on_device =
+            |maps: &[Tensor]| maps.iter().map(|m| m.to_device(&device).unwrap()).collect::<Vec<_>>();
+        let tensor = PatchAggregateTensor::new(op, &grids, dtype, &device).unwrap();
+        let got = tensor.forward(&on_device(&permuted)).unwrap();
+        assert_eq!(got.dtype(), dtype);
+        assert_near(&floats(&got), &want, dtype, &case);
+        if dtype == DType::F32 && maps.len() <= super::MAX_LAYERS {
+            assert_near(&floats(&op.forward(&on_device(maps)).unwrap()), &want, dtype, &case);
+        }
+    }
+    for &order in emulated::orders() {
+        let channels_last = PatchAggregateTensor::new(op, &grids, dtype, &Device::Cpu).unwrap();
+        let got = emulated(&channels_last.tables, dtype, &permuted, want.len(), order);
+        assert_near(&got, &want, dtype, &format!("{name}, {dtype:?}, threads in order {order}"));
+        if dtype == DType::F32 {
+            let planar = Tables::new(&op.plan, &grids, Order::Planar, &Device::Cpu).unwrap();
+            let got = emulated(&planar, dtype, &exact, want.len(), order);
+            assert_near(&got, &want, dtype, &format!("{name}, planar, threads in order {order}"));
+        }
+    }
+}
+
+#[test]
+fn channels_last_maps_that_do_not_fit_are_refused() {
+    let op = PatchAggregate::new(3, &[8, 8], 8, &[4, 6]);
+    let new = |grids: &[[usize; 2]], dtype| PatchAggregateTensor::new(&op, grids, dtype, &Device::Cpu);
+    let message = |result: candle_core::Result<PatchAggregateTensor>| result.unwrap_err().to_string();
+    assert!(message(new(&[[3, 3]], DType::F32)).contains("2 layers"));
+    assert!(message(new(&[[3, 3], [0, 2]], DType::F32)).contains("[0, 2]"));
+    assert!(message(new(&[[3, 3], [2, 2]], DType::F64)).contains("F64"));
+    let aggregate = new(&[[3, 3], [2, 2]], DType::F32).unwrap();
+    let good = [map(1, &[2, 3, 3, 4]), map(2, &[2, 2, 2, 6])];
+    assert_eq!(aggregate.forward(&good).unwrap().dims(), [2, 3, 3, 8]);
+    for (maps, word) in [
+        (vec![], "0 maps"),
+        (vec![good[0].clone()], "1 maps"),
+        (vec![good[0].clone(), map(2, &[2, 6, 2, 2])], "[2, 2, 2, 6]"),
+        (vec![good[0].clone(), map(2, &[1, 2, 2, 6])], "[2, 2, 2, 6]"),
+        (vec![good[0].to_dtype(DType::F16).unwrap(), good[1].clone()], "F16"),
+    ] {
+        let error = aggregate.forward(&maps).unwrap_err().to_string();
+        assert!(error.contains(word), "expected `{word}` in: {error}");
     }
 }

@@ -18,7 +18,7 @@ use crate::{
     anomaly_map::AnomalyMapConfig,
     backbone::Backbone,
     error::ModelError,
-    ops::{anomaly_map::AnomalyMapTensor, patch_aggregate::PatchAggregateTensor},
+    ops::{anomaly_map::AnomalyMapTensor, patch_aggregate::PatchAggregateTensor, transfer::Transfers},
     simplenet::{FeatureExtractor, SimpleNet},
 };
 use head::BatchHead;
@@ -58,7 +58,10 @@ impl FromStr for BatchPrecision {
 
     fn from_str(text: &str) -> Result<Self, ModelError> {
         [Self::F32, Self::F16].into_iter().find(|precision| precision.to_string() == text).ok_or_else(|| {
-            ModelError::Configuration { what: "precision", reason: format!("`{text}`; batches take f32 or f16") }
+            ModelError::Configuration {
+                what: "precision",
+                reason: format!("`{text}`; batches take f32 or f16"),
+            }
         })
     }
 }
@@ -70,6 +73,7 @@ struct BatchBackbone {
     device: Device,
     dtype: DType,
     kind: Kind,
+    transfers: Transfers,
 }
 
 #[derive(Debug)]
@@ -95,7 +99,10 @@ impl BatchBackbone {
             None if precision != BatchPrecision::F32 => {
                 return Err(ModelError::Configuration {
                     what: "precision",
-                    reason: format!("{precision}: {} is not compiled and runs in f32 only; use f32", backbone.id()),
+                    reason: format!(
+                        "{precision}: {} is not compiled and runs in f32 only; use f32",
+                        backbone.id()
+                    ),
                 });
             }
             None => {
@@ -103,7 +110,7 @@ impl BatchBackbone {
                 Kind::Literal(Box::new(Backbone::load(id, levels, weights, device)?))
             }
         };
-        Ok(Self { sides, device: device.clone(), dtype, kind })
+        Ok(Self { sides, device: device.clone(), dtype, kind, transfers: Transfers::default() })
     }
 
     fn grids(&self) -> Vec<[usize; 2]> {
@@ -139,7 +146,7 @@ impl BatchBackbone {
         let [height, width] = self.sides;
         match &self.kind {
             Kind::Program(program) => {
-                let images = Tensor::from_slice(rgb, (count, height, width, COLOURS), &self.device)?;
+                let images = self.transfers.upload(rgb, &[count, height, width, COLOURS], &self.device)?;
                 Ok(program.run(program.pack().forward_rgb(&images, normalisation)?)?)
             }
             Kind::Literal(_) => {
@@ -159,7 +166,8 @@ impl BatchBackbone {
         match &self.kind {
             Kind::Program(program) => Ok(program.run(program.pack().forward_planes(&images)?)?),
             Kind::Literal(backbone) => {
-                let channels_last = |tap: Tensor| tap.permute((0, 2, 3, 1))?.contiguous()?.to_dtype(self.dtype);
+                let channels_last =
+                    |tap: Tensor| tap.permute((0, 2, 3, 1))?.contiguous()?.to_dtype(self.dtype);
                 let taps = backbone.forward(&images)?.into_iter().map(channels_last);
                 Ok(taps.collect::<candle_core::Result<_>>()?)
             }
@@ -204,7 +212,7 @@ impl BatchPredictor {
         let grids = backbone.grids();
         let head = BatchHead::compile(net, &grids, backbone.dtype, device)?;
         let grid = grids.first().copied().unwrap_or_default();
-        let map = AnomalyMapTensor::new(grid, [height, width], &map, device)?;
+        let map = AnomalyMapTensor::new(grid[0], grid[1], height, width, &map, device)?;
         Ok(Self { backbone, head, map, normalisation })
     }
 
@@ -226,10 +234,8 @@ impl BatchPredictor {
     pub fn run(&self, rgb: &[u8]) -> Result<BatchOutput, ModelError> {
         let scores = self.head.run(&self.backbone.run_rgb(rgb, &self.normalisation)?)?;
         let maps = self.map.forward(&scores)?;
-        Ok(BatchOutput {
-            patch_scores: scores.flatten_all()?.to_vec1()?,
-            maps: maps.flatten_all()?.to_vec1()?,
-        })
+        let transfers = &self.backbone.transfers;
+        Ok(BatchOutput { patch_scores: transfers.download(&scores)?, maps: transfers.download(&maps)? })
     }
 }
 
@@ -270,6 +276,6 @@ impl BatchExtractor {
     /// `ModelError::InputShape` for another number of values; a device that is out of memory.
     pub fn features(&self, images: &[f32]) -> Result<Vec<f32>, ModelError> {
         let features = self.aggregate.forward(&self.backbone.run_planes(images)?)?;
-        Ok(features.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?)
+        Ok(self.backbone.transfers.download(&features.to_dtype(DType::F32)?)?)
     }
 }
