@@ -153,7 +153,10 @@ fn what_does_not_fit_is_refused() {
     };
     for sides in [(0, 32), (32, 0)] {
         let error = compile(sides.0, sides.1).unwrap_err();
-        assert!(matches!(error, ModelError::Configuration { .. } | ModelError::InputShape { .. }), "{error:?}");
+        assert!(
+            matches!(error, ModelError::Configuration { .. } | ModelError::InputShape { .. }),
+            "{error:?}"
+        );
     }
     let predictor = compile(32, 40).unwrap();
     let one = 3 * 32 * 40;

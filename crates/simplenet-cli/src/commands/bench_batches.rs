@@ -34,7 +34,7 @@ const LEAST_BATCHES: usize = 8;
 ///
 /// # Errors
 /// A photograph that cannot be read, a network that cannot run.
-pub(super) fn measure(
+pub fn measure(
     mut detector: Detector,
     turns: &[&Input],
     asked: &[u16],

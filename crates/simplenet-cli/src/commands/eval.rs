@@ -28,6 +28,18 @@ pub fn run(args: &EvalArgs, progress: &TerminalProgress) -> Result<MetricsFile, 
     if let Some(batch) = args.batch.batch {
         detector = detector.with_batch(batch.into());
     }
+    with_detector(args, &detector, progress)
+}
+
+/// Evaluates a detector that is at hand.
+///
+/// # Errors
+/// As [`run`].
+pub fn with_detector(
+    args: &EvalArgs,
+    detector: &Detector,
+    progress: &TerminalProgress,
+) -> Result<MetricsFile, CliError> {
     let category = mvtec::load_category_with(&args.data, &detector.preprocess().decode)?;
     if category.test.is_empty() {
         return Err(CliError::Usage(format!(
@@ -35,9 +47,9 @@ pub fn run(args: &EvalArgs, progress: &TerminalProgress) -> Result<MetricsFile, 
             args.data.display()
         )));
     }
-    let config = training_config(&detector)?;
-    let evaluation = evaluate_category(&detector, &category, &config, args.output.as_deref(), progress)?;
-    let metrics = summarise(&detector, &category, &evaluation, config.seed, None, None);
+    let config = training_config(detector)?;
+    let evaluation = evaluate_category(detector, &category, &config, args.output.as_deref(), progress)?;
+    let metrics = summarise(detector, &category, &evaluation, config.seed, None, None);
     if let Some(path) = &args.json {
         write_metrics(path, &metrics)?;
     }
@@ -55,7 +67,7 @@ pub fn run(args: &EvalArgs, progress: &TerminalProgress) -> Result<MetricsFile, 
         )?;
     }
     print!("{}", describe(&metrics));
-    warn_of_slow_precision(&detector);
+    warn_of_slow_precision(detector);
     Ok(metrics)
 }
 

@@ -53,12 +53,25 @@ pub fn run(args: &InferArgs, progress: &TerminalProgress) -> Result<Outcome, Cli
     if let Some(batch) = args.batch.batch {
         detector = detector.with_batch(batch.into());
     }
+    with_detector(args, &model, detector, progress)
+}
+
+/// Inspects by a detector that is at hand; `model` is its file.
+///
+/// # Errors
+/// As [`run`].
+pub fn with_detector(
+    args: &InferArgs,
+    model: &Path,
+    mut detector: Detector,
+    progress: &TerminalProgress,
+) -> Result<Outcome, CliError> {
     if let Some(threshold) = args.threshold {
         detector.override_threshold(threshold);
     }
-    println!("model: {}, in {}", model.display(), precision.name());
+    println!("model: {}, in {}", model.display(), detector.precision().name());
     warn_of_slow_precision(&detector);
-    let inputs = inputs(&args.input, &model, &detector)?;
+    let inputs = inputs(&args.input, model, &detector)?;
     std::fs::create_dir_all(&args.output).map_err(CliError::io("create", &args.output))?;
     let mut recorder = Recorder::new(&detector, &args.output, args.map_format.format())?;
     let predictions = args.output.join(PREDICTIONS_FILE);

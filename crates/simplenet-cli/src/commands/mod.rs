@@ -2,7 +2,7 @@
 //! result. `xtask` calls the same functions.
 
 pub mod bench;
-mod bench_batches;
+pub mod bench_batches;
 pub mod calibrate;
 pub mod eval;
 pub mod infer;

@@ -298,7 +298,8 @@ fn batch_table(batches: &[Batch]) -> String {
     let cells = |Batch { network, inspection, .. }: &Batch| -> Vec<String> {
         let BatchTimes { p50, p95, max } = network.milliseconds;
         let times = [p50, p95, max].map(|ms| format!("{ms:.2}"));
-        let rates = [network.images_per_second, inspection.images_per_second].map(|rate| format!("{rate:.1}"));
+        let rates =
+            [network.images_per_second, inspection.images_per_second].map(|rate| format!("{rate:.1}"));
         [&times[..], &rates[..]].concat()
     };
     let names: Vec<String> = batches.iter().map(|batch| format!("batch of {}", batch.batch)).collect();
@@ -421,7 +422,9 @@ peak memory  80 MiB one at a time, 91 MiB 2 at once
             })
             .to_vec();
         let text = report.to_terminal();
-        for words in ["\nprecision    f16, on Some GPU (cuda:0)\n", "first verdict 60.2 ms: GPU 200.5, load 20.0"] {
+        for words in
+            ["\nprecision    f16, on Some GPU (cuda:0)\n", "first verdict 60.2 ms: GPU 200.5, load 20.0"]
+        {
             assert!(text.contains(words), "no `{words}` in:\n{text}");
         }
         let end = "
