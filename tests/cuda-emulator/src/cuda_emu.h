@@ -1,7 +1,8 @@
 // CUDA on the CPU, as far as this project's kernels need it: put in front of a .cu that a C++20 compiler then takes.
 //
 // Every CUDA thread is a fibre; one block runs after another on one OS thread. The order in which threads run between two
-// barriers is a parameter of a launch: results that differ between orders show a missing barrier. Shared memory begins
+// barriers is a parameter of a launch: results that differ between orders show a missing barrier. In most orders one warp
+// runs as far ahead of the others as barriers let it, in one all warps go side by side. Shared memory begins
 // filled with 0xAB. A barrier that not every thread reaches ends the process with a message. Asynchronous copies land as
 // late as they may (when they are waited for) in even orders, at once in odd ones: a missing wait shows in one of them.
 // Not there: textures, clusters, wgmma, bf16. Tensor-core products are summed in double and rounded once.
@@ -105,14 +106,41 @@ inline void launch(dim3 grid, dim3 block, size_t shared, int order, const std::f
     std::vector<Thread> threads(n);
     std::vector<ucontext_t> contexts(n);
     std::unique_ptr<char[]> stacks(new char[STACK * n]);
-    std::vector<unsigned> turn(n);
-    for (unsigned i = 0; i < n; i++) turn[i] = order == 1 ? n - 1 - i : i;
+    // Warps take turns in this order, and so do the lanes of a warp.
     uint64_t seed = 0x9E3779B97F4A7C15ull * (order + 1);
-    if (order > 1)
-        for (unsigned i = n - 1; i; i--) {
-            seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
-            std::swap(turn[i], turn[seed % (i + 1)]);
+    auto ordered = [&](unsigned count) {
+        std::vector<unsigned> turn(count);
+        for (unsigned i = 0; i < count; i++) turn[i] = order == 1 ? count - 1 - i : i;
+        if (order > 1)
+            for (unsigned i = count - 1; i; i--) {
+                seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+                std::swap(turn[i], turn[seed % (i + 1)]);
+            }
+        return turn;
+    };
+    const std::vector<unsigned> turn = ordered(warps), lanes = ordered(32);
+    // Every thread of a warp that can, up to its next barrier.
+    auto run = [&](unsigned w) {
+        for (unsigned lane : lanes) {
+            const unsigned i = 32 * w + lane;
+            if (i >= n || threads[i].at != At::Run) continue;
+            current = &threads[i];
+            fibre = &contexts[i];
+            swapcontext(&scheduler, &contexts[i]);
         }
+    };
+    // Lets a warp go on whose living lanes all wait at a barrier of the warp.
+    auto release = [&](unsigned w) {
+        unsigned low = 32 * w, high = std::min(n, low + 32), waiting = 0, living = 0;
+        for (unsigned i = low; i < high; i++) {
+            living += threads[i].at != At::Done;
+            waiting += threads[i].at == At::Warp;
+        }
+        if (waiting && waiting != living) die("a warp's barrier, shuffle or matrix instruction was not reached by every lane");
+        for (unsigned i = low; i < high; i++)
+            if (threads[i].at == At::Warp) threads[i].at = At::Run;
+        return waiting > 0;
+    };
     for (unsigned z = 0; z < grid.z; z++)
         for (unsigned y = 0; y < grid.y; y++)
             for (unsigned x = 0; x < grid.x; x++) {
@@ -129,28 +157,15 @@ inline void launch(dim3 grid, dim3 block, size_t shared, int order, const std::f
                     makecontext(&contexts[i], entry, 0);
                 }
                 for (;;) {
-                    for (unsigned i : turn)
-                        if (threads[i].at == At::Run) {
-                            current = &threads[i];
-                            fibre = &contexts[i];
-                            swapcontext(&scheduler, &contexts[i]);
+                    if (order == 2) {  // warps side by side: each up to its next barrier
+                        bool moved = true;
+                        while (moved) {
+                            moved = false;
+                            for (unsigned w : turn) run(w), moved |= release(w);
                         }
-                    bool moved = false;  // warps whose living lanes all wait at a warp barrier go on
-                    for (unsigned w = 0; w < warps; w++) {
-                        unsigned low = 32 * w, high = std::min(n, low + 32), waiting = 0, living = 0;
-                        for (unsigned i = low; i < high; i++) {
-                            living += threads[i].at != At::Done;
-                            waiting += threads[i].at == At::Warp;
-                        }
-                        if (waiting && waiting == living) {
-                            for (unsigned i = low; i < high; i++)
-                                if (threads[i].at == At::Warp) threads[i].at = At::Run;
-                            moved = true;
-                        } else if (waiting) {
-                            die("a warp's barrier, shuffle or matrix instruction was not reached by every lane");
-                        }
+                    } else {  // one warp as far ahead of the others as barriers let it
+                        for (unsigned w : turn) do run(w); while (release(w));
                     }
-                    if (moved) continue;
                     unsigned waiting = 0, done = 0;
                     for (auto &thread : threads) waiting += thread.at == At::Block, done += thread.at == At::Done;
                     if (done == n) break;

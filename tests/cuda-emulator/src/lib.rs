@@ -14,7 +14,8 @@ pub fn unavailable() -> Option<&'static str> {
 }
 
 /// Runs a kernel. `order` is the order in which threads run between barriers: 0 upwards, 1 downwards, another number is the
-/// seed of a shuffle. One launch runs at a time.
+/// seed of a shuffle; in order 2 warps go side by side, in the others one after another, as far as barriers let them. One
+/// launch runs at a time.
 ///
 /// # Panics
 /// A kernel that does not exist; a machine without the emulator. The process ends, with a message, where not every

@@ -10,7 +10,7 @@ use candle_core::{Device, Tensor};
 use super::{
     Stage, TensorSpec,
     family::EfficientNetLite,
-    layers::{Conv, Pointwise, fold},
+    layers::{After, Conv, Pointwise, fold},
 };
 use crate::{
     error::ModelError,
@@ -19,7 +19,7 @@ use crate::{
         dense::Clamp,
         depthwise_conv::{DepthwiseConv, Parameters, same_padding},
     },
-    predictor::program::{Builder, Padding, Value},
+    predictor::network::{NetworkBuilder, Padding, Value},
     weights::BackboneWeights,
 };
 
@@ -174,11 +174,8 @@ impl Block {
             Some(expand) => expand.forward_no_bias(x)?,
             None => x.clone(),
         };
-        let y = self.project.forward(&self.depthwise.forward(&hidden)?)?;
-        match self.residual {
-            Residual::Added => Ok((y + x)?),
-            Residual::None => Ok(y),
-        }
+        let residual = (self.residual == Residual::Added).then_some(x);
+        self.project.forward(&self.depthwise.forward(&hidden)?, After { residual, ..After::NOTHING })
     }
 }
 
@@ -187,7 +184,7 @@ pub(super) fn compile(
     net: &EfficientNetLite,
     weights: &BackboneWeights,
     image: [usize; 2],
-    builder: &mut Builder,
+    builder: &mut dyn NetworkBuilder,
 ) -> Result<Vec<(String, Value)>, ModelError> {
     let folded = |conv: &str, norm: &str| fold(weights, conv, norm, BATCH_NORM_EPSILON);
     let stem = folded(STEM, "_bn0")?;
@@ -252,7 +249,7 @@ impl Layers {
                 input_bias: std::mem::take(&mut pending_bias).into(),
                 limit: ACTIVATION_LIMIT,
             };
-            let depthwise = DepthwiseConv::new(plan.kernel, plan.stride, parameters, Isa::detect())?;
+            let depthwise = DepthwiseConv::new(plan.kernel, plan.stride, parameters, Isa::detect(), device)?;
             let project = fold(weights, &names.project, &names.project_norm, BATCH_NORM_EPSILON)?;
             blocks.push(Block {
                 expand,

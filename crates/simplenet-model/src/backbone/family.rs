@@ -6,7 +6,7 @@ use candle_core::{Device, Tensor};
 use super::{Levels, Stage, TensorSpec, dinov2, efficientnet_lite, resnet};
 use crate::{
     error::ModelError,
-    predictor::program::{Builder, Value},
+    predictor::network::{NetworkBuilder, Value},
     weights::BackboneWeights,
 };
 
@@ -152,7 +152,7 @@ impl Family {
         &self,
         weights: &BackboneWeights,
         image: [usize; 2],
-        builder: &mut Builder,
+        builder: &mut dyn NetworkBuilder,
     ) -> Result<Option<Vec<(String, Value)>>, ModelError> {
         match self {
             Self::ResNet(net) => resnet::compile(net, weights, image, builder).map(Some),

@@ -7,7 +7,10 @@
 use candle_core::{DType, Device, Tensor};
 
 use crate::{
-    error::ModelError, ops::dense::Clamp, predictor::program::Convolution, weights::BackboneWeights,
+    error::ModelError,
+    ops::{conv_epilogue::conv_epilogue, dense::Clamp},
+    predictor::network::Convolution,
+    weights::BackboneWeights,
 };
 
 /// A convolution's weight (out, in / groups, kh, kw) and bias (out), flat, batch norm folded in.
@@ -49,6 +52,22 @@ pub(super) fn fold(
     Ok(Folded { weight, shape: [o, i, kh, kw], bias })
 }
 
+/// What is done to a convolution's sums.
+#[derive(Clone, Copy)]
+pub(super) struct After<'a> {
+    /// Added to them, of their shape.
+    pub(super) residual: Option<&'a Tensor>,
+    /// The activation.
+    pub(super) clamp: Clamp,
+}
+
+impl After<'_> {
+    /// The bias is all.
+    pub(super) const NOTHING: Self = Self { residual: None, clamp: Clamp::NONE };
+    /// max(x, 0).
+    pub(super) const RELU: Self = Self { residual: None, clamp: Clamp::RELU };
+}
+
 /// Convolution with bias, symmetric zero padding of half the kernel.
 #[derive(Debug, Clone)]
 pub(super) struct Conv {
@@ -63,23 +82,19 @@ impl Conv {
         let channels = folded.shape[0];
         Ok(Self {
             weight: Tensor::from_vec(folded.weight, &folded.shape, device)?,
-            bias: Tensor::from_vec(folded.bias, (1, channels, 1, 1), device)?,
+            bias: Tensor::from_vec(folded.bias, channels, device)?,
             stride,
         })
     }
 
     /// (B, C, H, W) -> (B, O, ceil(H / stride), ceil(W / stride)) for odd kernels.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
-        self.forward_padded(x, self.weight.dim(2)? / 2)
+    pub(super) fn forward(&self, x: &Tensor, after: After<'_>) -> Result<Tensor, ModelError> {
+        let y = self.forward_padded_no_bias(x, self.weight.dim(2)? / 2)?;
+        Ok(conv_epilogue(y, &self.bias, after.residual, after.clamp)?)
     }
 
-    /// The same with another symmetric padding (0 where the caller has padded already).
-    pub(super) fn forward_padded(&self, x: &Tensor, padding: usize) -> Result<Tensor, ModelError> {
-        let y = x.conv2d(&self.weight, padding, self.stride, 1, 1)?;
-        Ok(y.broadcast_add(&self.bias)?)
-    }
-
-    /// The same without the bias, for an op that adds it itself.
+    /// The same with another symmetric padding (0 where the caller has padded already) and without the bias, for an op that
+    /// adds it itself.
     pub(super) fn forward_padded_no_bias(&self, x: &Tensor, padding: usize) -> Result<Tensor, ModelError> {
         Ok(x.conv2d(&self.weight, padding, self.stride, 1, 1)?)
     }
@@ -99,13 +114,13 @@ impl Pointwise {
         let [o, i, ..] = folded.shape;
         Ok(Self {
             weight: Tensor::from_vec(folded.weight, (1, o, i), device)?,
-            bias: Tensor::from_vec(folded.bias, (1, o, 1, 1), device)?,
+            bias: Tensor::from_vec(folded.bias, o, device)?,
         })
     }
 
-    /// (B, C, H, W) -> (B, O, H, W), bias added.
-    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(self.forward_no_bias(x)?.broadcast_add(&self.bias)?)
+    /// (B, C, H, W) -> (B, O, H, W).
+    pub(super) fn forward(&self, x: &Tensor, after: After<'_>) -> Result<Tensor, ModelError> {
+        Ok(conv_epilogue(self.forward_no_bias(x)?, &self.bias, after.residual, after.clamp)?)
     }
 
     /// The same without the bias, for an op that adds it itself.

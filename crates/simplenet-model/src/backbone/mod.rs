@@ -20,7 +20,7 @@ use candle_core::{Device, Tensor};
 
 use crate::{
     error::ModelError,
-    predictor::program::{Builder, Value},
+    predictor::network::{NetworkBuilder, Value},
     weights::BackboneWeights,
 };
 use family::{Family, Network};
@@ -139,7 +139,7 @@ impl Backbone {
     pub(crate) fn compile(
         &self,
         image: [usize; 2],
-        builder: &mut Builder,
+        builder: &mut dyn NetworkBuilder,
     ) -> Result<Option<Vec<Value>>, ModelError> {
         let stages = self.family().compile(&self.weights, image, builder)?;
         let tapped = |stages: Vec<(String, Value)>| {

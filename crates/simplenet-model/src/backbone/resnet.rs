@@ -8,12 +8,12 @@ use candle_core::{Device, Tensor};
 use super::{
     Stage, TensorSpec,
     family::ResNet,
-    layers::{Conv, Pointwise, fold},
+    layers::{After, Conv, Pointwise, fold},
 };
 use crate::{
     error::ModelError,
     ops::dense::Clamp,
-    predictor::program::{Builder, Padding, Value},
+    predictor::network::{NetworkBuilder, Padding, Value},
     weights::BackboneWeights,
 };
 
@@ -124,10 +124,10 @@ impl Layer {
         })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+    fn forward(&self, x: &Tensor, after: After<'_>) -> Result<Tensor, ModelError> {
         match self {
-            Self::Conv(layer) => layer.forward(x),
-            Self::Pointwise(layer) => layer.forward(x),
+            Self::Conv(layer) => layer.forward(x, after),
+            Self::Pointwise(layer) => layer.forward(x, after),
         }
     }
 }
@@ -139,20 +139,18 @@ struct Block {
 }
 
 impl Block {
-    /// ReLU after every convolution but the last, whose ReLU comes after the sum.
+    /// ReLU after every convolution; the last one's comes after the sum.
     fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
-        let mut y = x.clone();
-        for (i, layer) in self.main.iter().enumerate() {
-            y = layer.forward(&y)?;
-            if i + 1 < self.main.len() {
-                y = y.relu()?;
-            }
-        }
         let shortcut = match &self.projection {
-            Some(layer) => layer.forward(x)?,
+            Some(layer) => layer.forward(x, After::NOTHING)?,
             None => x.clone(),
         };
-        Ok((y + shortcut)?.relu()?)
+        let mut y = x.clone();
+        for (i, layer) in self.main.iter().enumerate() {
+            let residual = (i + 1 == self.main.len()).then_some(&shortcut);
+            y = layer.forward(&y, After { residual, ..After::RELU })?;
+        }
+        Ok(y)
     }
 }
 
@@ -161,7 +159,7 @@ pub(super) fn compile(
     net: &ResNet,
     weights: &BackboneWeights,
     image: [usize; 2],
-    builder: &mut Builder,
+    builder: &mut dyn NetworkBuilder,
 ) -> Result<Vec<(String, Value)>, ModelError> {
     let folded = |plan: &ConvPlan| fold(weights, &plan.conv, &plan.norm, BATCH_NORM_EPSILON);
     let plan = stem_plan();
@@ -212,7 +210,7 @@ impl Layers {
     /// (B, 3, H, W) -> each stage's output by name.
     pub(super) fn forward_stages(&self, images: &Tensor) -> Result<Vec<Stage>, ModelError> {
         // A ReLU came before: zeros are as good as the minus infinity that max pooling would pad with.
-        let stem = self.stem.forward(images)?.relu()?;
+        let stem = self.stem.forward(images, After::RELU)?;
         let padded = stem.pad_with_zeros(2, 1, 1)?.pad_with_zeros(3, 1, 1)?;
         let mut x = padded.max_pool2d_with_stride(3, 2)?;
         let mut out = Vec::new();

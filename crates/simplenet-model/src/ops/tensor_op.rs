@@ -65,7 +65,7 @@ pub(crate) fn test_devices() -> Vec<candle_core::Device> {
     #[allow(unused_mut, reason = "a GPU is one more")]
     let mut devices = vec![candle_core::Device::Cpu];
     #[cfg(feature = "cuda")]
-    match candle_core::Device::new_cuda_with_stream(0) {
+    match super::cuda::open(0) {
         Ok(device) => devices.push(device),
         Err(error) => eprintln!("skipped: no GPU: {error}"),
     }

@@ -7,8 +7,9 @@ use candle_core::Tensor;
 
 use super::{
     image::{COLOURS, Image},
+    network::Value,
     precision::Precision,
-    program::{Builder, Map, Program, Value, Workspace},
+    program::{Builder, Map, Program, Workspace},
 };
 use crate::{
     backbone::{Backbone, Tap},

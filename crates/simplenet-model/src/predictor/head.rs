@@ -68,9 +68,9 @@ thread_local! {
 }
 
 /// Hidden = matrix · features + shift, as (H, D) rows.
-struct Affine {
-    matrix: Vec<f64>,
-    shift: Vec<f64>,
+pub(super) struct Affine {
+    pub(super) matrix: Vec<f64>,
+    pub(super) shift: Vec<f64>,
 }
 
 impl Head {
@@ -111,8 +111,7 @@ impl Head {
             Layer { map, pooling, product, projection, resize }
         });
         let layers: Vec<Layer> = layers.collect();
-        let tail = values(net.head().discriminator.named_tensors(), "tail.weight")?;
-        let mut tail: Vec<f32> = tail.into_iter().map(|weight| -weight as f32).collect();
+        let mut tail = negated_tail(net)?;
         tail.resize(layers.first().map_or(0, |layer| layer.product.output_stride()), 0.0);
         let cells = match (net.position(), first) {
             (Some(energy), Some(grid)) => {
@@ -227,7 +226,7 @@ impl Layer {
 }
 
 /// Everything from features to the input of the LeakyReLU as one affine map.
-fn fold(net: &SimpleNet) -> Result<Affine, ModelError> {
+pub(super) fn fold(net: &SimpleNet) -> Result<Affine, ModelError> {
     let config = net.config().head;
     let (dim, hidden) = (config.discriminator.dim, config.discriminator.hidden);
     let discriminator = net.head().discriminator.named_tensors();
@@ -257,8 +256,14 @@ fn fold(net: &SimpleNet) -> Result<Affine, ModelError> {
     Ok(affine)
 }
 
+/// Weights of the last layer, negated: their sum over the hidden layer is the anomaly score.
+pub(super) fn negated_tail(net: &SimpleNet) -> Result<Vec<f32>, ModelError> {
+    let tail = values(net.head().discriminator.named_tensors(), "tail.weight")?;
+    Ok(tail.into_iter().map(|weight| -weight as f32).collect())
+}
+
 /// The projection of the position-aware half as one affine map of the features before the norm.
-fn fold_projection(net: &SimpleNet, energy: &PositionEnergy) -> Result<Affine, ModelError> {
+pub(super) fn fold_projection(net: &SimpleNet, energy: &PositionEnergy) -> Result<Affine, ModelError> {
     let matrix = energy.projection.iter().map(|&v| f64::from(v)).collect();
     let mut affine = Affine { matrix, shift: vec![0.0; energy.config.dim] };
     fold_norm(net, &mut affine)?;

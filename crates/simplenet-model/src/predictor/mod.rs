@@ -7,12 +7,15 @@
 //! there to be trained and read, this one is there to be fast.
 
 mod backbone;
+mod batch;
 mod cells;
 mod head;
 mod image;
+pub(crate) mod network;
 mod precision;
 pub(crate) mod program;
 
+pub use batch::{BatchExtractor, BatchOutput, BatchPrecision, BatchPredictor};
 pub use image::Normalisation;
 pub use precision::{ActivationRanges, Precision};
 

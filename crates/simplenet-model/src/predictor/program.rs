@@ -7,6 +7,7 @@
 
 use super::{
     image::{COLOURS, Image},
+    network::{Convolution, NetworkBuilder, Padding, Value},
     precision::Precision,
 };
 use crate::{
@@ -24,10 +25,6 @@ use crate::{
         winograd::{Tile, Winograd},
     },
 };
-
-/// A value between two steps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Value(usize);
 
 /// A map in a buffer: (height, width, stride) numbers in that encoding, the first `channels` of each pixel in use.
 #[derive(Debug, Clone, Copy)]
@@ -54,24 +51,6 @@ impl Map {
     fn len(&self) -> usize {
         self.encoding.words(self.pixels() * self.stride)
     }
-}
-
-/// A convolution with batch norm folded in: weight (out, in, k, k), flat.
-pub(crate) struct Convolution<'a> {
-    pub(crate) weight: &'a [f32],
-    pub(crate) bias: &'a [f32],
-    pub(crate) kernel: usize,
-    pub(crate) stride: usize,
-    pub(crate) clamp: Clamp,
-}
-
-/// What surrounds an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Padding {
-    /// Half the kernel on every side.
-    Centred,
-    /// TensorFlow's "same": the odd zero comes last.
-    Same,
 }
 
 #[derive(Debug)]
@@ -177,8 +156,43 @@ impl Builder {
         self.values[value.0]
     }
 
-    /// The first convolution: three colours, rows of the kernel read at once.
-    pub(crate) fn stem(&mut self, image: [usize; 2], conv: &Convolution<'_>, padding: Padding) -> Value {
+    /// Gives every value a buffer. `taps` stay whole until the end of a run.
+    ///
+    /// # Errors
+    /// Ranges of the activations that are not those of these layers.
+    pub(crate) fn finish(mut self, taps: &[Value]) -> Result<Program, ModelError> {
+        if let Precision::Int8(ranges) = &self.precision {
+            ranges.check(self.layers.len())?;
+        }
+        let mut last_use: Vec<usize> = vec![0; self.values.len()];
+        for (index, step) in self.steps.iter().enumerate() {
+            step.uses().for_each(|value| last_use[value.0] = index);
+        }
+        taps.iter().for_each(|tap| last_use[tap.0] = self.steps.len());
+        let mut buffers: Vec<usize> = Vec::new();
+        let mut busy_until: Vec<usize> = Vec::new();
+        for (index, step) in self.steps.iter().enumerate() {
+            for value in step.makes() {
+                let len = self.values[value.0].len();
+                // The free buffer that grows least; of those that are large enough the smallest.
+                let cost = |&b: &usize| (len.saturating_sub(buffers[b]), buffers[b]);
+                let free = (0..buffers.len()).filter(|&b| busy_until[b] < index).min_by_key(cost);
+                let buffer = free.unwrap_or_else(|| {
+                    buffers.push(0);
+                    busy_until.push(0);
+                    buffers.len() - 1
+                });
+                buffers[buffer] = buffers[buffer].max(len);
+                busy_until[buffer] = last_use[value.0].max(index);
+                self.values[value.0].buffer = buffer;
+            }
+        }
+        Ok(Program { isa: self.isa, steps: self.steps, values: self.values, layers: self.layers, buffers })
+    }
+}
+
+impl NetworkBuilder for Builder {
+    fn stem(&mut self, image: [usize; 2], conv: &Convolution<'_>, padding: Padding) -> Value {
         let Convolution { weight, bias, kernel, stride, clamp } = *conv;
         let sides = image.map(|side| match padding {
             Padding::Centred => (kernel / 2, kernel / 2),
@@ -204,8 +218,7 @@ impl Builder {
         out
     }
 
-    /// A convolution with centred padding; `residual`, of the output's shape, is added before the clamp.
-    pub(crate) fn conv(&mut self, input: Value, conv: &Convolution<'_>, residual: Option<Value>) -> Value {
+    fn conv(&mut self, input: Value, conv: &Convolution<'_>, residual: Option<Value>) -> Value {
         let Convolution { weight, bias, kernel, stride, clamp } = *conv;
         let from = self.map(input);
         let (channels, taps) = (from.channels, kernel * kernel);
@@ -232,9 +245,7 @@ impl Builder {
         out
     }
 
-    /// Expansion (if there is one), depthwise convolution with TensorFlow's "same" padding, and projection; the input is
-    /// added where `residual`. `filter` is the depthwise layer: weight (channels, k, k), clipped to [0, its upper clamp].
-    pub(crate) fn inverted_residual(
+    fn inverted_residual(
         &mut self,
         input: Value,
         expand: Option<&Convolution<'_>>,
@@ -280,47 +291,12 @@ impl Builder {
         out
     }
 
-    /// 3×3 maxima with stride 2 of numbers that are not negative.
-    pub(crate) fn max_pool(&mut self, input: Value) -> Value {
+    fn max_pool(&mut self, input: Value) -> Value {
         let from = self.map(input);
         let sides = max_pool_channels_last::output(from.height, from.width);
         let out = self.value(sides, from.channels, from.stride, from.encoding);
         self.steps.push(Step { work: Work::MaxPool, input: Some(input), out });
         out
-    }
-
-    /// Gives every value a buffer. `taps` stay whole until the end of a run.
-    ///
-    /// # Errors
-    /// Ranges of the activations that are not those of these layers.
-    pub(crate) fn finish(mut self, taps: &[Value]) -> Result<Program, ModelError> {
-        if let Precision::Int8(ranges) = &self.precision {
-            ranges.check(self.layers.len())?;
-        }
-        let mut last_use: Vec<usize> = vec![0; self.values.len()];
-        for (index, step) in self.steps.iter().enumerate() {
-            step.uses().for_each(|value| last_use[value.0] = index);
-        }
-        taps.iter().for_each(|tap| last_use[tap.0] = self.steps.len());
-        let mut buffers: Vec<usize> = Vec::new();
-        let mut busy_until: Vec<usize> = Vec::new();
-        for (index, step) in self.steps.iter().enumerate() {
-            for value in step.makes() {
-                let len = self.values[value.0].len();
-                // The free buffer that grows least; of those that are large enough the smallest.
-                let cost = |&b: &usize| (len.saturating_sub(buffers[b]), buffers[b]);
-                let free = (0..buffers.len()).filter(|&b| busy_until[b] < index).min_by_key(cost);
-                let buffer = free.unwrap_or_else(|| {
-                    buffers.push(0);
-                    busy_until.push(0);
-                    buffers.len() - 1
-                });
-                buffers[buffer] = buffers[buffer].max(len);
-                busy_until[buffer] = last_use[value.0].max(index);
-                self.values[value.0].buffer = buffer;
-            }
-        }
-        Ok(Program { isa: self.isa, steps: self.steps, values: self.values, layers: self.layers, buffers })
     }
 }
 

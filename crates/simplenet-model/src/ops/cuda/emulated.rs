@@ -107,8 +107,21 @@ pub(crate) fn on_tensor(
     launches: impl FnOnce(u64, u64) -> Vec<Launch>,
     order: i32,
 ) -> Vec<f32> {
-    let (mut x, mut out) = (Memory::of(x), Memory::room(len, dtype));
-    let launches = launches(x.address(), out.address());
+    on_tensors(&[x], len, dtype, |inputs, out| launches(inputs[0], out), order)
+}
+
+/// The same with several inputs; the launches are given their addresses in this order, and then the output's.
+pub(crate) fn on_tensors(
+    inputs: &[&Tensor],
+    len: usize,
+    dtype: DType,
+    launches: impl FnOnce(&[u64], u64) -> Vec<Launch>,
+    order: i32,
+) -> Vec<f32> {
+    let mut inputs: Vec<Memory> = inputs.iter().map(|tensor| Memory::of(tensor)).collect();
+    let mut out = Memory::room(len, dtype);
+    let addresses: Vec<u64> = inputs.iter_mut().map(Memory::address).collect();
+    let launches = launches(&addresses, out.address());
     // SAFETY: the op's launches are for tensors of these sizes; guards show where they are not.
     unsafe { run(&launches, order) };
     out.floats(dtype)

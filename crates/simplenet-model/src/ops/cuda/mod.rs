@@ -10,7 +10,7 @@ mod device;
 pub(crate) mod emulated;
 
 #[cfg(feature = "cuda")]
-pub(crate) use device::{address, address_of, output_like, processors, run};
+pub(crate) use device::{address, address_of, open, output_like, processors, run};
 
 /// One run of a kernel: what the driver is told.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,8 +40,10 @@ pub(crate) enum Argument {
     U64(u64),
 }
 
+#[cfg(test)]
 impl Argument {
     /// Where its bytes lie, as a launch is told.
+    #[cfg(test)]
     fn as_ptr(&self) -> *mut std::ffi::c_void {
         match self {
             Self::Address(value) | Self::U64(value) => std::ptr::from_ref(value).cast_mut().cast(),

@@ -1,0 +1,104 @@
+//! Aggregation and folded head over batches. In: the tapped maps. Out: patch scores.
+//!
+//! On a GPU the features are few beside the backbone's maps: they are made in one pass, (B, h, w, D), and go through one
+//! matrix; what the processor's head saves by working on each layer's own grid is a twentieth of the arithmetic here.
+
+use candle_core::{DType, Device, Tensor};
+
+use crate::{
+    error::ModelError,
+    ops::{
+        dense::{Clamp, ConvGeometry, DenseTensor, Reads},
+        leaky_dot::ScoreHead,
+        patch_aggregate::PatchAggregateTensor,
+        position_energy::PositionEnergyTensor,
+    },
+    predictor::head::{Affine, fold, fold_projection, negated_tail},
+    simplenet::SimpleNet,
+};
+
+/// Widths that kernels take come in multiples of this.
+const WHOLE: usize = 8;
+
+/// The folded head on a device.
+#[derive(Debug)]
+pub(super) struct BatchHead {
+    aggregate: PatchAggregateTensor,
+    scores: ScoreHead,
+    position: Option<Position>,
+}
+
+#[derive(Debug)]
+struct Position {
+    /// From features to their projection, in f32, padded to whole packs.
+    projection: DenseTensor,
+    dim: usize,
+    energy: PositionEnergyTensor,
+}
+
+impl BatchHead {
+    /// Folds the head of `net` for taps of these grids.
+    ///
+    /// # Errors
+    /// Features that are not a multiple of 8 wide; statistics of another grid; a device that is out of memory.
+    pub(super) fn compile(
+        net: &SimpleNet,
+        grids: &[[usize; 2]],
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let aggregate = PatchAggregateTensor::new(net.extractor().aggregator().op(), grids, dtype, device)?;
+        let config = net.config().head.discriminator;
+        if !config.dim.is_multiple_of(WHOLE) {
+            return Err(ModelError::Configuration {
+                what: "predictor",
+                reason: format!("features {} wide; batches take widths of a multiple of {WHOLE}", config.dim),
+            });
+        }
+        let Affine { mut matrix, mut shift } = fold(net)?;
+        let mut tail = negated_tail(net)?;
+        // Neurons that count for nothing.
+        let hidden = shift.len().next_multiple_of(WHOLE);
+        matrix.resize(hidden * config.dim, 0.0);
+        shift.resize(hidden, 0.0);
+        tail.resize(hidden, 0.0);
+        let scores = ScoreHead::new(
+            &floats(&matrix),
+            &floats(&shift),
+            &tail,
+            config.leaky_slope as f32,
+            dtype,
+            device,
+        )?;
+        let grid = grids.first().copied().unwrap_or_default();
+        let position = net.position().map(|energy| -> Result<_, ModelError> {
+            energy.check_grid(grid[0], grid[1])?;
+            let Affine { matrix, shift } = fold_projection(net, energy)?;
+            let dim = shift.len();
+            let mut bias = floats(&shift);
+            bias.resize(dim.next_multiple_of(WHOLE), 0.0);
+            let geometry = ConvGeometry::centred(grid, 1, 1);
+            let reads = Reads { depth: config.dim, pixel: config.dim, dtype, out: DType::F32 };
+            let weight = |_, d: usize, o: usize| matrix.get(o * config.dim + d).map_or(0.0, |&w| w as f32);
+            let projection = DenseTensor::new(geometry, reads, &bias, Clamp::NONE, weight, device)?;
+            Ok(Position { projection, dim, energy: PositionEnergyTensor::new(energy, device)? })
+        });
+        Ok(Self { aggregate, scores, position: position.transpose()? })
+    }
+
+    /// The taps, (B, h, w, C) each -> (B, h, w) f32 raw patch scores, higher = more anomalous.
+    ///
+    /// # Errors
+    /// Other shapes; a device that is out of memory.
+    pub(super) fn run(&self, taps: &[Tensor]) -> candle_core::Result<Tensor> {
+        let features = self.aggregate.forward(taps)?;
+        let scores = self.scores.forward(&features)?;
+        let Some(Position { projection, dim, energy }) = &self.position else { return Ok(scores) };
+        let projected = projection.forward(&features, None)?.narrow(3, 0, *dim)?.contiguous()?;
+        energy.forward(&projected, &scores)
+    }
+}
+
+fn floats(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&v| v as f32).collect()
+}
