@@ -27,7 +27,8 @@ pub use backbone::{Backbone, BackboneId, Levels};
 pub use device::{DeviceChoice, Opened};
 pub use error::ModelError;
 pub use predictor::{
-    ActivationRanges, CompiledExtractor, Normalisation, Precision, Predictor, PredictorOptions,
+    ActivationRanges, BatchExtractor, BatchOutput, BatchPrecision, BatchPredictor, CompiledExtractor,
+    Normalisation, Precision, Predictor, PredictorOptions,
 };
 pub use weights::{BackboneWeights, WeightsSource};
 

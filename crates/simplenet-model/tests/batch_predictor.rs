@@ -151,7 +151,13 @@ fn what_does_not_fit_is_refused() {
         let (map, device) = (AnomalyMapConfig::default(), Device::Cpu);
         BatchPredictor::compile(&net, height, width, NORMALISATION, map, &device, BatchPrecision::F32)
     };
-    assert!(matches!(compile(0, 32), Err(ModelError::InputShape { .. })));
+    for sides in [(0, 32), (32, 0)] {
+        let error = compile(sides.0, sides.1).unwrap_err();
+        assert!(
+            matches!(error, ModelError::Configuration { .. } | ModelError::InputShape { .. }),
+            "{error:?}"
+        );
+    }
     let predictor = compile(32, 40).unwrap();
     let one = 3 * 32 * 40;
     for bytes in [0, one - 1, one + 3, 2 * one - 1] {
