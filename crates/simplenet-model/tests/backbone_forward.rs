@@ -120,3 +120,34 @@ fn inputs_of_another_shape_are_refused() {
         }
     }
 }
+
+/// Every layer of the literal networks has a form for GPUs, and it computes the same. Nothing is done without a GPU.
+#[cfg(feature = "cuda")]
+#[test]
+fn a_gpu_agrees_with_the_cpu() {
+    use simplenet_model::device::{DeviceChoice, open};
+    /// Of the largest magnitude of a map: sums in another order; cuDNN may round the factors of a convolution to TF32.
+    const TOLERANCE: f32 = if cfg!(feature = "cudnn") { 1e-2 } else { 1e-3 };
+    let gpu = match open(DeviceChoice::Cuda(0)) {
+        Ok(opened) => opened.device,
+        Err(error) => return eprintln!("skipped: no GPU: {error}"),
+    };
+    for cpu in backbones() {
+        let [height, width] = [65, 48].map(|side| cpu.id().nearest_side(side));
+        let images = images(2, height, width);
+        let on_gpu = Backbone::load(cpu.id(), cpu.levels(), cpu.weights(), &gpu).unwrap();
+        let got = on_gpu.forward_stages(&images.to_device(&gpu).unwrap()).unwrap();
+        for (got, want) in got.into_iter().zip(cpu.forward_stages(&images).unwrap()) {
+            let numbers = |tensor: &Tensor| {
+                tensor.to_device(&Device::Cpu).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+            };
+            let (found, wanted) = (numbers(&got.features), numbers(&want.features));
+            assert_eq!(got.features.dims(), want.features.dims(), "{} {}", cpu.id(), want.name);
+            let largest = wanted.iter().fold(0.0f32, |most, v| most.max(v.abs()));
+            for (i, (g, w)) in found.iter().zip(&wanted).enumerate() {
+                let off = (g - w).abs();
+                assert!(off <= TOLERANCE * largest, "{} {}: element {i}: {g}, not {w}", cpu.id(), want.name);
+            }
+        }
+    }
+}

@@ -14,7 +14,8 @@ const NORMALISATION: Normalisation =
     Normalisation { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
 /// Batch, sides of the image, zeros before and sides of the map: none, one pixel, centred, TensorFlow's, more than enough.
-const CASES: [(usize, [usize; 2], [usize; 2], [usize; 2]); 6] = [
+type Case = (usize, [usize; 2], [usize; 2], [usize; 2]);
+const CASES: [Case; 6] = [
     (1, [1, 1], [0, 0], [1, 1]),
     (2, [1, 1], [1, 2], [3, 4]),
     (1, [16, 17], [3, 3], [22, 23]),
