@@ -73,7 +73,7 @@ mod tests {
 
     use candle_core::Device;
     use simplenet_data::{Augment, preprocess::Resize};
-    use simplenet_model::{BackboneId, BackboneWeights, PredictorOptions, ops::Isa};
+    use simplenet_model::{BackboneId, BackboneWeights, CompiledExtractor, PredictorOptions, ops::Isa};
 
     use super::*;
     use crate::config::Preset;
