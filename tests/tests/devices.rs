@@ -19,7 +19,10 @@ use simplenet_cli::{
     inputs::Input,
     progress::TerminalProgress,
 };
-use simplenet_model::{DeviceChoice, Opened, checkpoint};
+use simplenet_model::{
+    DeviceChoice, Opened,
+    checkpoint::{self, Threshold},
+};
 use simplenet_tests::{
     demo,
     files::{json, text},
@@ -27,6 +30,7 @@ use simplenet_tests::{
 };
 use simplenet_train::{
     Detector, InferencePrecision, Silent, TrainError,
+    calibrate::{Rates, TooFew, recalibrate},
     detector::Inspection,
     in_batches::{Inspected, inspect_files},
 };
@@ -86,24 +90,29 @@ fn bits(inspections: &[Inspection]) -> Vec<Vec<u32>> {
 fn batches_give_the_verdicts_and_scores_of_the_cpu_whatever_their_size() {
     let shared = demo::trained();
     let photographs = photographs(shared.path());
-    let single = Detector::load(&shared.path().join("out/model.safetensors"), &Device::Cpu).unwrap();
+    let mut single = Detector::load(&shared.path().join("out/model.safetensors"), &Device::Cpu).unwrap();
     assert_eq!((single.device(), single.batch(), single.batch_predictor().is_some()), ("CPU", 1, false));
+    // A threshold between the photographs' scores, so that both verdicts come up.
+    let mut scores: Vec<f32> = single.inspect_batch(&photographs).unwrap().iter().map(|i| i.score).collect();
+    scores.sort_unstable_by(f32::total_cmp);
+    let threshold = 0.5 * (scores[2] + scores[3]);
+    single.override_threshold(threshold);
     let want = single.inspect_batch(&photographs).unwrap();
+    assert_eq!(want.iter().filter(|i| i.regions.is_empty()).count(), 3);
     let one_by_one: Vec<Inspection> = photographs.iter().map(|p| single.inspect(p).unwrap()).collect();
     assert_eq!(bits(&want), bits(&one_by_one), "on the CPU there are no batches");
 
-    let batches = in_batches(shared.path());
+    let mut batches = in_batches(shared.path());
+    batches.override_threshold(threshold);
     assert_eq!(batches.batch(), simplenet_train::detector::BATCH);
-    let threshold = batches.record().threshold.unwrap();
     let got = batches.inspect_batch(&photographs).unwrap();
     for (i, (got, want)) in got.iter().zip(&want).enumerate() {
         let far = (got.score - want.score).abs() / want.score.abs().max(1.0);
         assert!(far <= TOLERANCE, "photograph {i}: score {} for {}", got.score, want.score);
         let far = distance(&got.map, &want.map).max(distance(&got.photograph_map, &want.photograph_map));
         assert!(far <= TOLERANCE, "photograph {i}: maps are {far} apart");
-        // No demo score is so close to the threshold that rounding decides.
-        assert!((want.score - threshold.value).abs() > 1e-3 * want.score.abs().max(1.0), "photograph {i}");
-        assert_eq!(threshold.decide(got.score), threshold.decide(want.score), "photograph {i}");
+        assert_eq!(got.score >= threshold, want.score >= threshold, "photograph {i}");
+        assert_eq!(got.regions.is_empty(), want.regions.is_empty(), "photograph {i}");
         assert_eq!(got.placement, want.placement);
         assert!(got.times.network > std::time::Duration::ZERO);
     }
@@ -235,6 +244,24 @@ fn the_verbs_write_the_same_in_batches() {
     assert!((a - b).abs() < 1e-3, "AUPRO {a} for {b}");
     let order = |folder: PathBuf| lines(&folder).iter().map(|line| line["path"].clone()).collect::<Vec<_>>();
     assert_eq!(order(folder.join("eval-batched")), order(folder.join("eval-cpu")));
+}
+
+#[test]
+fn thresholds_set_in_batches_are_those_of_the_cpu() {
+    let shared = demo::trained();
+    let good = walk(&shared.path().join("demo/oak_plank/test/good"));
+    let good = [good, walk(&shared.path().join("demo/oak_plank/train/good"))].concat();
+    let rates = Rates { false_reject: 0.1, review: 0.1 };
+    let mut single = Detector::load(&shared.path().join("out/model.safetensors"), &Device::Cpu).unwrap();
+    let mut batches = in_batches(shared.path()).with_batch(4);
+    let [want, got] = [&mut single, &mut batches].map(|detector| {
+        let scores = recalibrate(detector, rates, &good, TooFew::Estimate, &Silent).unwrap();
+        let Threshold { value, map_value, review, .. } = detector.record().threshold.unwrap();
+        let review = review.unwrap();
+        [scores, vec![value, map_value, review.value, review.map_value]].concat()
+    });
+    assert_eq!(want.len(), good.len() + 4);
+    assert!(distance(&got, &want) <= TOLERANCE, "{got:?} for {want:?}");
 }
 
 #[test]

@@ -44,6 +44,7 @@ pub fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<BenchReport,
     let choice = args.inference.device.device;
     let (opened, open) = timed(|| device::open(choice, progress));
     let opened = opened?;
+    let open = (!opened.device.is_cpu()).then_some(open);
     device::check_batches(&args.batch, choice, &opened, progress)?;
     let (loaded, load) = timed(|| checkpoint::load(&path, &Device::Cpu));
     let (net, record) = loaded?;
@@ -90,11 +91,11 @@ pub fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<BenchReport,
         },
         photographs: photographs(found.len(), &sizes),
         start_milliseconds: Start {
-            open: detector.batch_predictor().map(|_| ms(open)),
+            open: open.map(ms),
             load: ms(load),
             compile: ms(compile),
             first_inspection: ms(first_inspection),
-            to_first_verdict: ms(open + load + compile + first_inspection),
+            to_first_verdict: ms(open.unwrap_or_default() + load + compile + first_inspection),
         },
         one_at_a_time,
         several_at_once,
