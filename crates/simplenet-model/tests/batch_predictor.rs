@@ -8,7 +8,7 @@ use simplenet_model::{
     BackboneId, BatchExtractor, BatchPrecision, BatchPredictor, Levels, ModelError, Normalisation,
     anomaly_map::{AnomalyMapConfig, anomaly_map},
     device::{DeviceChoice, open},
-    simplenet::SimpleNet,
+    simplenet::{FeatureExtractor, SimpleNet},
 };
 
 mod drawn_net;
@@ -70,6 +70,19 @@ fn check(net: &SimpleNet, height: usize, width: usize) {
         .collect();
     let backbone = net.extractor().backbone();
     for device in devices() {
+        if !device.is_cpu() {
+            // The literal layers too, by candle's kernels and this crate's planar ones.
+            let (id, levels, weights) = (backbone.id(), backbone.levels(), backbone.weights());
+            let aggregator = *net.extractor().aggregator().config();
+            let literal = FeatureExtractor::load(id, levels, weights, aggregator, &device).unwrap();
+            let got = numbers(literal.features(&images.to_device(&device).unwrap()).unwrap());
+            assert_close(
+                &got,
+                &features,
+                TOLERANCES[0].1,
+                &format!("literal features of {id} on {device:?}"),
+            );
+        }
         for (precision, tolerance) in TOLERANCES {
             let what = format!("{} at {height}x{width} in {precision} on {device:?}", backbone.id());
             let compile =

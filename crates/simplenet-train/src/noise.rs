@@ -1,18 +1,13 @@
 //! Random numbers of the training: a counter-based generator, so that number `i` of stream `s` is the same
 //! whatever the thread count, the batch or the device.
 //!
-//! Philox4x32-10 (Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3", SC 2011) turns a
-//! 128-bit counter and a 64-bit key into four 32-bit words; Box-Muller turns two words into two normal draws.
+//! The generator is `simplenet_model::ops::normal_noise`: Philox4x32-10 turns a 128-bit counter and a 64-bit key into four
+//! 32-bit words, Box-Muller turns two words into two normal draws. Here is which stream is for what.
 
-use rayon::prelude::*;
-
-/// Multipliers and key increments of Philox4x32 (the paper's table 2 and section 4.2).
-const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
-const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
-const ROUNDS: usize = 10;
-
-/// Draws made in one go by one thread.
-const CHUNK: usize = 1 << 14;
+use simplenet_model::ops::{
+    Isa,
+    normal_noise::{self, Draws},
+};
 
 /// What a stream of numbers is for; two purposes never share numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,20 +45,17 @@ impl Generator {
 
     /// Four random words: block `index` of stream (`purpose`, `step`).
     pub fn block(&self, purpose: Purpose, step: u32, index: u64) -> [u32; 4] {
-        philox([index as u32, (index >> 32) as u32, step, purpose as u32], self.key)
+        self.draws(purpose, step).block(index)
+    }
+
+    /// The stream (`purpose`, `step`), as kernels take it.
+    pub fn draws(&self, purpose: Purpose, step: u32) -> Draws {
+        Draws { key: self.key, stream: [step, purpose as u32] }
     }
 
     /// Fills `out` with normal draws of standard deviation `sigma`: draw `i` depends on the seed, `step` and `i` only.
     pub fn fill_normal(&self, purpose: Purpose, step: u32, sigma: f32, out: &mut [f32]) {
-        out.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, part)| {
-            let first_block = (chunk * CHUNK / 4) as u64;
-            for (i, four) in part.chunks_mut(4).enumerate() {
-                let draws = normals(self.block(purpose, step, first_block + i as u64));
-                for (slot, draw) in four.iter_mut().zip(draws) {
-                    *slot = draw * sigma;
-                }
-            }
-        });
+        normal_noise::fill(Isa::detect(), self.draws(purpose, step), sigma, out);
     }
 
     /// A random order of `0..n` (Fisher-Yates).
@@ -96,7 +88,7 @@ pub struct Stream {
 impl Stream {
     /// A standard normal draw.
     pub fn normal(&mut self) -> f32 {
-        normals(self.next_block())[0]
+        normal_noise::normals(self.next_block())[0]
     }
 
     /// A uniform draw in [0, 1).
@@ -111,54 +103,9 @@ impl Stream {
     }
 }
 
-fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
-    for _ in 0..ROUNDS {
-        let product = |m: u32, x: u32| {
-            let wide = u64::from(m) * u64::from(x);
-            ((wide >> 32) as u32, wide as u32)
-        };
-        let (high0, low0) = product(MULTIPLIERS[0], counter[0]);
-        let (high1, low1) = product(MULTIPLIERS[1], counter[2]);
-        counter = [high1 ^ counter[1] ^ key[0], low1, high0 ^ counter[3] ^ key[1], low0];
-        key = [key[0].wrapping_add(WEYL[0]), key[1].wrapping_add(WEYL[1])];
-    }
-    counter
-}
-
-/// Four standard normal draws of four words (Box-Muller); the radius stays below 6.66, as 32 bits allow.
-fn normals(words: [u32; 4]) -> [f32; 4] {
-    let pair = |a: u32, b: u32| {
-        let u = (f64::from(a) + 1.0) / 4_294_967_296.0; // (0, 1]
-        let radius = (-2.0 * (u as f32).ln()).max(0.0).sqrt();
-        let angle = (b >> 8) as f32 * (std::f32::consts::TAU / (1u32 << 24) as f32);
-        let (sin, cos) = angle.sin_cos();
-        [radius * cos, radius * sin]
-    };
-    let [a, b] = pair(words[0], words[1]);
-    let [c, d] = pair(words[2], words[3]);
-    [a, b, c, d]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Known answers published with the Random123 library (kat_vectors, philox4x32 10).
-    #[test]
-    fn philox_known_answers() {
-        let cases = [
-            ([0; 4], [0; 2], [0x6627_e8d5, 0xe169_c58d, 0xbc57_ac4c, 0x9b00_dbd8]),
-            ([u32::MAX; 4], [u32::MAX; 2], [0x408f_276d, 0x41c8_3b0e, 0xa20b_c7c6, 0x6d54_51fd]),
-            (
-                [0x243f_6a88, 0x85a3_08d3, 0x1319_8a2e, 0x0370_7344],
-                [0xa409_3822, 0x299f_31d0],
-                [0xd16c_fe09, 0x94fd_cceb, 0x5001_e420, 0x2412_6ea1],
-            ),
-        ];
-        for (counter, key, want) in cases {
-            assert_eq!(philox(counter, key), want);
-        }
-    }
 
     #[test]
     fn normal_draws_have_the_right_moments_and_do_not_depend_on_the_length() {

@@ -6,6 +6,7 @@
 
 use candle_core::{Result, Tensor, Var, backprop::GradStore};
 use rayon::prelude::*;
+use simplenet_model::ops::adam::{AdamStep, reference::update};
 
 /// Numbers a thread updates in one go.
 const CHUNK: usize = 1 << 14;
@@ -26,6 +27,28 @@ pub struct AdamConfig {
 impl Default for AdamConfig {
     fn default() -> Self {
         Self { learning_rate: 1e-3, betas: (0.9, 0.999), eps: 1e-8, weight_decay: WeightDecay::None }
+    }
+}
+
+impl AdamConfig {
+    /// The constants of step `number`, from 1, with the learning rate multiplied by `rate`.
+    pub(crate) fn constants(&self, rate: f64, number: i32) -> AdamStep {
+        let (beta1, beta2) = self.betas;
+        let learning_rate = self.learning_rate * rate;
+        let (coupled, keep) = match self.weight_decay {
+            WeightDecay::None => (0.0, 1.0),
+            WeightDecay::Coupled(decay) => (decay as f32, 1.0),
+            WeightDecay::Decoupled(decay) => (0.0, (1.0 - learning_rate * decay) as f32),
+        };
+        AdamStep {
+            rate: (learning_rate / (1.0 - beta1.powi(number))) as f32,
+            root: (1.0 / (1.0 - beta2.powi(number)).sqrt()) as f32,
+            coupled,
+            keep,
+            betas: [beta1 as f32, beta2 as f32],
+            rests: [(1.0 - beta1) as f32, (1.0 - beta2) as f32],
+            eps: self.eps as f32,
+        }
     }
 }
 
@@ -58,28 +81,13 @@ impl Moments {
     /// than the moments are updated as far as the moments reach.
     pub fn step(&mut self, config: &AdamConfig, rate: f64, values: &mut [f32], gradients: &[f32]) {
         self.steps = self.steps.saturating_add(1);
-        let (beta1, beta2) = config.betas;
-        let learning_rate = config.learning_rate * rate;
-        let step = (learning_rate / (1.0 - beta1.powi(self.steps))) as f32;
-        let root = (1.0 / (1.0 - beta2.powi(self.steps)).sqrt()) as f32;
-        let (coupled, keep) = match config.weight_decay {
-            WeightDecay::None => (0.0, 1.0),
-            WeightDecay::Coupled(decay) => (decay as f32, 1.0),
-            WeightDecay::Decoupled(decay) => (0.0, (1.0 - learning_rate * decay) as f32),
-        };
-        let (b1, b2, eps) = (beta1 as f32, beta2 as f32, config.eps as f32);
-        let (a1, a2) = ((1.0 - beta1) as f32, (1.0 - beta2) as f32);
+        let step = config.constants(rate, self.steps);
         values
             .par_chunks_mut(CHUNK)
             .zip(gradients.par_chunks(CHUNK))
             .zip(self.first.par_chunks_mut(CHUNK).zip(self.second.par_chunks_mut(CHUNK)))
             .for_each(|((values, gradients), (first, second))| {
-                for (((w, &g), m), v) in values.iter_mut().zip(gradients).zip(first).zip(second) {
-                    let g = g + coupled * *w;
-                    *m = b1 * *m + a1 * g;
-                    *v = b2 * *v + a2 * g * g;
-                    *w = keep * *w - step * *m / (v.sqrt() * root + eps);
-                }
+                update(&step, values, gradients, first, second);
             });
     }
 }

@@ -1,5 +1,6 @@
 //! Hand-written kernels, one folder an op: a plain reference, the CPU implementations and candle's custom op on top.
 
+pub mod adam;
 pub(crate) mod aligned;
 pub mod anomaly_map;
 pub(crate) mod channels_last;
@@ -9,12 +10,14 @@ pub(crate) mod cuda;
 pub mod dense;
 pub mod depthwise_channels_last;
 pub mod depthwise_conv;
+pub mod discriminator_loss;
 pub mod encoding;
 pub mod inverted_residual;
 mod isa;
 pub mod leaky_dot;
 pub mod matmul;
 pub mod max_pool_channels_last;
+pub mod normal_noise;
 pub mod pack_image;
 pub mod patch_aggregate;
 pub mod position_energy;

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Result, Tensor};
 
-use super::plan::{AnomalyMapPlan, Bands};
+use super::plan::Bands;
 use crate::ops::cuda::{Argument, Launch, u32_of};
 
 const THREADS: u32 = 256;

@@ -175,30 +175,3 @@ fn what_does_not_fit_is_refused() {
         assert!(error.contains(word), "{error}");
     }
 }
-
-#[test]
-#[ignore]
-fn timing() {
-    use std::time::Instant;
-    for threads in [1, 2] {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-        pool.install(|| for to in [[288, 288], [640, 480]] {
-            let (from, config, scores) = ([36, 36], config(4.0), numbers(36 * 36, 3));
-            let mut times = [vec![], vec![], vec![]];
-            for round in 0..220 {
-                for m in 0..3 {
-                    let m = (m + round) % 3;
-                    let start = Instant::now();
-                    match m {
-                        0 => { std::hint::black_box(reference::anomaly_map(&scores, from, to, &config)); }
-                        1 => { std::hint::black_box(anomaly_map(&AnomalyMapPlan::new(from, to, &config), &scores)); }
-                        _ => { std::hint::black_box(AnomalyMapPlan::new(from, to, &config)); }
-                    }
-                    if round >= 20 { times[m].push(start.elapsed().as_secs_f64() * 1e6); }
-                }
-            }
-            let medians = times.map(|mut t| { t.sort_by(f64::total_cmp); t[t.len() / 2] });
-            eprintln!("{threads} threads, {to:?}: two steps {:.0} us, bands {:.0} us (of that the plan {:.0}), ratio {:.1}", medians[0], medians[1], medians[2], medians[0] / medians[1]);
-        });
-    }
-}
