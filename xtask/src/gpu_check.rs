@@ -59,12 +59,7 @@ pub(crate) struct GpuCheckArgs {
 /// not this task's.
 pub(crate) fn run(args: &GpuCheckArgs, progress: &TerminalProgress) -> Result<(), CliError> {
     kernels()?;
-    if args.out.exists() && !args.out.join(SCRIPT).is_file() {
-        return Err(CliError::Usage(format!(
-            "{} is there and was not made by this task: name another --out, or remove it",
-            args.out.display()
-        )));
-    }
+    check_replaceable(&args.out)?;
     let toolkit = match &args.cuda_home {
         Some(home) => Toolkit::at(home),
         None => {
@@ -104,6 +99,17 @@ pub(crate) fn run(args: &GpuCheckArgs, progress: &TerminalProgress) -> Result<()
     Ok(())
 }
 
+/// What this task did not make is not removed.
+fn check_replaceable(out: &Path) -> Result<(), CliError> {
+    match out.exists() && !out.join(SCRIPT).is_file() {
+        false => Ok(()),
+        true => Err(CliError::Usage(format!(
+            "{} is there and was not made by this task: name another --out, or remove it",
+            out.display()
+        ))),
+    }
+}
+
 fn usage(Unavailable(reason): Unavailable) -> CliError {
     CliError::Usage(reason)
 }
@@ -133,21 +139,20 @@ mod tests {
     #[test]
     fn a_folder_of_somebody_else_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("mine.txt"), "12345").unwrap();
-        let args = GpuCheckArgs {
-            out: folder.path().to_path_buf(),
-            cache: None,
-            python: "python3".into(),
-            cuda_home: None,
-        };
-        // Tests run in the package's folder; the task refuses that first, so the root it is.
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        std::env::set_current_dir(root).unwrap();
-        let error = run(&args, &TerminalProgress::plain()).unwrap_err().to_string();
+        let error = check_replaceable(folder.path()).unwrap_err().to_string();
         assert!(error.contains("was not made by this task"), "{error}");
+        fs::write(folder.path().join(SCRIPT), "12345").unwrap();
+        check_replaceable(folder.path()).unwrap();
+        check_replaceable(&folder.path().join("not there")).unwrap();
         assert_eq!(bytes_in(folder.path()).unwrap(), 5);
-        for file in FILES {
-            assert!(Path::new(file).is_file(), "{file}");
+    }
+
+    #[test]
+    fn what_is_copied_is_there() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for file in FILES.into_iter().chain([STUBS_SCRIPT, crate::cuda::WRAPPER]) {
+            assert!(root.join(file).is_file(), "{file}");
         }
+        assert!(FILES.iter().any(|file| file.ends_with(SCRIPT)));
     }
 }

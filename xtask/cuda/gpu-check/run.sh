@@ -3,8 +3,8 @@
 #
 #     bash run.sh [PART…]        device suites bench train compare torch; all of them by default
 #
-# Every part has a time limit and the next one runs whatever became of it. Everything is written to results/; summary.txt there has
-# a line a part. Exit code 0: nothing failed and nothing was left out.
+# Every part has a time limit and the next one runs whatever became of it. Everything is written to results/; a line a part is added
+# to summary.txt there. Exit code 0: nothing failed and nothing was left out.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -24,7 +24,7 @@ wrn_weights=models/wide_resnet50_2.safetensors
 wrn=models/wide-resnet50-2/model.safetensors
 mkdir -p "$results"
 summary=$results/summary.txt
-: >"$summary"
+printf '== %s: %s\n' "$(date -u +%FT%TZ)" "${parts[*]}" >>"$summary"
 failed=0 left_out=0
 
 for part in "${parts[@]}"; do
@@ -96,14 +96,10 @@ fi
 
 if asked suites; then
     # A suite without a GPU passes on the CPU alone: that is no pass here.
+    on_gpu='set -o pipefail; "$0" --nocapture --test-threads 4 2>&1 | tee "$1" || exit; ! grep -m1 "skipped: no GPU" "$1"'
     for suite in programs/suites/*; do
         name=suite-$(basename "$suite")
-        if run "$name" 150 "$suite" --nocapture --test-threads 4; then
-            if grep -q 'skipped: no GPU' "$results/$name.log"; then
-                tell FAIL 0 "$name" "ran on the CPU only: $(grep -m1 -o 'skipped: no GPU.*' "$results/$name.log")"
-                failed=$((failed + 1))
-            fi
-        fi
+        run "$name" 150 bash -c "$on_gpu" "$suite" "$results/$name.words"
         grep '^test result' "$results/$name.log" | sed 's/^/        /' | tee -a "$summary"
     done
 fi
