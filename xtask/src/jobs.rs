@@ -120,6 +120,7 @@ impl Runner<'_> {
             storage: feature_storage(&self.settings.storage),
             oracle: self.settings.oracle.then_some(category.test.as_slice()),
             keep: Some(train::keep_state(self.run, &job.out, self.fresh)?),
+            ..FitOptions::default()
         };
         let curves = self.run.tensorboard.as_ref().map(|asked| match asked {
             Some(folder) => folder.join(job.out.strip_prefix(self.folder).unwrap_or(&job.out)),

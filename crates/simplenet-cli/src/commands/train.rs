@@ -108,6 +108,7 @@ pub fn run(args: &TrainArgs, progress: &TerminalProgress) -> Result<(), CliError
         storage: feature_storage(&args.settings.storage),
         oracle: args.settings.oracle.then_some(category.test.as_slice()),
         keep: Some(keep_state(&args.run, &out, args.fresh)?),
+        ..FitOptions::default()
     };
     let interrupt = Interrupt::on_signals()?;
     let reporter = TrainingReporter::new(progress, &interrupt, tensorboard(&args.run, &out).as_deref())?;
