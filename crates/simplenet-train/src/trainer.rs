@@ -106,7 +106,7 @@ pub(crate) fn train_by(
     let total = per_epoch * config.epochs;
     // Steps that are done but for their outcomes: their numbers, from 1, and their rates.
     let mut waiting: Vec<(usize, f64)> = vec![];
-    let mut settle = |steps: &mut dyn Steps, state: &mut TrainingState, waiting: &mut Vec<(usize, f64)>| {
+    let settle = |steps: &mut dyn Steps, state: &mut TrainingState, waiting: &mut Vec<(usize, f64)>| {
         for ((step, rate), outcome) in waiting.drain(..).zip(steps.outcomes()?) {
             if !outcome.loss.is_finite() {
                 let epoch = step.div_ceil(per_epoch.max(1));
