@@ -9,6 +9,7 @@ use simplenet_cli::{
     CliError,
     args::{PresetArg, RunArgs, SettingArgs},
     commands::{MODEL_FILE, train},
+    device,
     evaluation::{METRICS_FILE, MetricsFile, evaluate_category, summarise, write_metrics},
     inspect::PREDICTIONS_FILE,
     interrupt::Interrupt,
@@ -21,7 +22,7 @@ use simplenet_data::{
     dataset::mvtec,
     synthetic::{DEMO_CATEGORIES, DemoOptions, write_demo},
 };
-use simplenet_model::{BackboneId, BackboneWeights};
+use simplenet_model::{BackboneId, BackboneWeights, Opened};
 use simplenet_train::{
     baselines::{BaselineConfig, evaluate_baselines},
     config::TrainConfig,
@@ -82,13 +83,14 @@ impl Runner<'_> {
     /// Runs the jobs one after another.
     ///
     /// # Errors
-    /// An interruption. What concerns one job is in its outcome.
+    /// An interruption, a GPU that cannot be used. What concerns one job is in its outcome.
     pub(crate) fn run_all(&self, jobs: Vec<Job>) -> Result<Vec<Done>, CliError> {
         let total = jobs.len();
+        let opened = device::open(self.settings.device.device, self.progress)?;
         let mut all = vec![];
         for (number, job) in (1..).zip(jobs) {
             self.progress.context(&format!("[{number}/{total}] {}", job.what));
-            let outcome = match self.run_job(&job) {
+            let outcome = match self.run_job(&job, &opened) {
                 Err(error @ CliError::Train(TrainError::Interrupted { .. })) => {
                     self.progress.context("");
                     return Err(error);
@@ -105,7 +107,7 @@ impl Runner<'_> {
     }
 
     /// Trains and evaluates one category, or reads what an earlier run with the same settings has left.
-    fn run_job(&self, job: &Job) -> Result<MetricsFile, CliError> {
+    fn run_job(&self, job: &Job, opened: &Opened) -> Result<MetricsFile, CliError> {
         let metrics_path = job.out.join(METRICS_FILE);
         let category = mvtec::load_category_with(&job.category, &job.config.preprocess.decode)?;
         let origin = train::Origin::of(&category, self.weights)?;
@@ -120,7 +122,7 @@ impl Runner<'_> {
             storage: feature_storage(&self.settings.storage),
             oracle: self.settings.oracle.then_some(category.test.as_slice()),
             keep: Some(train::keep_state(self.run, &job.out, self.fresh)?),
-            ..FitOptions::default()
+            device: opened.device.clone(),
         };
         let curves = self.run.tensorboard.as_ref().map(|asked| match asked {
             Some(folder) => folder.join(job.out.strip_prefix(self.folder).unwrap_or(&job.out)),

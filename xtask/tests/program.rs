@@ -7,7 +7,7 @@ use std::process::Command;
 fn the_program_lists_its_tasks() {
     let output = Command::new(env!("CARGO_BIN_EXE_xtask")).arg("--help").output().expect("it starts");
     let text = String::from_utf8_lossy(&output.stdout);
-    for task in ["train-all", "ablate", "bench", "weights", "import-backbone"] {
+    for task in ["train-all", "ablate", "bench", "weights", "import-backbone", "cuda-check", "gpu-check"] {
         assert!(text.contains(task), "no `{task}` in:\n{text}");
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use simplenet_model::BackboneId;
+use simplenet_model::{BackboneId, DeviceChoice};
 use simplenet_train::InferencePrecision;
 
 use crate::output::anomaly_map_file::MapFormat;
@@ -124,6 +124,18 @@ pub struct SettingArgs {
     /// Where features lie.
     #[command(flatten)]
     pub storage: StorageArgs,
+    /// The device.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+/// Where to compute; every verb that runs a network takes it.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct DeviceArgs {
+    /// Where to compute: cpu, cuda (the first GPU of NVIDIA's), cuda:N (GPU number N, from 0), or auto (the first GPU where it
+    /// can be used, else the CPU, which is then said). The default is cpu in a build without CUDA, auto in one with it.
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    pub device: DeviceChoice,
 }
 
 /// Flags about memory and disk: they change no bit of a result.
@@ -169,18 +181,34 @@ pub struct EvalArgs {
     /// Also write predictions.jsonl, heat maps and report.html into this folder.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// The precision.
+    /// The precision and the device.
     #[command(flatten)]
     pub inference: InferenceArgs,
+    /// The batch.
+    #[command(flatten)]
+    pub batch: BatchArgs,
 }
 
 /// What `eval`, `infer` and `bench` have in common.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct InferenceArgs {
-    /// Numbers to compute in. bf16 is faster than f32 where the CPU has AVX-512 BF16, int8 where it has VNNI. Both move
-    /// scores a little, and the threshold was set with scores in f32: a part close to it may get the other verdict.
+    /// Numbers to compute in. bf16 is faster than f32 where the CPU has AVX-512 BF16, int8 where it has VNNI; GPUs have f16
+    /// instead. These move scores a little, and the threshold was set with scores in f32: a part close to it may get the
+    /// other verdict.
     #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
     pub precision: PrecisionArg,
+    /// The device.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+/// What `eval` and `infer` have in common.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct BatchArgs {
+    /// Photographs that a GPU is given at once [default: 16]. Fewer are taken where its memory does not hold them. The CPU takes
+    /// them one by one.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: Option<u16>,
 }
 
 /// Numbers to compute in.
@@ -192,6 +220,8 @@ pub enum PrecisionArg {
     Bf16,
     /// 8 bits in the backbone, bf16 in the head.
     Int8,
+    /// 16 bits, on GPUs only.
+    F16,
 }
 
 impl PrecisionArg {
@@ -201,6 +231,7 @@ impl PrecisionArg {
             Self::F32 => InferencePrecision::F32,
             Self::Bf16 => InferencePrecision::Bf16,
             Self::Int8 => InferencePrecision::Int8,
+            Self::F16 => InferencePrecision::F16,
         }
     }
 }
@@ -224,9 +255,12 @@ pub struct InferArgs {
     /// Use this threshold on the raw score instead of the model's.
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     pub threshold: Option<f32>,
-    /// The precision.
+    /// The precision and the device.
     #[command(flatten)]
     pub inference: InferenceArgs,
+    /// The batch.
+    #[command(flatten)]
+    pub batch: BatchArgs,
 }
 
 /// File formats of raw anomaly maps.
@@ -276,6 +310,9 @@ pub struct CalibrateArgs {
     /// Also write the numbers and every photograph's score as JSON here.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// The device.
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }
 
 /// Flags of `info` and `verify`.
@@ -300,10 +337,13 @@ pub struct BenchArgs {
     /// spread ones.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub repeats: u32,
+    /// Batches to measure on a GPU too, one after the other [default: 1,16,64]; of each, so many runs as inspections above.
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: Vec<u16>,
     /// Also write the numbers as JSON here; nothing else is written.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// The precision.
+    /// The precision and the device.
     #[command(flatten)]
     pub inference: InferenceArgs,
 }

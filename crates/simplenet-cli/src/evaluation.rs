@@ -20,7 +20,7 @@ use crate::{
     output::{
         anomaly_map_file::MapFormat,
         atomic,
-        prediction::{PredictionLine, Verdict},
+        prediction::{PredictionLine, Verdict, cpu},
         prediction_file::PredictionWriter,
         table::RunNumbers,
     },
@@ -42,6 +42,12 @@ pub struct MetricsFile {
     /// In which numbers the network computed; f32 in files that do not say it.
     #[serde(default)]
     pub precision: InferencePrecision,
+    /// On which device: `CPU`, or a GPU's name; the CPU in files that do not say it.
+    #[serde(default = "cpu")]
+    pub device: String,
+    /// How many photographs went through the network at once, at most; 1 in files that do not say it.
+    #[serde(default = "one")]
+    pub batch: usize,
     /// Seed of the training.
     pub seed: u64,
     /// Test images without a defect.
@@ -52,7 +58,8 @@ pub struct MetricsFile {
     pub at_threshold: Option<AtThreshold>,
     /// Seconds from start to calibrated detector; null when only evaluated.
     pub fit_seconds: Option<f64>,
-    /// Median milliseconds an image: decode, preprocess, network, postprocess, one image at a time.
+    /// Median milliseconds an image: decode, preprocess, network, postprocess; one image at a time on the CPU, on a GPU with an
+    /// image's share of its batch.
     pub inference_ms: f64,
     /// Highest memory use while training and evaluating, MiB; null where the system does not tell.
     pub peak_memory_mib: Option<f64>,
@@ -61,6 +68,10 @@ pub struct MetricsFile {
     /// PaDiM and PatchCore on the same features, when asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baselines: Option<BaselineResults>,
+}
+
+fn one() -> usize {
+    1
 }
 
 /// Verdicts against labels at the model's threshold.
@@ -166,6 +177,8 @@ pub fn summarise(
         category: category.name.clone(),
         model_id: checkpoint::model_id(detector.record()),
         precision: detector.precision(),
+        device: detector.device().to_string(),
+        batch: detector.batch(),
         seed,
         test_normal: evaluation.images.len() - test_anomalous,
         test_anomalous,

@@ -1,5 +1,5 @@
 //! One photograph from its file through the detector, and onto the disk: heat map, raw map, and its line in
-//! predictions.jsonl. `infer` and `bench` share the first, `infer` and `eval` the second.
+//! predictions.jsonl. `infer` and `bench` share the first, which is `simplenet_train::in_batches`, `infer` and `eval` the second.
 
 use std::{
     collections::HashSet,
@@ -8,12 +8,9 @@ use std::{
 };
 
 use image::RgbImage;
-use simplenet_data::decode;
 use simplenet_model::checkpoint;
-use simplenet_train::{
-    Detector, TrainError,
-    detector::{Inspection, timed},
-};
+pub use simplenet_train::in_batches::{Inspected, inspect_file};
+use simplenet_train::{Detector, detector::Inspection};
 
 use crate::{
     error::CliError,
@@ -32,38 +29,10 @@ pub const HEATMAPS: &str = "heatmaps";
 /// Folder of the raw maps, in the output folder.
 pub const MAPS: &str = "anomaly_maps";
 
-/// A photograph that was read and inspected.
-#[derive(Debug, Clone)]
-pub struct Inspected {
-    /// Its pixels.
-    pub photograph: RgbImage,
-    /// What was found.
-    pub inspection: Inspection,
-    /// How long reading and decoding took.
-    pub decode: Duration,
-}
-
-impl Inspected {
-    /// How long each part took.
-    pub fn milliseconds(&self) -> Milliseconds {
-        let times = self.inspection.times;
-        Milliseconds::new(self.decode, times.preprocess, times.network, times.postprocess)
-    }
-}
-
-/// Reads, decodes and inspects one photograph.
-///
-/// # Errors
-/// A file that is not an image or not whole; a score that is not a number.
-pub fn inspect_file(detector: &Detector, path: &Path) -> Result<Inspected, CliError> {
-    let (photograph, decode) = timed(|| decode::decode_file(path, &detector.preprocess().decode));
-    let photograph = photograph?;
-    let inspection = detector.inspect(&photograph)?;
-    if !inspection.score.is_finite() {
-        let error = TrainError::NonFiniteScore { path: path.to_path_buf(), score: inspection.score };
-        return Err(error.into());
-    }
-    Ok(Inspected { photograph, inspection, decode })
+/// How long each part of an inspection took.
+pub fn milliseconds(inspected: &Inspected) -> Milliseconds {
+    let times = inspected.inspection.times;
+    Milliseconds::new(inspected.decode, times.preprocess, times.network, times.postprocess)
 }
 
 /// Writes what is known of each photograph below one folder.
@@ -164,6 +133,7 @@ impl<'a> Recorder<'a> {
             inspected_share: inspection.placement.inspected_share(),
             model_id: self.model_id.clone(),
             precision: self.detector.precision(),
+            device: self.detector.device().to_string(),
             heatmap: Some(slashed(&heatmap)),
             anomaly_map: anomaly_map.as_deref().map(slashed),
             label: None,

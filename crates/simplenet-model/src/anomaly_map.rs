@@ -1,11 +1,14 @@
 //! From patch scores to a picture of where the anomaly is. In: the raw patch scores of one image, (h, w). Out: the
 //! anomaly map at the network input's size and the image's score. Both as the official code: bilinear resize, then
-//! SciPy's Gaussian filter; the image score is taken of the raw patch scores, before either, and is their largest there.
+//! SciPy's Gaussian filter, both in one (`ops/anomaly_map`); the image score is taken of the raw patch scores, before either, and is their largest there.
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::{bilinear::sources, error::ModelError};
+use crate::{
+    bilinear::sources,
+    error::ModelError,
+    ops::{self, anomaly_map::AnomalyMapPlan},
+};
 
 /// A Gaussian of this deviation would reach over any image; also keeps a damaged file from asking for a huge kernel.
 const MAX_SIGMA: f64 = 1000.0;
@@ -111,18 +114,16 @@ pub fn anomaly_map(
     out_w: usize,
     config: &AnomalyMapConfig,
 ) -> Vec<f32> {
-    let mut map = resize_bilinear(scores, h, w, out_h, out_w);
-    match config.validate() {
-        Ok(()) => gaussian_filter(&mut map, out_w, config),
-        Err(_) => map.fill(f32::NAN),
+    if !fits(scores, h, w) || config.validate().is_err() {
+        return vec![f32::NAN; out_h * out_w];
     }
-    map
+    ops::anomaly_map::anomaly_map(&AnomalyMapPlan::new([h, w], [out_h, out_w], config), scores)
 }
 
 /// The first step alone: bilinear resize with half-pixel centres (PyTorch's `align_corners=False`), without
 /// antialiasing. (h, w) -> (out_h, out_w), row-major; NaN where `scores` does not have h·w numbers, at least one.
 pub fn resize_bilinear(scores: &[f32], h: usize, w: usize, out_h: usize, out_w: usize) -> Vec<f32> {
-    if scores.is_empty() || h.checked_mul(w) != Some(scores.len()) {
+    if !fits(scores, h, w) {
         return vec![f32::NAN; out_h * out_w];
     }
     let (rows, columns) = (sources(h, out_h), sources(w, out_w));
@@ -138,76 +139,14 @@ pub fn resize_bilinear(scores: &[f32], h: usize, w: usize, out_h: usize, out_w: 
     map
 }
 
-/// SciPy's `gaussian_filter` in edge mode "reflect": down the columns, then along the rows; sums in f64, each pass
-/// rounded to f32.
-fn gaussian_filter(map: &mut Vec<f32>, width: usize, config: &AnomalyMapConfig) {
-    let kernel = half_kernel(config);
-    if kernel.len() == 1 || map.is_empty() {
-        return;
-    }
-    let height = map.len() / width;
-    let source = map.as_slice();
-    let mut columns_done = vec![0f32; map.len()];
-    columns_done.par_chunks_mut(width).enumerate().for_each_init(
-        || vec![0f64; width],
-        |sums, (y, out)| {
-            let row = |y: isize| &source[reflect(y, height) * width..][..width];
-            let y = y as isize;
-            for (sum, &v) in sums.iter_mut().zip(row(y)) {
-                *sum = kernel[0] * f64::from(v);
-            }
-            for (distance, &k) in (1..).zip(&kernel[1..]) {
-                for ((sum, &a), &b) in sums.iter_mut().zip(row(y - distance)).zip(row(y + distance)) {
-                    *sum += k * (f64::from(a) + f64::from(b));
-                }
-            }
-            round(sums, out);
-        },
-    );
-    let radius = kernel.len() - 1;
-    map.par_chunks_mut(width).zip(columns_done.par_chunks(width)).for_each_init(
-        || (vec![0f64; width + 2 * radius], vec![0f64; width]),
-        |(padded, sums), (out, row)| {
-            for (i, v) in padded.iter_mut().enumerate() {
-                *v = f64::from(row[reflect(i as isize - radius as isize, width)]);
-            }
-            for (sum, &v) in sums.iter_mut().zip(&padded[radius..]) {
-                *sum = kernel[0] * v;
-            }
-            for (distance, &k) in kernel.iter().enumerate().skip(1) {
-                let (left, right) = (&padded[radius - distance..], &padded[radius + distance..]);
-                for ((sum, &a), &b) in sums.iter_mut().zip(left).zip(right) {
-                    *sum += k * (a + b);
-                }
-            }
-            round(sums, out);
-        },
-    );
-}
-
-fn round(sums: &[f64], out: &mut [f32]) {
-    out.iter_mut().zip(sums).for_each(|(out, &sum)| *out = sum as f32);
-}
-
-/// The kernel's middle and one side; middle + 2 · side = 1.
-fn half_kernel(config: &AnomalyMapConfig) -> Vec<f64> {
-    let radius = config.radius();
-    let weight = |i: usize| (-0.5 * (i as f64 / config.sigma).powi(2)).exp();
-    let kernel: Vec<f64> = std::iter::once(1.0).chain((1..=radius).map(weight)).collect();
-    let total = kernel[0] + 2.0 * kernel[1..].iter().sum::<f64>();
-    kernel.into_iter().map(|k| k / total).collect()
-}
-
-/// d c b a | a b c d | d c b a, again and again: right for maps smaller than the kernel's reach too.
-fn reflect(i: isize, n: usize) -> usize {
-    let n = n as isize;
-    let i = i.rem_euclid(2 * n);
-    (if i < n { i } else { 2 * n - 1 - i }) as usize
+fn fits(scores: &[f32], h: usize, w: usize) -> bool {
+    !scores.is_empty() && h.checked_mul(w) == Some(scores.len())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::anomaly_map::reference::reflect;
 
     /// The filter by its definition: the whole kernel in two dimensions at once.
     fn slow_filter(map: &[f32], h: usize, w: usize, config: &AnomalyMapConfig) -> Vec<f32> {
@@ -243,13 +182,6 @@ mod tests {
                 assert!((g - w).abs() <= 2e-6 * w.abs().max(1.0), "{h}x{w}, sigma {sigma}, {i}: {g} for {w}");
             }
         }
-    }
-
-    #[test]
-    fn reflection_repeats() {
-        let got: Vec<usize> = (-7..9).map(|i| reflect(i, 3)).collect();
-        assert_eq!(got, [0, 0, 1, 2, 2, 1, 0, 0, 1, 2, 2, 1, 0, 0, 1, 2]);
-        assert!((-9..9).all(|i| reflect(i, 1) == 0));
     }
 
     #[test]

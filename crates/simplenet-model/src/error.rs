@@ -9,9 +9,30 @@ use crate::backbone::BackboneId;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
-    /// A tensor operation failed (wrong shape or type, or a device that has run out of memory).
+    /// A tensor operation failed (wrong shape or type).
     #[error("tensor operation failed: {0}")]
-    Candle(#[from] candle_core::Error),
+    Candle(#[source] candle_core::Error),
+
+    /// A device cannot be used.
+    #[error("{device}: {reason}")]
+    Device {
+        /// Which.
+        device: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+
+    /// A device's memory does not hold what it was given.
+    #[error(
+        "{device} is out of memory: take fewer images at once (`--batch`), free what other programs hold there, or take \
+         `--device cpu` ({said})"
+    )]
+    OutOfMemory {
+        /// Which.
+        device: String,
+        /// Its driver's words.
+        said: String,
+    },
 
     /// A file could not be read or written.
     #[error("{path}: {source}", path = path.display())]
@@ -199,5 +220,21 @@ impl ModelError {
     pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
+    }
+
+    /// Whether less at once may go through where this has failed.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::OutOfMemory { .. })
+    }
+}
+
+/// What a GPU refuses becomes a sentence with the next step; all else stays candle's.
+impl From<candle_core::Error> for ModelError {
+    fn from(error: candle_core::Error) -> Self {
+        #[cfg(feature = "cuda")]
+        if let Some(failure) = crate::device::failure_of(&error) {
+            return crate::device::explain(&failure, crate::device::Doing::Computing);
+        }
+        Self::Candle(error)
     }
 }

@@ -7,6 +7,7 @@ pub mod anomaly_map;
 pub mod backbone;
 mod bilinear;
 pub mod checkpoint;
+pub mod device;
 pub mod discriminator;
 pub mod error;
 pub mod feature_adaptor;
@@ -23,9 +24,11 @@ mod tensor_check;
 pub mod weights;
 
 pub use backbone::{Backbone, BackboneId, Levels};
+pub use device::{DeviceChoice, Opened};
 pub use error::ModelError;
 pub use predictor::{
-    ActivationRanges, CompiledExtractor, Normalisation, Precision, Predictor, PredictorOptions,
+    ActivationRanges, BatchExtractor, BatchOutput, BatchPrecision, BatchPredictor, CompiledExtractor,
+    Normalisation, Precision, Predictor, PredictorOptions,
 };
 pub use weights::{BackboneWeights, WeightsSource};
 

@@ -4,10 +4,10 @@
 //! review where it is asked for, the quantiles of the scores, and the range of the heat maps' colours. What share of good
 //! parts a threshold rejects is in `false_reject`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use simplenet_data::{dataset::Sample, decode};
+use simplenet_data::dataset::Sample;
 use simplenet_metrics::quantiles;
 use simplenet_model::checkpoint::{ReviewBand, Threshold};
 
@@ -16,6 +16,7 @@ use crate::{
     detector::Detector,
     error::TrainError,
     false_reject::{images_needed, threshold},
+    in_batches::{Inspected, inspect_files},
     noise::{Generator, Purpose},
     reporter::Reporter,
     resume::stop_if_asked,
@@ -166,6 +167,25 @@ pub fn recalibrate(
     Ok(normal.image_scores)
 }
 
+/// Scores of a good image.
+struct NormalScore {
+    image_score: f32,
+    map_peak: f32,
+    map_mean: f32,
+}
+
+impl NormalScore {
+    fn of(Inspected { inspection, .. }: &Inspected) -> Self {
+        let map = &inspection.map;
+        let sum: f64 = map.iter().map(|&v| f64::from(v)).sum();
+        Self {
+            image_score: inspection.score,
+            map_peak: map.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+            map_mean: (sum / map.len().max(1) as f64) as f32,
+        }
+    }
+}
+
 /// Scores of good images.
 #[derive(Default)]
 struct NormalScores {
@@ -180,13 +200,16 @@ impl NormalScores {
         let mut normal = Self::default();
         let mut failures = vec![];
         reporter.start("calibrating", paths.len() as u64);
-        for path in paths {
-            if let Err(error) = normal.add(detector, path) {
-                failures.push(error);
+        // Photographs and maps are large, and three numbers of each are needed.
+        let finish = |_, inspected: Result<Inspected, TrainError>| inspected.map(|it| NormalScore::of(&it));
+        inspect_files(detector, paths, reporter, finish, |_, score| {
+            match score {
+                Ok(score) => normal.add(score),
+                Err(error) => failures.push(error),
             }
             reporter.advance(1);
-            stop_if_asked(reporter)?;
-        }
+            stop_if_asked(reporter)
+        })?;
         reporter.finish();
         match (failures.pop(), failures.len()) {
             (None, _) => Ok(normal),
@@ -199,17 +222,10 @@ impl NormalScores {
         }
     }
 
-    fn add(&mut self, detector: &Detector, path: &Path) -> Result<(), TrainError> {
-        let photograph = decode::decode_file(path, &detector.preprocess().decode)?;
-        let inspection = detector.inspect(&photograph)?;
-        if !inspection.score.is_finite() {
-            return Err(TrainError::NonFiniteScore { path: path.to_path_buf(), score: inspection.score });
-        }
-        let sum: f64 = inspection.map.iter().map(|&v| f64::from(v)).sum();
-        self.image_scores.push(inspection.score);
-        self.map_peaks.push(inspection.map.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-        self.map_means.push((sum / inspection.map.len().max(1) as f64) as f32);
-        Ok(())
+    fn add(&mut self, NormalScore { image_score, map_peak, map_mean }: NormalScore) {
+        self.image_scores.push(image_score);
+        self.map_peaks.push(map_peak);
+        self.map_means.push(map_mean);
     }
 
     /// Thresholds, quantiles and display range of a detector whose loss had this margin.

@@ -1,6 +1,6 @@
 //! A trained detector: what it takes from a decoded photograph to a verdict, in one object.
 //!
-//! In: a decoded RGB photograph of any size. Out: the raw image score, the anomaly map at the network's size and in
+//! In: a decoded RGB photograph of any size, or several. Out: the raw image score, the anomaly map at the network's size and in
 //! the photograph's own pixels, the regions above the threshold, and the time each part took.
 
 use std::{
@@ -10,28 +10,43 @@ use std::{
 
 use candle_core::Device;
 use image::RgbImage;
+use rayon::prelude::*;
 use simplenet_data::{
     DataError,
     preprocess::{Placement, Preprocess},
 };
-use simplenet_metrics::{Connectivity, connected_components};
 use simplenet_model::{
-    Normalisation, Predictor, PredictorOptions,
+    BatchPredictor, Normalisation, Opened, Predictor, PredictorOptions,
     anomaly_map::{anomaly_map, image_score},
     checkpoint::{self, ModelRecord, Threshold},
+    device,
     simplenet::SimpleNet,
 };
 
-use crate::{error::TrainError, inference_precision::InferencePrecision};
+pub use crate::regions::{AnomalousRegion, regions_above};
+use crate::{batch_limit::BatchLimit, error::TrainError, inference_precision::InferencePrecision};
+
+/// Photographs that go through the network at once on a GPU, when no number is given.
+pub const BATCH: usize = 16;
 
 /// A network, compiled, with the preprocessing and the threshold that belong to it. The network that it was compiled from
 /// is not kept: inspecting does not need it.
 pub struct Detector {
     /// Compiled for the preprocessing's size.
-    predictor: Predictor,
+    network: Network,
+    /// The device's name.
+    device: String,
     precision: InferencePrecision,
     preprocess: Preprocess,
     record: ModelRecord,
+}
+
+/// The two forms of a compiled network.
+enum Network {
+    /// One image at a time, on the CPU.
+    Single(Predictor),
+    /// Batches, on a GPU.
+    Batches(BatchPredictor, BatchLimit),
 }
 
 /// What was found in one photograph.
@@ -52,7 +67,8 @@ pub struct Inspection {
     pub times: Times,
 }
 
-/// How long the parts of one inspection took (decoding the file is not part of it).
+/// How long the parts of one inspection took (decoding the file is not part of it). Of a batch, `network` is the time of the
+/// whole batch over the number of its photographs.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Times {
     /// Resize and crop.
@@ -63,15 +79,21 @@ pub struct Times {
     pub postprocess: Duration,
 }
 
-/// A connected region of the map at or above the map threshold, in the photograph's pixels.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct AnomalousRegion {
-    /// Left, top, right, bottom; right and bottom exclusive.
-    pub bounds: [u32; 4],
-    /// Pixels.
-    pub area: u64,
-    /// Largest map value.
-    pub peak_score: f32,
+/// A photograph made ready for the network.
+pub(crate) struct Prepared {
+    input: RgbImage,
+    original: (u32, u32),
+    time: Duration,
+}
+
+/// What the network says of a photograph.
+pub(crate) struct Scored {
+    patch_scores: Vec<f32>,
+    /// Where the network makes it; else it is still to be made.
+    map: Option<Vec<f32>>,
+    original: (u32, u32),
+    preprocess: Duration,
+    network: Duration,
 }
 
 impl Detector {
@@ -93,14 +115,66 @@ impl Detector {
         record: ModelRecord,
         precision: InferencePrecision,
     ) -> Result<Self, TrainError> {
-        let preprocess: Preprocess = serde_json::from_value(record.preprocessing.clone())
-            .map_err(|e| TrainError::config(Path::new("model file, preprocessing"), e))?;
-        preprocess.validate()?;
+        let preprocess = preprocess_of(&record)?;
         let (width, height) = preprocess.network_size();
         let mut options = PredictorOptions::default();
         options.precision = precision.of(&record)?;
         let predictor = Predictor::compile(net, height as usize, width as usize, &options)?;
-        Ok(Self { predictor, precision, preprocess, record })
+        let network = Network::Single(predictor);
+        Ok(Self { network, device: device::CPU.into(), precision, preprocess, record })
+    }
+
+    /// The same for a device that was opened: on the CPU as [`Detector::new_in`], on a GPU as [`Detector::in_batches`].
+    ///
+    /// # Errors
+    /// As these.
+    pub fn on_device(
+        net: &SimpleNet,
+        record: ModelRecord,
+        precision: InferencePrecision,
+        opened: &Opened,
+    ) -> Result<Self, TrainError> {
+        match opened.device.is_cpu() {
+            true => Self::new_in(net, record, precision),
+            false => Self::in_batches(net, record, precision, opened),
+        }
+    }
+
+    /// Compiles the network for batches, of up to [`BATCH`] photographs. It is made for GPUs; on the CPU it gives the same
+    /// scores by plain loops, for tests.
+    ///
+    /// # Errors
+    /// `TrainError::Config` when the preprocessing in the record cannot be read; another precision than f32 and f16; a
+    /// network that cannot be compiled; a device that is out of memory.
+    pub fn in_batches(
+        net: &SimpleNet,
+        record: ModelRecord,
+        precision: InferencePrecision,
+        opened: &Opened,
+    ) -> Result<Self, TrainError> {
+        let preprocess = preprocess_of(&record)?;
+        let (width, height) = preprocess.network_size();
+        let predictor = BatchPredictor::compile(
+            net,
+            height as usize,
+            width as usize,
+            normalisation(&preprocess),
+            record.anomaly_map,
+            &opened.device,
+            precision.of_batches()?,
+        )?;
+        let network = Network::Batches(predictor, BatchLimit::new(BATCH));
+        Ok(Self { network, device: opened.name.clone(), precision, preprocess, record })
+    }
+
+    /// Puts at most so many photographs through the network at once, at least one. Changes nothing on the CPU, which takes
+    /// them one by one.
+    #[must_use]
+    pub fn with_batch(mut self, most: usize) -> Self {
+        if let Network::Batches(_, limit) = &mut self.network {
+            *limit = BatchLimit::new(most);
+        }
+        self
     }
 
     /// Reads a model file and compiles it in f32; everything needed is inside it.
@@ -120,6 +194,15 @@ impl Detector {
         Self::new_in(&net, record, precision)
     }
 
+    /// Reads a model file and compiles it for a device that was opened.
+    ///
+    /// # Errors
+    /// As [`Detector::load`] and [`Detector::on_device`].
+    pub fn load_on(path: &Path, precision: InferencePrecision, opened: &Opened) -> Result<Self, TrainError> {
+        let (net, record) = checkpoint::load(path, &Device::Cpu)?;
+        Self::on_device(&net, record, precision, opened)
+    }
+
     /// Writes the model file of `net`, which this was compiled from, whole or not at all.
     ///
     /// # Errors
@@ -137,6 +220,35 @@ impl Detector {
     /// The numbers that the network computes in.
     pub fn precision(&self) -> InferencePrecision {
         self.precision
+    }
+
+    /// The name of the device that the network runs on: `CPU`, or a GPU's.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// How many photographs go through the network at once, at most: 1 on the CPU.
+    pub fn batch(&self) -> usize {
+        match &self.network {
+            Network::Single(_) => 1,
+            Network::Batches(_, limit) => limit.most(),
+        }
+    }
+
+    /// The network that takes batches; none on the CPU.
+    pub fn batch_predictor(&self) -> Option<&BatchPredictor> {
+        match &self.network {
+            Network::Single(_) => None,
+            Network::Batches(predictor, _) => Some(predictor),
+        }
+    }
+
+    /// What a person should know after a run, said once: that the device's memory has made the batches smaller.
+    pub fn take_note(&self) -> Option<String> {
+        match &self.network {
+            Network::Single(_) => None,
+            Network::Batches(_, limit) => limit.take_note(&self.device),
+        }
     }
 
     /// From photograph to network input.
@@ -179,18 +291,91 @@ impl Detector {
     /// # Errors
     /// An image without pixels, or a failing tensor operation.
     pub fn inspect(&self, photograph: &RgbImage) -> Result<Inspection, TrainError> {
+        self.finish(self.score(self.prepare(photograph)?)?)
+    }
+
+    /// Inspects several photographs, which may be of different sizes: on a GPU in batches, on the CPU one after the other.
+    /// The scores are those of [`Detector::inspect`], however many go together.
+    ///
+    /// # Errors
+    /// As [`Detector::inspect`], for the first photograph that has one. A device whose memory does not hold one photograph;
+    /// batches that it does not hold are halved.
+    pub fn inspect_batch(&self, photographs: &[RgbImage]) -> Result<Vec<Inspection>, TrainError> {
+        let prepared: Vec<Prepared> =
+            photographs.par_iter().map(|photograph| self.prepare(photograph)).collect::<Result<_, _>>()?;
+        self.score_all(prepared)?.into_par_iter().map(|scored| self.finish(scored)).collect()
+    }
+
+    /// Resize and crop.
+    pub(crate) fn prepare(&self, photograph: &RgbImage) -> Result<Prepared, TrainError> {
+        let (input, time) = timed(|| self.preprocess.resize_crop(photograph));
+        Ok(Prepared { input: input?, original: photograph.dimensions(), time })
+    }
+
+    /// The network, for one.
+    fn score(&self, Prepared { input, original, time }: Prepared) -> Result<Scored, TrainError> {
+        let (scores, network) = timed(|| match &self.network {
+            Network::Single(predictor) => {
+                let scores = predictor.patch_scores_rgb(&input, &normalisation(&self.preprocess))?;
+                Ok::<_, TrainError>((scores, None))
+            }
+            Network::Batches(predictor, _) => {
+                let output = predictor.run(&input)?;
+                Ok((output.patch_scores, Some(output.maps)))
+            }
+        });
+        let (patch_scores, map) = scores?;
+        Ok(Scored { patch_scores, map, original, preprocess: time, network })
+    }
+
+    /// The network, for several; in their order.
+    pub(crate) fn score_all(&self, prepared: Vec<Prepared>) -> Result<Vec<Scored>, TrainError> {
+        match &self.network {
+            Network::Single(_) => prepared.into_iter().map(|one| self.score(one)).collect(),
+            Network::Batches(predictor, limit) => {
+                limit.run_all(&prepared, |batch| self.score_batch(predictor, batch))
+            }
+        }
+    }
+
+    fn score_batch(&self, predictor: &BatchPredictor, batch: &[Prepared]) -> Result<Vec<Scored>, TrainError> {
+        let (output, time) = timed(|| {
+            let inputs: Vec<&[u8]> = batch.iter().map(|one| one.input.as_raw().as_slice()).collect();
+            predictor.run(&inputs.concat())
+        });
+        let output = output?;
+        let (rows, columns) = predictor.grid();
         let (width, height) = self.preprocess.network_size();
-        let (width, height) = (width as usize, height as usize);
-        let (input, preprocess) = timed(|| self.preprocess.resize_crop(photograph));
-        let input = input?;
-        let normalisation = Normalisation { mean: self.preprocess.mean, std: self.preprocess.std };
-        let (scores, network) = timed(|| self.predictor.patch_scores_rgb(&input, &normalisation));
-        let scores = scores?;
-        let (rows, columns) = self.predictor.grid();
-        let placement = self.preprocess.placement(photograph.width(), photograph.height());
+        let scores = output.patch_scores.chunks_exact(rows * columns);
+        let maps = output.maps.chunks_exact(width as usize * height as usize);
+        Ok(batch
+            .iter()
+            .zip(scores.zip(maps))
+            .map(|(one, (scores, map))| Scored {
+                patch_scores: scores.to_vec(),
+                map: Some(map.to_vec()),
+                original: one.original,
+                preprocess: one.time,
+                network: time / batch.len() as u32,
+            })
+            .collect())
+    }
+
+    /// Score, maps and regions.
+    pub(crate) fn finish(&self, scored: Scored) -> Result<Inspection, TrainError> {
+        let Scored { patch_scores, map, original, preprocess, network } = scored;
+        let (width, height) = self.preprocess.network_size();
+        let (rows, columns) = match &self.network {
+            Network::Single(predictor) => predictor.grid(),
+            Network::Batches(predictor, _) => predictor.grid(),
+        };
+        let placement = self.preprocess.placement(original.0, original.1);
         let (found, postprocess) = timed(|| -> Result<_, TrainError> {
-            let score = image_score(&scores, columns, self.record.image_score);
-            let map = anomaly_map(&scores, rows, columns, height, width, &self.record.anomaly_map);
+            let score = image_score(&patch_scores, columns, self.record.image_score);
+            let (height, width) = (height as usize, width as usize);
+            let map = map.unwrap_or_else(|| {
+                anomaly_map(&patch_scores, rows, columns, height, width, &self.record.anomaly_map)
+            });
             let photograph_map = placement.map_to_original(&map, f32::NAN)?;
             let regions = self.regions(score, &photograph_map, placement.original)?;
             Ok((score, map, photograph_map, regions))
@@ -244,64 +429,15 @@ impl Detector {
     }
 }
 
-/// The 8-connected regions of a map at or above a threshold, largest peak first.
-///
-/// # Errors
-/// A map that does not have `width` times `height` numbers.
-pub fn regions_above(
-    map: &[f32],
-    width: usize,
-    height: usize,
-    threshold: f32,
-) -> Result<Vec<AnomalousRegion>, TrainError> {
-    if map.len() != width * height {
-        return Err(DataError::WrongSize {
-            what: "the anomaly map",
-            found: format!("{} numbers", map.len()),
-            expected: format!("{width} x {height}"),
-        }
-        .into());
-    }
-    // Only the window that holds them all is searched: defects are small, and a photograph has a million pixels.
-    let Some(window) = window_above(map, width, threshold) else { return Ok(vec![]) };
-    let [left, top, right, bottom] = window;
-    let rows = || (top..bottom).map(|y| &map[y * width + left..y * width + right]);
-    let mask: Vec<u8> = rows().flatten().map(|&v| u8::from(v >= threshold)).collect();
-    let components = connected_components(&mask, right - left, bottom - top, Connectivity::Eight)?;
-    let mut peaks = vec![f32::NEG_INFINITY; components.regions.len()];
-    for (&label, &value) in components.labels.iter().zip(rows().flatten()) {
-        if let Some(peak) = (label as usize).checked_sub(1).and_then(|i| peaks.get_mut(i)) {
-            *peak = peak.max(value);
-        }
-    }
-    let mut regions: Vec<AnomalousRegion> = components
-        .regions
-        .iter()
-        .zip(peaks)
-        .map(|(r, peak_score)| AnomalousRegion {
-            bounds: [r.x0 + left, r.y0 + top, r.x1 + left, r.y1 + top].map(|edge| edge as u32),
-            area: r.area as u64,
-            peak_score,
-        })
-        .collect();
-    regions.sort_by(|a, b| b.peak_score.total_cmp(&a.peak_score));
-    Ok(regions)
+fn preprocess_of(record: &ModelRecord) -> Result<Preprocess, TrainError> {
+    let preprocess: Preprocess = serde_json::from_value(record.preprocessing.clone())
+        .map_err(|e| TrainError::config(Path::new("model file, preprocessing"), e))?;
+    preprocess.validate()?;
+    Ok(preprocess)
 }
 
-/// Left, top, right and bottom (these two exclusive) of the numbers at or above a threshold; none if there are none.
-fn window_above(map: &[f32], width: usize, threshold: f32) -> Option<[usize; 4]> {
-    let mut window: Option<[usize; 4]> = None;
-    for (y, row) in map.chunks_exact(width.max(1)).enumerate() {
-        // Most rows have none, and a test without branches says so fastest.
-        if !row.iter().fold(false, |any, &v| any | (v >= threshold)) {
-            continue;
-        }
-        let first = row.iter().position(|&v| v >= threshold)?;
-        let end = row.iter().rposition(|&v| v >= threshold)? + 1;
-        let [left, top, right, _] = window.unwrap_or([first, y, end, y]);
-        window = Some([left.min(first), top, right.max(end), y + 1]);
-    }
-    window
+fn normalisation(preprocess: &Preprocess) -> Normalisation {
+    Normalisation { mean: preprocess.mean, std: preprocess.std }
 }
 
 /// Runs `work` and gives its result and how long it took.
@@ -309,37 +445,4 @@ pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let start = Instant::now();
     let result = work();
     (result, start.elapsed())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The regions of a window are those of the whole map, wherever they lie.
-    #[test]
-    fn regions_are_those_of_the_whole_map() {
-        let (width, height) = (40, 23);
-        for spots in
-            [&[][..], &[(0, 0)], &[(39, 22)], &[(3, 4), (4, 5), (30, 20)], &[(0, 22), (39, 0), (20, 10)]]
-        {
-            let mut map = vec![0.25f32; width * height];
-            map[7] = f32::NAN;
-            for (i, &(x, y)) in spots.iter().enumerate() {
-                map[y * width + x] = 1.0 + i as f32;
-            }
-            let mask: Vec<u8> = map.iter().map(|&v| u8::from(v >= 1.0)).collect();
-            let whole = connected_components(&mask, width, height, Connectivity::Eight).unwrap();
-            let found = regions_above(&map, width, height, 1.0).unwrap();
-            let mut bounds: Vec<[u32; 4]> = found.iter().map(|region| region.bounds).collect();
-            let mut want: Vec<[u32; 4]> =
-                whole.regions.iter().map(|r| [r.x0, r.y0, r.x1, r.y1].map(|edge| edge as u32)).collect();
-            bounds.sort_unstable();
-            want.sort_unstable();
-            assert_eq!(bounds, want, "{spots:?}");
-            assert!(found.is_sorted_by(|a, b| a.peak_score >= b.peak_score), "{found:?}");
-            assert_eq!(found.iter().map(|region| region.area).sum::<u64>(), spots.len() as u64);
-        }
-        assert!(regions_above(&[0.0; 5], 2, 3, 1.0).is_err());
-        assert_eq!(regions_above(&[], 0, 0, 1.0).unwrap(), vec![]);
-    }
 }

@@ -23,7 +23,7 @@ pub enum TrainError {
     Metric(#[from] MetricError),
     /// A tensor operation failed.
     #[error("tensor operation failed: {0}")]
-    Tensor(#[from] candle_core::Error),
+    Tensor(#[source] candle_core::Error),
     /// A setting that cannot work.
     #[error("setting `{name}` = {value}: {problem}")]
     Setting {
@@ -122,7 +122,22 @@ pub enum TrainError {
     },
 }
 
+/// What a GPU refuses is the model crate's error, with the next step.
+impl From<candle_core::Error> for TrainError {
+    fn from(error: candle_core::Error) -> Self {
+        match ModelError::from(error) {
+            ModelError::Candle(error) => Self::Tensor(error),
+            refused => Self::Model(refused),
+        }
+    }
+}
+
 impl TrainError {
+    /// Whether less at once may go through where this has failed.
+    pub fn is_out_of_memory(&self) -> bool {
+        matches!(self, Self::Model(error) if error.is_out_of_memory())
+    }
+
     pub(crate) fn setting(name: &'static str, value: impl ToString, problem: impl Into<String>) -> Self {
         Self::Setting { name, value: value.to_string(), problem: problem.into() }
     }

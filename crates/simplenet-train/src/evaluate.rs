@@ -10,14 +10,14 @@ use image::RgbImage;
 use serde::{Deserialize, Serialize};
 use simplenet_data::{
     dataset::{Label, Sample},
-    decode,
     preprocess::MaskRule,
 };
 use simplenet_metrics::{AnomalyMap, MetricError};
 
 use crate::{
-    detector::{Detector, Inspection, timed},
+    detector::{Detector, Inspection},
     error::TrainError,
+    in_batches::{Inspected, inspect_files},
     reporter::Reporter,
     resume::stop_if_asked,
 };
@@ -91,8 +91,8 @@ pub struct Evaluation {
     pub metrics: Metrics,
 }
 
-/// Runs the detector over `samples`, one image at a time (so that the times are those of a single part), hands each
-/// result with its decoded photograph to `on_image`, and measures all of them.
+/// Runs the detector over `samples`, one image at a time on the CPU (so that the times are those of a single part) and batch by
+/// batch on a GPU, hands each result with its decoded photograph to `on_image`, in order, and measures all of them.
 ///
 /// # Errors
 /// The first image or mask that cannot be read; what `on_image` returns. Undefined metrics are not errors.
@@ -105,23 +105,22 @@ pub fn evaluate(
 ) -> Result<Evaluation, TrainError> {
     let mut images = Vec::with_capacity(samples.len());
     reporter.start("evaluating", samples.len() as u64);
-    for sample in samples {
-        let (photograph, decoding) =
-            timed(|| decode::decode_file(&sample.path, &detector.preprocess().decode));
-        let photograph = photograph?;
-        let inspection = detector.inspect(&photograph)?;
-        if !inspection.score.is_finite() {
-            return Err(TrainError::NonFiniteScore { path: sample.path.clone(), score: inspection.score });
-        }
-        let mask = ground_truth(detector, sample, photograph.dimensions(), mask_rule)?;
-        let mut image = Evaluated { sample: sample.clone(), inspection, decode: decoding, mask };
+    let paths: Vec<&PathBuf> = samples.iter().map(|sample| &sample.path).collect();
+    let finish = |i: usize, inspected: Result<Inspected, TrainError>| {
+        let Inspected { photograph, inspection, decode } = inspected?;
+        let sample = samples[i].clone();
+        let mask = ground_truth(detector, &sample, photograph.dimensions(), mask_rule)?;
+        Ok((Evaluated { sample, inspection, decode, mask }, photograph))
+    };
+    inspect_files(detector, &paths, reporter, finish, |_, result: Result<_, TrainError>| {
+        let (mut image, photograph) = result?;
         on_image(&image, &photograph)?;
         // The large map is for the heat map only: a test set of large photographs would not fit in memory.
         image.inspection.photograph_map = vec![];
         images.push(image);
         reporter.advance(1);
-        stop_if_asked(reporter)?;
-    }
+        stop_if_asked(reporter)
+    })?;
     reporter.finish();
     let measured: Vec<Measured<'_>> = images.iter().map(Evaluated::measured).collect();
     let metrics = measure(&measured, detector.preprocess().network_size());

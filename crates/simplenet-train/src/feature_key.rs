@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use simplenet_data::loader::{LoaderOptions, augmentation_seed};
-use simplenet_model::{CompiledExtractor, simplenet::FeatureExtractor};
+use simplenet_model::simplenet::FeatureExtractor;
 
 use crate::{
     config::TrainConfig,
@@ -21,20 +21,20 @@ const VERSION: &str = concat!("1, simplenet ", env!("CARGO_PKG_VERSION"));
 
 /// The part of the keys that all images of a run share: from pixels to rows.
 ///
-/// Other kernels or another instruction set may round differently, and results must be the same bits with the folder and
-/// without it. So the features of one drawn image stand in the key: they are those of this very engine.
+/// Other kernels, another instruction set or a GPU may round differently, and results must be the same bits with the folder and
+/// without it. So the features of one drawn image stand in the key: they are those of the very engine that `features_of` is.
 pub(crate) fn network_key(
     config: &TrainConfig,
     extractor: &FeatureExtractor,
-    compiled: &CompiledExtractor,
     precision: Precision,
+    features_of: impl FnOnce(&[f32]) -> Result<Vec<f32>, TrainError>,
 ) -> Result<Key, TrainError> {
     let json = |value: Result<String, serde_json::Error>| {
         value.map_err(|error| TrainError::config(Path::new("the key of the feature cache"), error))
     };
     let (width, height) = config.preprocess.network_size();
     let drawn: Vec<f32> = (0..3 * width * height).map(drawn_value).collect();
-    let features = Rows::F32(compiled.features(&drawn)?);
+    let features = Rows::F32(features_of(&drawn)?);
     Ok(Key::of(&[
         VERSION.as_bytes(),
         config.backbone.to_string().as_bytes(),
@@ -73,7 +73,7 @@ mod tests {
 
     use candle_core::Device;
     use simplenet_data::{Augment, preprocess::Resize};
-    use simplenet_model::{BackboneId, BackboneWeights, PredictorOptions, ops::Isa};
+    use simplenet_model::{BackboneId, BackboneWeights, CompiledExtractor, PredictorOptions, ops::Isa};
 
     use super::*;
     use crate::config::Preset;
@@ -93,7 +93,8 @@ mod tests {
         options.isa = isa;
         let compiled =
             CompiledExtractor::compile(&extractor, height as usize, width as usize, &options).unwrap();
-        network_key(config, &extractor, &compiled, config.feature_precision).unwrap()
+        network_key(config, &extractor, config.feature_precision, |drawn| Ok(compiled.features(drawn)?))
+            .unwrap()
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::{
     sync::Arc,
 };
 
+use candle_core::Device;
 use safetensors::Dtype;
 use serde::{Deserialize, Serialize};
 use simplenet_data::{
@@ -18,12 +19,13 @@ use simplenet_data::{
     decode::read_file,
     loader::{LoaderOptions, prepare_bytes},
 };
-use simplenet_model::{ActivationRanges, CompiledExtractor, PredictorOptions, simplenet::FeatureExtractor};
+use simplenet_model::{ActivationRanges, simplenet::FeatureExtractor};
 
 use crate::{
     config::TrainConfig,
     error::TrainError,
     feature_cache::{FeatureCache, Room},
+    feature_engine::FeatureEngine,
     feature_key::{image_key, network_key},
     feature_rows::{ImageRows, Precision, Rows},
     feature_store::{Array, Arrays, FeatureStore, Found, Key},
@@ -68,7 +70,7 @@ pub struct FeatureUse {
 /// The frozen network, compiled, with the folder of what it has computed before.
 pub(crate) struct Extraction<'a> {
     config: &'a TrainConfig,
-    pub(crate) compiled: CompiledExtractor,
+    pub(crate) engine: FeatureEngine<'a>,
     shape: Shape,
     keeping: Option<Keeping>,
     /// Bytes of features that may still go into memory.
@@ -125,20 +127,19 @@ enum Fetched<T> {
 }
 
 impl<'a> Extraction<'a> {
-    /// Compiles the network and opens the folder. A folder that cannot be used is said and done without.
+    /// Compiles the network for `device` and opens the folder. A folder that cannot be used is said and done without.
     ///
     /// # Errors
-    /// A network that cannot be compiled for the configuration's size.
+    /// A network that cannot be compiled for the configuration's size; a device that is out of memory.
     pub(crate) fn new(
         config: &'a TrainConfig,
-        extractor: &FeatureExtractor,
+        extractor: &'a FeatureExtractor,
+        device: &Device,
         storage: &FeatureStorage,
         reporter: &'a dyn Reporter,
     ) -> Result<Self, TrainError> {
-        let (width, height) = config.preprocess.network_size();
-        let (width, height) = (width as usize, height as usize);
-        let compiled = CompiledExtractor::compile(extractor, height, width, &PredictorOptions::default())?;
-        let (rows, columns) = compiled.grid();
+        let engine = FeatureEngine::new(config, extractor, device)?;
+        let (rows, columns) = engine.grid();
         let shape = Shape {
             precision: config.feature_precision,
             patches: rows * columns,
@@ -162,7 +163,7 @@ impl<'a> Extraction<'a> {
             None => None,
             Some(store) => Some(Keeping {
                 store: Arc::new(store),
-                network: network_key(config, extractor, &compiled, shape.precision)?,
+                network: network_key(config, extractor, shape.precision, |drawn| engine.features(drawn))?,
                 put: vec![],
                 used: 0,
                 put_since_trim: 0,
@@ -170,7 +171,7 @@ impl<'a> Extraction<'a> {
                 damaged: vec![],
             }),
         };
-        Ok(Self { config, compiled, shape, keeping, memory: storage.memory_limit, beyond, reporter })
+        Ok(Self { config, engine, shape, keeping, memory: storage.memory_limit, beyond, reporter })
     }
 
     /// Features of every sample (and of `copies` changed copies), in order; `see` is told of each unchanged photograph.
@@ -204,8 +205,8 @@ impl<'a> Extraction<'a> {
                     ..LoaderOptions::default()
                 },
             };
-            let compute = |compiled: &CompiledExtractor, image: &PreparedImage| {
-                let rows = ImageRows::new(precision, dim, &compiled.features(&image.tensor)?);
+            let compute = |engine: &FeatureEngine<'_>, image: &PreparedImage| {
+                let rows = ImageRows::new(precision, dim, &engine.features(&image.tensor)?);
                 Ok(Features { rows, appearance: Appearance::of(image, preprocess) })
             };
             from_cache += self.visit(&paths, &options, compute, &mut |index, features: Features| {
@@ -238,8 +239,7 @@ impl<'a> Extraction<'a> {
     pub(crate) fn activation_ranges(&mut self, paths: Vec<PathBuf>) -> Result<ActivationRanges, TrainError> {
         let mut ranges = ActivationRanges::default();
         self.reporter.start("measuring activations", paths.len() as u64);
-        let compute =
-            |compiled: &CompiledExtractor, image: &PreparedImage| Ok(compiled.observe(&image.tensor)?);
+        let compute = |engine: &FeatureEngine<'_>, image: &PreparedImage| engine.observe(&image.tensor);
         self.visit(&paths.into(), &LoaderOptions::default(), compute, &mut |_, seen: ActivationRanges| {
             ranges.join(&seen);
             Ok(())
@@ -254,7 +254,7 @@ impl<'a> Extraction<'a> {
         &mut self,
         paths: &Arc<[PathBuf]>,
         options: &LoaderOptions,
-        compute: impl Fn(&CompiledExtractor, &PreparedImage) -> Result<T, TrainError>,
+        compute: impl Fn(&FeatureEngine<'a>, &PreparedImage) -> Result<T, TrainError>,
         take: &mut dyn FnMut(usize, T) -> Result<(), TrainError>,
     ) -> Result<usize, TrainError> {
         self.config.preprocess.validate()?;
@@ -296,7 +296,7 @@ impl<'a> Extraction<'a> {
                     result
                 }
                 Fetched::ToDo(image, key, damaged) => {
-                    let result = compute(&self.compiled, &image)?;
+                    let result = compute(&self.engine, &image)?;
                     if let (Some(keeping), Some(key)) = (&mut self.keeping, key) {
                         keeping.damaged.extend(damaged);
                         if let Err(error) = keeping.put(key, || result.to_arrays(shape)) {

@@ -78,7 +78,8 @@ impl Bench {
     /// `between` is done after the folder was opened.
     fn extract_after(&self, storage: &FeatureStorage, copies: usize, between: impl FnOnce()) -> Given {
         let notes = Notes::default();
-        let mut extraction = Extraction::new(&self.config, &self.extractor, storage, &notes).unwrap();
+        let mut extraction =
+            Extraction::new(&self.config, &self.extractor, &Device::Cpu, storage, &notes).unwrap();
         between();
         let mut seen = vec![];
         let mut see = |path: &Path, appearance| seen.push((path.to_path_buf(), appearance));

@@ -147,7 +147,7 @@ pub fn fit(
     let device = Device::Cpu;
     let extractor =
         FeatureExtractor::load(config.backbone, config.levels, weights, config.aggregator, &device)?;
-    let mut extraction = Extraction::new(config, &extractor, &options.storage, reporter)?;
+    let mut extraction = Extraction::new(config, &extractor, &device, &options.storage, reporter)?;
 
     let mut set = TrainingSet::default();
     let see = &mut |path: &Path, appearance| set.see(path, appearance);
@@ -165,7 +165,7 @@ pub fn fit(
     let norm = feature_norm(config, &statistics, &device)?;
     let ranges = activation_ranges(&mut extraction, &train)?;
 
-    let grid = extraction.compiled.grid();
+    let grid = extraction.engine.grid();
     let (places, fitting) = timed(|| Places::fit(config, &cache, &norm, grid));
     let places = places?;
     let (test, mut oracle_time) = timed(|| {

@@ -7,6 +7,7 @@
 
 mod activation_ranges;
 pub mod baselines;
+mod batch_limit;
 pub mod calibrate;
 mod cholesky;
 pub mod config;
@@ -15,17 +16,20 @@ pub mod error;
 pub mod evaluate;
 pub mod false_reject;
 pub mod feature_cache;
+mod feature_engine;
 mod feature_key;
 mod feature_rows;
 mod feature_store;
 pub mod features;
 pub mod fit;
 pub mod head_step;
+pub mod in_batches;
 pub mod inference_precision;
 pub mod loss;
 pub mod noise;
 pub mod optimizer;
 pub mod position_statistics;
+mod regions;
 pub mod reporter;
 pub mod resume;
 mod scoring;

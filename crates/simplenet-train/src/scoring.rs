@@ -96,7 +96,7 @@ impl OracleSet {
     ) -> Result<Self, TrainError> {
         let what = "computing test features for the oracle";
         let (cache, _use) = extraction.features(samples, 0, what, &mut |_, _| {})?;
-        let grid = extraction.compiled.grid();
+        let grid = extraction.engine.grid();
         let mut energies = vec![];
         if let Some(places) = places {
             for image in 0..cache.images() {

@@ -2,7 +2,8 @@
 //! second, and how much memory that needs. Nothing is written but the JSON file that is asked for.
 //!
 //! In turn: load, compile and inspect once (the start); every photograph once, unmeasured, so that files are in the
-//! cache and memory is there; then one at a time, as a line sends them; then several at once, as `infer` takes them.
+//! cache and memory is there; then one at a time, as a line sends them; then several at once, as `infer` takes them: on the
+//! CPU one a thread, on a GPU batch by batch (`bench_batches`).
 
 use std::path::Path;
 
@@ -11,12 +12,13 @@ use simplenet_metrics::quantiles;
 use simplenet_model::{checkpoint, ops::Isa};
 use simplenet_train::{Detector, TrainError, detector::timed};
 
-use super::{model_path, warn_of_slow_precision};
+use super::{bench_batches, model_path, warn_of_slow_precision};
 use crate::{
     args::BenchArgs,
+    device,
     error::CliError,
     inputs::{Input, inputs},
-    inspect::inspect_file,
+    inspect::{inspect_file, milliseconds},
     machine, one_a_thread,
     output::{
         atomic,
@@ -39,16 +41,20 @@ const LEAST_A_THREAD: usize = 8;
 /// A model or a photograph that cannot be read, no photograph at all, a JSON file that cannot be written.
 pub fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<BenchReport, CliError> {
     let path = model_path(args.model.as_deref())?;
+    let choice = args.inference.device.device;
+    let (opened, open) = timed(|| device::open(choice, progress));
+    let opened = opened?;
+    device::check_batches(&args.batch, choice, &opened, progress)?;
     let (loaded, load) = timed(|| checkpoint::load(&path, &Device::Cpu));
     let (net, record) = loaded?;
     let precision = args.inference.precision.precision();
     let (detector, compile) = timed(|| {
-        let detector = Detector::new_in(&net, record, precision);
+        let detector = Detector::on_device(&net, record, precision, &opened);
         drop(net);
         detector
     });
     let detector = detector?;
-    warn_of_slow_precision(precision);
+    warn_of_slow_precision(&detector);
     let found = inputs(&args.input, &path, &detector)?;
     let repeats = args.repeats as usize;
     let turns = turns(&found, repeats);
@@ -69,12 +75,14 @@ pub fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<BenchReport,
 
     let one_at_a_time = one_at_a_time(&detector, &turns, progress)?;
     let several_at_once = several_at_once(&detector, &turns, progress)?;
+    let (detector, batches) = bench_batches::measure(detector, &turns, &args.batch, progress)?;
 
     let ms = |time: std::time::Duration| rounded(time.as_secs_f64() * 1e3);
     let report = BenchReport {
         program: concat!("simplenet ", env!("CARGO_PKG_VERSION")).into(),
         model: benched_model(&path, &detector)?,
         precision,
+        device: detector.device().to_string(),
         machine: BenchedMachine {
             description: machine::description(),
             instruction_set: Isa::detect().name().into(),
@@ -82,13 +90,15 @@ pub fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<BenchReport,
         },
         photographs: photographs(found.len(), &sizes),
         start_milliseconds: Start {
+            open: detector.batch_predictor().map(|_| ms(open)),
             load: ms(load),
             compile: ms(compile),
             first_inspection: ms(first_inspection),
-            to_first_verdict: ms(load + compile + first_inspection),
+            to_first_verdict: ms(open + load + compile + first_inspection),
         },
         one_at_a_time,
         several_at_once,
+        batches,
     };
     print!("{}", report.to_terminal());
     if let Some(file) = &args.json {
@@ -115,7 +125,7 @@ fn one_at_a_time(
     progress.start("one at a time", turns.len() as u64);
     let mut times = vec![];
     for input in turns {
-        times.push(inspect_file(detector, &input.path)?.milliseconds());
+        times.push(milliseconds(&inspect_file(detector, &input.path)?));
         progress.advance(1);
     }
     progress.finish();
@@ -134,19 +144,20 @@ fn one_at_a_time(
     })
 }
 
-/// As many inspections as turns or more; nothing with one thread, which can only take one at a time.
+/// As many inspections as turns or more; nothing with one thread, which can only take one at a time, and on a GPU, which
+/// takes batches.
 fn several_at_once(
     detector: &Detector,
     turns: &[&Input],
     progress: &TerminalProgress,
 ) -> Result<Option<SeveralAtOnce>, CliError> {
     let at_once = rayon::current_num_threads();
-    if at_once < 2 {
+    if at_once < 2 || detector.batch_predictor().is_some() {
         return Ok(None);
     }
     let inspections = turns.len().max(LEAST_A_THREAD * at_once);
     let tasks: Vec<&Input> = turns.iter().copied().cycle().take(inspections).collect();
-    let work = |input: &&Input| inspect_file(detector, &input.path).map(drop);
+    let work = |input: &&Input| inspect_file(detector, &input.path).map(drop).map_err(CliError::from);
     // Each thread's memory, before the clock runs.
     one_a_thread::in_order(&tasks[..at_once], work, |_, result| result)?;
     progress.start("several at once", inspections as u64);
@@ -202,7 +213,7 @@ fn percentiles(times: &[Milliseconds], part: impl Fn(&Milliseconds) -> f64) -> R
 }
 
 /// To three places: microseconds, where it is a time.
-fn rounded(value: f64) -> f64 {
+pub(super) fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
 

@@ -7,13 +7,14 @@ use candle_core::Device;
 use simplenet_data::dataset::folder;
 use simplenet_model::checkpoint;
 use simplenet_train::{
-    Detector,
+    Detector, InferencePrecision,
     calibrate::{Rates, TooFew, recalibrate},
 };
 
 use super::train::TRAINING_FILE;
 use crate::{
     args::CalibrateArgs,
+    device,
     error::CliError,
     output::{
         atomic,
@@ -31,6 +32,7 @@ use crate::{
 pub fn run(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<CalibrationReport, CliError> {
     let rates = Rates { false_reject: args.false_reject, review: args.review };
     rates.validate()?;
+    let opened = device::open(args.device.device, progress)?;
     let (net, record) = checkpoint::load(&args.model, &Device::Cpu)?;
     let (before, calibrated_model_id) = (record.threshold, checkpoint::model_id(&record));
     let good = folder::list_images(&args.normal)?;
@@ -41,7 +43,7 @@ pub fn run(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<Calibrat
             args.normal.display()
         ));
     }
-    let mut detector = Detector::new(&net, record)?;
+    let mut detector = Detector::on_device(&net, record, InferencePrecision::F32, &opened)?;
     let too_few = if args.strict { TooFew::Refuse } else { TooFew::Estimate };
     let scores = recalibrate(&mut detector, rates, &good, too_few, progress)?;
     detector.set_calibrated_by(simplenet_train::program());

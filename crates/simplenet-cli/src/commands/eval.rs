@@ -1,12 +1,13 @@
 //! `simplenet eval`: a model and a labelled category in, its metrics out.
 
-use candle_core::Device;
 use simplenet_data::dataset::mvtec;
+use simplenet_model::device::CPU;
 use simplenet_train::{Detector, config::TrainConfig};
 
 use super::warn_of_slow_precision;
 use crate::{
     args::EvalArgs,
+    device,
     error::CliError,
     evaluation::{METRICS_FILE, MetricsFile, evaluate_category, run_numbers, summarise, write_metrics},
     output::table::{ResultRow, ResultTable},
@@ -20,7 +21,25 @@ use crate::{
 /// An unreadable model, image or mask; a category without a test set; a file that cannot be written.
 pub fn run(args: &EvalArgs, progress: &TerminalProgress) -> Result<MetricsFile, CliError> {
     let precision = args.inference.precision.precision();
-    let detector = Detector::load_in(&args.model, &Device::Cpu, precision)?;
+    let choice = args.inference.device.device;
+    let opened = device::open(choice, progress)?;
+    device::check_batches(args.batch.batch.as_slice(), choice, &opened, progress)?;
+    let mut detector = Detector::load_on(&args.model, precision, &opened)?;
+    if let Some(batch) = args.batch.batch {
+        detector = detector.with_batch(batch.into());
+    }
+    with_detector(args, &detector, progress)
+}
+
+/// Evaluates a detector that is at hand.
+///
+/// # Errors
+/// As [`run`].
+pub fn with_detector(
+    args: &EvalArgs,
+    detector: &Detector,
+    progress: &TerminalProgress,
+) -> Result<MetricsFile, CliError> {
     let category = mvtec::load_category_with(&args.data, &detector.preprocess().decode)?;
     if category.test.is_empty() {
         return Err(CliError::Usage(format!(
@@ -28,9 +47,9 @@ pub fn run(args: &EvalArgs, progress: &TerminalProgress) -> Result<MetricsFile, 
             args.data.display()
         )));
     }
-    let config = training_config(&detector)?;
-    let evaluation = evaluate_category(&detector, &category, &config, args.output.as_deref(), progress)?;
-    let metrics = summarise(&detector, &category, &evaluation, config.seed, None, None);
+    let config = training_config(detector)?;
+    let evaluation = evaluate_category(detector, &category, &config, args.output.as_deref(), progress)?;
+    let metrics = summarise(detector, &category, &evaluation, config.seed, None, None);
     if let Some(path) = &args.json {
         write_metrics(path, &metrics)?;
     }
@@ -48,7 +67,7 @@ pub fn run(args: &EvalArgs, progress: &TerminalProgress) -> Result<MetricsFile, 
         )?;
     }
     print!("{}", describe(&metrics));
-    warn_of_slow_precision(precision);
+    warn_of_slow_precision(detector);
     Ok(metrics)
 }
 
@@ -98,5 +117,9 @@ pub fn describe(file: &MetricsFile) -> String {
         }
     }
     let precision = file.precision.name();
-    text + &format!("  inference        {:.1} ms an image (median), {precision}\n", file.inference_ms)
+    text += &format!("  inference        {:.1} ms an image (median), {precision}", file.inference_ms);
+    if file.device != CPU {
+        text += &format!(", {} at once on {}", file.batch, file.device);
+    }
+    text + "\n"
 }

@@ -1,17 +1,20 @@
 //! `simplenet infer`: photographs in; for each a verdict, a heat map, its regions, a raw map and the time it took.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use candle_core::Device;
 use simplenet_model::checkpoint::Decision;
-use simplenet_train::Detector;
+use simplenet_train::{
+    Detector, TrainError,
+    in_batches::{Inspected, inspect_file, inspect_files},
+};
 
 use super::{model_path, warn_of_slow_precision};
 use crate::{
     args::InferArgs,
+    device,
     error::CliError,
     inputs::{Input, inputs},
-    inspect::{Inspected, PREDICTIONS_FILE, Recorder, inspect_file},
+    inspect::{PREDICTIONS_FILE, Recorder},
     one_a_thread,
     output::{
         prediction::{JsonPath, PredictionError, PredictionLine, PredictionRecord, Verdict},
@@ -43,13 +46,32 @@ pub struct Outcome {
 pub fn run(args: &InferArgs, progress: &TerminalProgress) -> Result<Outcome, CliError> {
     let model = model_path(args.model.as_deref())?;
     let precision = args.inference.precision.precision();
-    let mut detector = Detector::load_in(&model, &Device::Cpu, precision)?;
+    let choice = args.inference.device.device;
+    let opened = device::open(choice, progress)?;
+    device::check_batches(args.batch.batch.as_slice(), choice, &opened, progress)?;
+    let mut detector = Detector::load_on(&model, precision, &opened)?;
+    if let Some(batch) = args.batch.batch {
+        detector = detector.with_batch(batch.into());
+    }
+    with_detector(args, &model, detector, progress)
+}
+
+/// Inspects by a detector that is at hand; `model` is its file.
+///
+/// # Errors
+/// As [`run`].
+pub fn with_detector(
+    args: &InferArgs,
+    model: &Path,
+    mut detector: Detector,
+    progress: &TerminalProgress,
+) -> Result<Outcome, CliError> {
     if let Some(threshold) = args.threshold {
         detector.override_threshold(threshold);
     }
-    println!("model: {}, in {}", model.display(), precision.name());
-    warn_of_slow_precision(precision);
-    let inputs = inputs(&args.input, &model, &detector)?;
+    println!("model: {}, in {}", model.display(), detector.precision().name());
+    warn_of_slow_precision(&detector);
+    let inputs = inputs(&args.input, model, &detector)?;
     std::fs::create_dir_all(&args.output).map_err(CliError::io("create", &args.output))?;
     let mut recorder = Recorder::new(&detector, &args.output, args.map_format.format())?;
     let predictions = args.output.join(PREDICTIONS_FILE);
@@ -59,8 +81,11 @@ pub fn run(args: &InferArgs, progress: &TerminalProgress) -> Result<Outcome, Cli
     progress.start("inspecting", inputs.len() as u64);
     let tasks: Vec<Task> =
         inputs.into_iter().map(|Input { path, name }| Task { path, name: recorder.reserve(&name) }).collect();
-    let work = |task: &Task| inspect(&detector, &recorder, task);
-    one_a_thread::in_order(&tasks, work, |task, result| {
+    let record = |task: &Task, inspected: Result<Inspected, TrainError>| {
+        let Inspected { photograph, inspection, decode } = inspected?;
+        recorder.record(&task.path, &task.name, &photograph, &inspection, decode)
+    };
+    let mut on_result = |task: &Task, result: Result<PredictionRecord, CliError>| {
         let line = match result {
             Ok(record) => {
                 progress.line(&sentence(&record));
@@ -84,7 +109,17 @@ pub fn run(args: &InferArgs, progress: &TerminalProgress) -> Result<Outcome, Cli
         writer.push(&line)?;
         progress.advance(1);
         Ok(())
-    })?;
+    };
+    match detector.batch_predictor() {
+        Some(_) => {
+            let finish = |i: usize, inspected| record(&tasks[i], inspected);
+            inspect_files(&detector, &tasks, progress, finish, |i, result| on_result(&tasks[i], result))?;
+        }
+        None => {
+            let work = |task: &Task| record(task, inspect_file(&detector, &task.path));
+            one_a_thread::in_order(&tasks, work, on_result)?;
+        }
+    }
     writer.finish()?;
     progress.finish();
     let unjudged = match outcome.unjudged {
@@ -109,13 +144,10 @@ struct Task {
     name: PathBuf,
 }
 
-fn inspect(
-    detector: &Detector,
-    recorder: &Recorder<'_>,
-    Task { path, name }: &Task,
-) -> Result<PredictionRecord, CliError> {
-    let Inspected { photograph, inspection, decode } = inspect_file(detector, path)?;
-    recorder.record(path, name, &photograph, &inspection, decode)
+impl AsRef<Path> for Task {
+    fn as_ref(&self) -> &Path {
+        &self.path
+    }
 }
 
 /// One line a photograph, for people.

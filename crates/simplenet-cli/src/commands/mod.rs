@@ -2,6 +2,7 @@
 //! result. `xtask` calls the same functions.
 
 pub mod bench;
+pub mod bench_batches;
 pub mod calibrate;
 pub mod eval;
 pub mod infer;
@@ -12,7 +13,7 @@ pub mod verify;
 use std::path::{Path, PathBuf};
 
 use simplenet_model::{BackboneId, BackboneWeights, WeightsSource, ops::Isa, weights};
-use simplenet_train::InferencePrecision;
+use simplenet_train::Detector;
 
 use crate::{error::CliError, machine::precision_note, progress::TerminalProgress};
 
@@ -37,9 +38,10 @@ pub fn model_path(asked: Option<&Path>) -> Result<PathBuf, CliError> {
     }
 }
 
-/// Says when this processor is not made for numbers of `precision`.
-fn warn_of_slow_precision(precision: InferencePrecision) {
-    if let Some(note) = precision_note(precision, Isa::detect()) {
+/// Says when the processor that a detector runs on is not made for the numbers it computes in.
+fn warn_of_slow_precision(detector: &Detector) {
+    let on_cpu = detector.batch_predictor().is_none();
+    if let Some(note) = precision_note(detector.precision(), Isa::detect()).filter(|_| on_cpu) {
         println!("{note}");
     }
 }

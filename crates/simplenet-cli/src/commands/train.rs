@@ -23,6 +23,7 @@ use simplenet_train::{
 use super::{MODEL_FILE, RESULTS, backbone_weights};
 use crate::{
     args::{RunArgs, TrainArgs},
+    device,
     error::CliError,
     evaluation::METRICS_FILE,
     interrupt::Interrupt,
@@ -101,6 +102,7 @@ pub fn run(args: &TrainArgs, progress: &TerminalProgress) -> Result<(), CliError
     if let Some(first) = category.train.first() {
         note_inspected_share(&config, image_size(&first.path, &config.preprocess.decode)?, progress);
     }
+    let opened = device::open(args.settings.device.device, progress)?;
     let weights = backbone_weights(config.backbone, &weights_source(&args.settings), progress)?;
     // Now, not after the work: a folder that cannot be made would lose it.
     std::fs::create_dir_all(&out).map_err(CliError::io("create", &out))?;
@@ -108,7 +110,7 @@ pub fn run(args: &TrainArgs, progress: &TerminalProgress) -> Result<(), CliError
         storage: feature_storage(&args.settings.storage),
         oracle: args.settings.oracle.then_some(category.test.as_slice()),
         keep: Some(keep_state(&args.run, &out, args.fresh)?),
-        ..FitOptions::default()
+        device: opened.device.clone(),
     };
     let interrupt = Interrupt::on_signals()?;
     let reporter = TrainingReporter::new(progress, &interrupt, tensorboard(&args.run, &out).as_deref())?;

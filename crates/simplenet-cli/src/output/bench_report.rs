@@ -3,6 +3,7 @@
 //! Times are wall-clock milliseconds, memory is in MiB, throughput in photographs a second.
 
 use serde::Serialize;
+use simplenet_model::device::CPU;
 use simplenet_train::InferencePrecision;
 
 use super::{
@@ -22,6 +23,8 @@ pub struct BenchReport {
     pub model: BenchedModel,
     /// In which numbers.
     pub precision: InferencePrecision,
+    /// Where the network ran: `CPU`, or a GPU's name.
+    pub device: String,
     /// On what.
     pub machine: BenchedMachine,
     /// With what.
@@ -30,8 +33,11 @@ pub struct BenchReport {
     pub start_milliseconds: Start,
     /// One photograph after the other, all threads on each.
     pub one_at_a_time: OneAtATime,
-    /// Several photographs at once, each on one thread; null where there is only one thread.
+    /// Several photographs at once, each on one thread; null where there is only one thread, and on a GPU.
     pub several_at_once: Option<SeveralAtOnce>,
+    /// On a GPU: batches, in the order in which they were asked for, without those that its memory does not hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub batches: Vec<Batch>,
 }
 
 /// The model.
@@ -88,13 +94,16 @@ pub struct Photographs {
 /// The way to the first verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Start {
+    /// Opening the GPU; absent on the CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open: Option<f64>,
     /// Reading and checking the model file, building the network.
     pub load: f64,
     /// Compiling the network for this machine.
     pub compile: f64,
     /// The first photograph, file to regions.
     pub first_inspection: f64,
-    /// All three.
+    /// All of them.
     pub to_first_verdict: f64,
 }
 
@@ -122,6 +131,48 @@ pub struct SeveralAtOnce {
     pub images_per_second: f64,
     /// Highest memory use from the start of the process to the end; null where the system does not tell.
     pub peak_memory_mib: Option<f64>,
+}
+
+/// Batches of one size on a GPU.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Batch {
+    /// Photographs at once.
+    pub batch: usize,
+    /// The network alone: from the photographs' bytes, at its size and in the machine's memory, to scores and maps there.
+    pub network: BatchedNetwork,
+    /// Whole inspections: from files to regions, several groups of photographs on their way at once, as in `infer`.
+    pub inspection: BatchedInspection,
+}
+
+/// The network alone, batch after batch.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct BatchedNetwork {
+    /// Batches that were measured.
+    pub runs: usize,
+    /// How long a batch took.
+    pub milliseconds: BatchTimes,
+    /// Photographs a second: the batch over the mean time.
+    pub images_per_second: f64,
+}
+
+/// How the time of a batch is distributed, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct BatchTimes {
+    /// Median.
+    pub p50: f64,
+    /// 95 of 100 take no longer.
+    pub p95: f64,
+    /// The longest.
+    pub max: f64,
+}
+
+/// Whole inspections in batches.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct BatchedInspection {
+    /// Inspections that were measured.
+    pub inspections: usize,
+    /// Photographs a second.
+    pub images_per_second: f64,
 }
 
 /// The parts of an inspection.
@@ -163,14 +214,24 @@ impl BenchReport {
         row("model", format!("{}, {mebibytes:.1} MiB", model.path.text()));
         let preset = model.preset.as_ref().map_or(format!("preset {MISSING}"), NearestPreset::to_terminal);
         row("", format!("{}, {} pixels, {preset}", model.backbone, size(model.network_size)));
-        row("precision", precision.name().into());
+        row(
+            "precision",
+            match self.device == CPU {
+                true => precision.name().into(),
+                false => format!("{}, on {}", precision.name(), self.device),
+            },
+        );
         row("machine", format!("{}; {}", machine.description, machine.instruction_set));
         row("photographs", photographs.to_terminal());
         row(
             "start",
             format!(
-                "model file to first verdict {:.1} ms: load {:.1}, compile {:.1}, first inspection {:.1}",
-                start.to_first_verdict, start.load, start.compile, start.first_inspection
+                "model file to first verdict {:.1} ms: {}load {:.1}, compile {:.1}, first inspection {:.1}",
+                start.to_first_verdict,
+                start.open.map_or(String::new(), |open| format!("GPU {open:.1}, ")),
+                start.load,
+                start.compile,
+                start.first_inspection
             ),
         );
         text += &format!("\n{} inspections, one at a time, in milliseconds:\n\n", one_at_a_time.inspections);
@@ -190,7 +251,7 @@ impl BenchReport {
         let memory = |mib: Option<f64>| mib.map_or(MISSING.to_string(), |mib| format!("{mib:.0} MiB"));
         let other = beside(&|several| memory(several.peak_memory_mib));
         text += &format!("peak memory  {} one at a time{other}\n", memory(one_at_a_time.peak_memory_mib));
-        text
+        text + &batch_table(&self.batches)
     }
 }
 
@@ -231,6 +292,27 @@ impl Parts {
     }
 }
 
+/// Nothing for none.
+fn batch_table(batches: &[Batch]) -> String {
+    let Some(first) = batches.first() else { return String::new() };
+    let cells = |Batch { network, inspection, .. }: &Batch| -> Vec<String> {
+        let BatchTimes { p50, p95, max } = network.milliseconds;
+        let times = [p50, p95, max].map(|ms| format!("{ms:.2}"));
+        let rates =
+            [network.images_per_second, inspection.images_per_second].map(|rate| format!("{rate:.1}"));
+        [&times[..], &rates[..]].concat()
+    };
+    let names: Vec<String> = batches.iter().map(|batch| format!("batch of {}", batch.batch)).collect();
+    let rows: Vec<(&str, Vec<String>)> =
+        names.iter().map(String::as_str).zip(batches.iter().map(cells)).collect();
+    let headings = ["p50", "p95", "max", "images/s", "images/s from files"];
+    format!(
+        "\n{} runs of the network alone, bytes to maps, in milliseconds; and inspections from files:\n\n{}",
+        first.network.runs,
+        plain_table(&headings, &rows, LastRow::Ordinary)
+    )
+}
+
 fn size([width, height]: [u32; 2]) -> String {
     format!("{width}×{height}")
 }
@@ -254,6 +336,7 @@ mod tests {
                 preset: Some(NearestPreset { name: "default".into(), changed: vec![] }),
             },
             precision: InferencePrecision::Int8,
+            device: CPU.into(),
             machine: BenchedMachine {
                 description: "a processor, 2 threads, linux x86_64".into(),
                 instruction_set: "AVX2".into(),
@@ -261,6 +344,7 @@ mod tests {
             },
             photographs: Photographs { found: 7, used: 7, smallest: [640, 480], largest: [640, 480] },
             start_milliseconds: Start {
+                open: None,
                 load: 20.0,
                 compile: 30.25,
                 first_inspection: 10.0,
@@ -284,6 +368,7 @@ mod tests {
                 images_per_second: 160.0,
                 peak_memory_mib: Some(91.0),
             }),
+            batches: vec![],
         }
     }
 
@@ -314,6 +399,48 @@ throughput   97.5 images/s one at a time, 160.0 images/s 2 at once
 peak memory  80 MiB one at a time, 91 MiB 2 at once
 ";
         assert_eq!(report().to_terminal(), expected[1..]);
+    }
+
+    #[test]
+    fn a_gpu_is_named_and_its_batches_have_a_table() {
+        let mut report = report();
+        let of_cpu = serde_json::to_value(&report).unwrap();
+        assert_eq!((&of_cpu["device"], of_cpu.get("batches")), (&"CPU".into(), None));
+        report.device = "Some GPU (cuda:0)".into();
+        report.precision = InferencePrecision::F16;
+        report.start_milliseconds.open = Some(200.5);
+        report.several_at_once = None;
+        report.batches = [1, 64]
+            .map(|batch| Batch {
+                batch,
+                network: BatchedNetwork {
+                    runs: 50,
+                    milliseconds: BatchTimes { p50: 1.5, p95: 1.75, max: 2.0 + batch as f64 },
+                    images_per_second: 640.0 * batch as f64,
+                },
+                inspection: BatchedInspection { inspections: 512, images_per_second: 321.5 },
+            })
+            .to_vec();
+        let text = report.to_terminal();
+        for words in
+            ["\nprecision    f16, on Some GPU (cuda:0)\n", "first verdict 60.2 ms: GPU 200.5, load 20.0"]
+        {
+            assert!(text.contains(words), "no `{words}` in:\n{text}");
+        }
+        let end = "
+peak memory  80 MiB one at a time
+
+50 runs of the network alone, bytes to maps, in milliseconds; and inspections from files:
+
+              p50   p95    max  images/s  images/s from files
+───────────  ────  ────  ─────  ────────  ───────────────────
+batch of 1   1.50  1.75   3.00     640.0                321.5
+batch of 64  1.50  1.75  66.00   40960.0                321.5
+";
+        assert!(text.ends_with(end), "{text}");
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["batches"][1]["network"]["milliseconds"]["max"], 66.0);
+        assert_eq!(json["batches"][0]["inspection"]["inspections"], 512);
     }
 
     #[test]

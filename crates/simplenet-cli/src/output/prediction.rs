@@ -63,6 +63,9 @@ pub struct PredictionRecord {
     /// In which numbers the network computed; f32 in files that do not say it.
     #[serde(default)]
     pub precision: InferencePrecision,
+    /// On which device: `CPU`, or a GPU's name; the CPU in files that do not say it.
+    #[serde(default = "cpu")]
+    pub device: String,
     /// Heat-map overlay, relative to the folder of the predictions file; null when none was written.
     pub heatmap: Option<String>,
     /// Raw anomaly map, relative likewise; null when none was written.
@@ -132,6 +135,11 @@ pub struct JsonPath {
     text: String,
     #[serde(rename = "path_bytes", default, skip_serializing_if = "Option::is_none")]
     bytes: Option<String>,
+}
+
+/// The device of files that do not name one.
+pub fn cpu() -> String {
+    simplenet_model::device::CPU.into()
 }
 
 impl PredictionLine {
@@ -285,6 +293,7 @@ mod tests {
             inspected_share: 1.0,
             model_id: "0123456789ab".into(),
             precision: InferencePrecision::Bf16,
+            device: cpu(),
             heatmap: Some("heatmaps/a.png".into()),
             anomaly_map: None,
             label: None,
@@ -301,7 +310,7 @@ mod tests {
              \"regions\":[{\"box\":[4,5,16,9],\"area\":31,\"peak_score\":0.5}],\
              \"milliseconds\":{\"decode\":1.5,\"preprocess\":0.25,\"network\":20.0,\"postprocess\":0.0,\"total\":21.75},\
              \"image_size\":[900,600],\"inspected_share\":1.0,\"model_id\":\"0123456789ab\",\
-             \"precision\":\"bf16\",\"heatmap\":\"heatmaps/a.png\",\"anomaly_map\":null}"
+             \"precision\":\"bf16\",\"device\":\"CPU\",\"heatmap\":\"heatmaps/a.png\",\"anomaly_map\":null}"
         );
     }
 

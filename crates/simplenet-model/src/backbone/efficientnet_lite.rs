@@ -249,7 +249,7 @@ impl Layers {
                 input_bias: std::mem::take(&mut pending_bias).into(),
                 limit: ACTIVATION_LIMIT,
             };
-            let depthwise = DepthwiseConv::new(plan.kernel, plan.stride, parameters, Isa::detect())?;
+            let depthwise = DepthwiseConv::new(plan.kernel, plan.stride, parameters, Isa::detect(), device)?;
             let project = fold(weights, &names.project, &names.project_norm, BATCH_NORM_EPSILON)?;
             blocks.push(Block {
                 expand,

@@ -2,6 +2,7 @@
 
 pub mod adam;
 pub(crate) mod aligned;
+pub mod anomaly_map;
 pub(crate) mod channels_last;
 pub mod conv_epilogue;
 #[cfg(any(test, feature = "cuda"))]
@@ -20,6 +21,7 @@ pub mod max_pool_channels_last;
 pub mod normal_noise;
 pub mod pack_image;
 pub mod patch_aggregate;
+pub mod position_energy;
 mod processor;
 mod simd;
 pub mod team;

@@ -7,6 +7,7 @@
 //! there to be trained and read, this one is there to be fast.
 
 mod backbone;
+mod batch;
 mod cells;
 mod head;
 mod image;
@@ -14,6 +15,7 @@ pub(crate) mod network;
 mod precision;
 pub(crate) mod program;
 
+pub use batch::{BatchExtractor, BatchOutput, BatchPrecision, BatchPredictor};
 pub use image::Normalisation;
 pub use precision::{ActivationRanges, Precision};
 

@@ -93,7 +93,8 @@ pub fn evaluate_baselines(
     baselines.patch_core.validate()?;
     let (width, height) = config.preprocess.network_size();
     let (width, height) = (width as usize, height as usize);
-    let mut extraction = Extraction::new(config, net.extractor(), storage, reporter)?;
+    let mut extraction =
+        Extraction::new(config, net.extractor(), &candle_core::Device::Cpu, storage, reporter)?;
     let generator = Generator::new(config.seed);
     let (train, _held_out) = training_samples(config, train)?;
     let dim = net.extractor().feature_dim();
@@ -109,12 +110,12 @@ pub fn evaluate_baselines(
     let mut of_padim = Scored::new(padim_fit, images.len());
     let mut of_patch_core = Scored::new(patch_core_fit, images.len());
     let smoothing = AnomalyMapConfig { sigma: config.map_sigma, ..AnomalyMapConfig::default() };
-    let (rows, columns) = extraction.compiled.grid();
+    let (rows, columns) = extraction.engine.grid();
     let map = |scores: &[f32]| anomaly_map(scores, rows, columns, height, width, &smoothing);
     let paths: Vec<PathBuf> = images.iter().map(|image| image.sample.path.clone()).collect();
     reporter.start("evaluating the baselines", images.len() as u64);
     for image in Loader::new(paths, &config.preprocess, &LoaderOptions::default())? {
-        let mut features = extraction.compiled.features(&image?.tensor)?;
+        let mut features = extraction.engine.features(&image?.tensor)?;
         features.chunks_exact_mut(dim).for_each(|row| norm.apply_to_row(row));
         let (scores, time) = timed(|| padim.patch_scores(&features));
         let scores = scores?;

@@ -19,6 +19,7 @@ fn record(name: &str, score: f32, label: Option<Verdict>) -> PredictionRecord {
         inspected_share: 1.0,
         model_id: "abc".into(),
         precision: Default::default(),
+        device: crate::output::prediction::cpu(),
         heatmap: None,
         anomaly_map: None,
         label,

@@ -13,8 +13,8 @@ use candle_core::{
         DeviceId, WrapErr,
         cudarc::{
             driver::{
-                CudaFunction, CudaModule, DevicePtr, LaunchConfig,
-                sys::{CUdevice_attribute, CUfunction_attribute},
+                CudaContext, CudaFunction, CudaModule, DevicePtr, LaunchConfig, result,
+                sys::{CUdevice_attribute, CUfunction_attribute, CUmemPool_attribute},
             },
             nvrtc::Ptx,
         },
@@ -31,7 +31,8 @@ const SHARED_WITHOUT_ASKING: u32 = 48 << 10;
 type Functions = HashMap<(DeviceId, &'static str), CudaFunction>;
 type Modules = HashMap<(DeviceId, &'static str), Arc<CudaModule>>;
 
-/// A GPU by its number, with one stream for all threads.
+/// A GPU by its number, with one stream for all threads. (candle's `new_cuda` has another stream for every thread, and work is
+/// handed from thread to thread.)
 ///
 /// # Errors
 /// Whatever the driver says.
@@ -40,8 +41,25 @@ pub(crate) fn open(ordinal: usize) -> Result<Device> {
     if let Device::Cuda(cuda) = &device {
         // SAFETY: there is one stream, so that everything is in order without events; they would cost every tensor two.
         unsafe { cuda.disable_event_tracking() };
+        keep_freed_memory(cuda.cuda_stream().context());
     }
     Ok(device)
+}
+
+/// Lets the driver keep what is freed for what is asked for next. Otherwise it gives everything back whenever the program waits
+/// for the device, and each batch begins by mapping its memory anew. Where this is refused, it is only slower.
+fn keep_freed_memory(context: &CudaContext) {
+    if !context.has_async_alloc() {
+        return;
+    }
+    let mut threshold = u64::MAX;
+    // SAFETY: the pool is the device's own and lives as long as it; the attribute is a number of 64 bits.
+    unsafe {
+        if let Ok(pool) = result::device::get_default_mem_pool(context.cu_device()) {
+            let attribute = CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+            let _only_slower = result::mem_pool::set_attribute(pool, attribute, (&raw mut threshold).cast());
+        }
+    }
 }
 
 /// The address of the first number of a contiguous tensor.

@@ -43,6 +43,7 @@ pub(crate) enum Argument {
 #[cfg(test)]
 impl Argument {
     /// Where its bytes lie, as a launch is told.
+    #[cfg(test)]
     fn as_ptr(&self) -> *mut std::ffi::c_void {
         match self {
             Self::Address(value) | Self::U64(value) => std::ptr::from_ref(value).cast_mut().cast(),

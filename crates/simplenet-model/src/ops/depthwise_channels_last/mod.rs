@@ -10,9 +10,16 @@
 //!
 //! No padded copy is made: taps that lie in the padding are left out. The taps of an output are summed in the order of ky,
 //! then kx, whichever band of rows it is computed in.
+//!
+//! [`PackedDepthwise`] is the compiled network's on the CPU, [`DepthwiseTensor`] takes batches, on a GPU too.
 
 mod cpu;
+#[cfg(any(test, feature = "cuda"))]
+mod cuda;
 pub mod reference;
+mod tensor;
+
+pub use tensor::DepthwiseTensor;
 
 use crate::ops::Isa;
 use crate::ops::channels_last::lanes;

@@ -174,3 +174,108 @@ fn what_does_not_fit_is_refused() {
         assert!(message.contains(expected), "{message}");
     }
 }
+
+/// Tensors on every device, and the kernel's own text on the CPU, against the reference; batches of several images, widths
+/// around a thread's four columns, borders on every side.
+#[test]
+fn tensors_and_the_cuda_kernel_agree_with_the_reference() {
+    use crate::ops::{cuda::emulated, tensor_op::test_devices};
+    use candle_core::{DType, Device, Tensor};
+    let floats = |t: &Tensor| {
+        let t = t.to_device(&Device::Cpu).unwrap().to_dtype(DType::F32).unwrap();
+        t.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
+    for (batch, [height, width], channels) in [
+        (1, [1, 1], 8),
+        (2, [5, 4], 24),
+        (3, [3, 9], 8),
+        (1, [9, 1], 16),
+        (2, [11, 13], 40),
+        (1, [18, 17], 16),
+    ] {
+        for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
+            let same = Geometry::same(height, width, kernel, stride);
+            let lopsided = Geometry { vertical: (2, 6), horizontal: (7, 4), ..same };
+            for (geometry, limit) in [(same, 6.0), (lopsided, f32::INFINITY)] {
+                let Case { weight, bias, .. } = Case::new(geometry, channels, limit);
+                let x: Vec<f32> = numbers(batch * height * width * channels, 7);
+                let x: Vec<f32> = x.into_iter().map(|v| (8.0 * v).clamp(0.0, 6.0)).collect();
+                let x = Tensor::from_vec(x, (batch, height, width, channels), &Device::Cpu).unwrap();
+                for dtype in [DType::F32, DType::F16] {
+                    let x = x.to_dtype(dtype).unwrap();
+                    let pixels: usize = geometry.output().iter().product();
+                    let mut want = vec![f32::NAN; batch * pixels * channels];
+                    for (x, out) in floats(&x)
+                        .chunks_exact(height * width * channels)
+                        .zip(want.chunks_exact_mut(pixels * channels))
+                    {
+                        reference::depthwise(&geometry, &weight, &bias, limit, x, out);
+                    }
+                    // And half a step of f16.
+                    let tolerance = if dtype == DType::F16 { TOLERANCE + 4.9e-4 } else { TOLERANCE };
+                    let check = |got: &[f32], what: &str| {
+                        assert_eq!(got.len(), want.len());
+                        for (i, (g, w)) in got.iter().zip(&want).enumerate() {
+                            assert!(
+                                (g - w).abs() <= tolerance * w.max(1.0),
+                                "{dtype:?} {geometry:?} {what}: element {i}: {g}, expected {w}"
+                            );
+                        }
+                    };
+                    for device in test_devices() {
+                        let layer =
+                            DepthwiseTensor::new(kernel, stride, &weight, &bias, limit, &device).unwrap();
+                        if geometry == same {
+                            let got = layer.forward(&x.to_device(&device).unwrap()).unwrap();
+                            assert_eq!(got.dims()[1..3], geometry.output());
+                            check(&floats(&got), &format!("{device:?}"));
+                        }
+                    }
+                    let by_tap = Tensor::from_slice(&weight, (channels, kernel * kernel), &Device::Cpu);
+                    let by_tap = by_tap.unwrap().t().unwrap().contiguous().unwrap();
+                    let bias = Tensor::from_slice(&bias, channels, &Device::Cpu).unwrap();
+                    let mut bits = None;
+                    for &order in emulated::orders() {
+                        let launch = |inputs: &[u64], out| {
+                            let &[x, weight, bias] = inputs else { unreachable!() };
+                            let sizes = [batch, channels];
+                            vec![super::cuda::launch(dtype, &geometry, sizes, limit, x, weight, bias, out)]
+                        };
+                        let got =
+                            emulated::on_tensors(&[&x, &by_tap, &bias], want.len(), dtype, launch, order);
+                        check(&got, &format!("threads in order {order}"));
+                        let got = self::bits(&got);
+                        assert_eq!(*bits.get_or_insert(got.clone()), got, "threads in order {order}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn tensors_that_do_not_fit_are_errors() {
+    use candle_core::{DType, Device, Tensor};
+    let layer = |kernel, stride, weights: usize, channels: usize, limit| {
+        DepthwiseTensor::new(kernel, stride, &vec![0.0; weights], &vec![0.0; channels], limit, &Device::Cpu)
+    };
+    for (kernel, stride, weights, channels, limit, word) in [
+        (4, 1, 128, 8, 6.0, "kernel of 3 or 5"),
+        (3, 3, 72, 8, 6.0, "stride of 1 or 2"),
+        (3, 1, 71, 8, 6.0, "(C, 3, 3)"),
+        (3, 1, 108, 12, 6.0, "multiple of 8"),
+        (3, 1, 72, 8, f32::NAN, "limit"),
+    ] {
+        let error = layer(kernel, stride, weights, channels, limit).unwrap_err().to_string();
+        assert!(error.contains(word), "{error}");
+    }
+    let layer = layer(3, 1, 72, 8, 6.0).unwrap();
+    for (shape, dtype, word) in [
+        (&[1, 2, 2, 16][..], DType::F32, "(B, H, W, 8)"),
+        (&[2, 2, 8], DType::F32, "(B, H, W, C)"),
+        (&[1, 2, 2, 8], DType::F64, "f32 or f16"),
+    ] {
+        let error = layer.forward(&Tensor::zeros(shape, dtype, &Device::Cpu).unwrap()).unwrap_err();
+        assert!(error.to_string().contains(word), "{error}");
+    }
+}

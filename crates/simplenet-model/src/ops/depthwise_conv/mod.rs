@@ -12,11 +12,13 @@
 //! Every plane is computed by one thread in a fixed order: results depend neither on the thread count nor on the batch.
 
 pub mod cpu;
+#[cfg(any(test, feature = "cuda"))]
+mod cuda;
 pub mod reference;
 
 use std::sync::Arc;
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor, backend::BackendStorage};
+use candle_core::{CpuStorage, CustomOp2, Device, Layout, Shape, Tensor, backend::BackendStorage};
 
 use super::Isa;
 use crate::error::ModelError;
@@ -82,22 +84,33 @@ pub struct DepthwiseConv {
     kernel: usize,
     stride: usize,
     parameters: Parameters,
+    /// Weight, bias and input bias, one behind the other, where the layer computes.
+    numbers: Tensor,
     isa: Isa,
 }
 
 impl DepthwiseConv {
-    /// Checks that the parameters belong together.
+    /// Checks that the parameters belong together. `isa` is what the layer uses if `device` is the CPU.
     ///
     /// # Errors
-    /// A kernel other than 3 or 5, a stride other than 1 or 2, lengths that do not fit each other.
-    pub fn new(kernel: usize, stride: usize, parameters: Parameters, isa: Isa) -> Result<Self, ModelError> {
+    /// A kernel other than 3 or 5, a stride other than 1 or 2, lengths that do not fit each other; a device that is out of
+    /// memory.
+    pub fn new(
+        kernel: usize,
+        stride: usize,
+        parameters: Parameters,
+        isa: Isa,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
         let channels = parameters.bias.len();
         let fits = parameters.weight.len() == channels * kernel * kernel
             && parameters.input_bias.len() == channels
             && matches!(kernel, 3 | 5)
             && matches!(stride, 1 | 2);
         if fits {
-            Ok(Self { kernel, stride, parameters, isa })
+            let numbers = [&*parameters.weight, &*parameters.bias, &*parameters.input_bias].concat();
+            let numbers = Tensor::new(numbers, device)?;
+            Ok(Self { kernel, stride, parameters, numbers, isa })
         } else {
             Err(ModelError::InputShape {
                 what: "depthwise convolution",
@@ -110,10 +123,10 @@ impl DepthwiseConv {
         }
     }
 
-    /// (B, C, H, W) f32 on the CPU -> (B, C, ceil(H / stride), ceil(W / stride)). No gradient.
+    /// (B, C, H, W) f32 on the layer's device -> (B, C, ceil(H / stride), ceil(W / stride)). No gradient.
     ///
     /// # Errors
-    /// Another rank or channel count; a device there is no kernel for.
+    /// Another rank, type, device or channel count.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         let (_, channels, height, width) = x.dims4()?;
         if channels != self.parameters.bias.len() || height == 0 || width == 0 {
@@ -125,23 +138,30 @@ impl DepthwiseConv {
         }
         let geometry = Geometry::same(height, width, self.kernel, self.stride);
         let op = Op { geometry, parameters: self.parameters.clone(), isa: self.isa };
-        Ok(x.contiguous()?.apply_op1_no_bwd(&op)?)
+        Ok(x.contiguous()?.apply_op2_no_bwd(&self.numbers, &op)?)
     }
 }
 
-/// candle's side of the op; candle picks the method by device.
+/// candle's side of the op; candle picks the method by device. Its second input is the parameters' numbers, for devices that
+/// cannot read those in `parameters`.
 struct Op {
     geometry: Geometry,
     parameters: Parameters,
     isa: Isa,
 }
 
-impl CustomOp1 for Op {
+impl CustomOp2 for Op {
     fn name(&self) -> &'static str {
         "depthwise-conv"
     }
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        storage: &CpuStorage,
+        layout: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
         let (batch, channels, ..) = layout.shape().dims4()?;
         let CpuStorage::F32(data) = storage else {
             candle_core::bail!("depthwise-conv takes f32, got {:?}", storage.dtype())
@@ -153,6 +173,37 @@ impl CustomOp1 for Op {
         let mut out = vec![0.0; batch * channels * height * width];
         cpu::depthwise_conv(self.isa, &self.geometry, &self.parameters, &data[start..end], &mut out);
         Ok((CpuStorage::F32(out), (batch, channels, height, width).into()))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        x: &candle_core::CudaStorage,
+        x_layout: &Layout,
+        numbers: &candle_core::CudaStorage,
+        numbers_layout: &Layout,
+    ) -> candle_core::Result<(candle_core::CudaStorage, Shape)> {
+        use crate::ops::cuda;
+        let (batch, channels, ..) = x_layout.shape().dims4()?;
+        if x.dtype() != candle_core::DType::F32 {
+            candle_core::bail!("depthwise-conv takes f32, got {:?}", x.dtype());
+        }
+        let [height, width] = self.geometry.output();
+        let shape = Shape::from((batch, channels, height, width));
+        cuda::check_len(self.name(), x_layout.shape().elem_count())?;
+        let (out, to) = cuda::output_like(x, x.dtype(), shape.elem_count())?;
+        let launch = self::cuda::launch(
+            &self.geometry,
+            [batch, channels],
+            self.parameters.limit,
+            cuda::address(x, x_layout)?,
+            cuda::address(numbers, numbers_layout)?,
+            to,
+        );
+        // SAFETY: `x` has the layout's numbers and `out` the shape's; `DepthwiseConv::new` has made `numbers` of as many
+        // channels as `forward` has found in `x`.
+        unsafe { cuda::run(x.device(), &[launch])? };
+        Ok((out, shape))
     }
 }
 

@@ -3,7 +3,7 @@
 use candle_core::{Device, Tensor};
 
 use super::*;
-use crate::ops::numbers;
+use crate::ops::{cuda::emulated, numbers, tensor_op::test_devices};
 
 /// Largest difference from the f64 reference: 25 products of numbers up to 6 in f32.
 const TOLERANCE: f32 = 2e-5;
@@ -79,12 +79,17 @@ fn the_tensor_op_agrees_with_the_reference_and_with_candle() {
             return;
         }
         let x = Tensor::from_slice(input, (batch, channels, height, width), &Device::Cpu).unwrap();
-        let layer = DepthwiseConv::new(kernel, stride, parameters.clone(), Isa::detect()).unwrap();
         // A transposed view as input: the op must not read past its layout.
         let view = x.transpose(2, 3).unwrap().contiguous().unwrap().transpose(2, 3).unwrap();
-        for x in [&x, &view] {
-            let got = layer.forward(x).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            assert_close(&got, expected, &format!("op {geometry:?}"));
+        for device in test_devices() {
+            let layer =
+                DepthwiseConv::new(kernel, stride, parameters.clone(), Isa::detect(), &device).unwrap();
+            for x in [&x, &view] {
+                let got = layer.forward(&x.to_device(&device).unwrap()).unwrap();
+                let got = got.to_device(&Device::Cpu).unwrap();
+                let got = got.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+                assert_close(&got, expected, &format!("op {geometry:?} {device:?}"));
+            }
         }
 
         let row = |v: &[f32]| Tensor::from_slice(v, (1, channels, 1, 1), &Device::Cpu).unwrap();
@@ -97,6 +102,27 @@ fn the_tensor_op_agrees_with_the_reference_and_with_candle() {
         let candle = candle.broadcast_add(&row(&parameters.bias)).unwrap().clamp(0f32, 6f32).unwrap();
         let candle = candle.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert_close(&candle, expected, &format!("candle {geometry:?}"));
+    });
+}
+
+/// The kernel's own text on the CPU, and the same bits for threads in any order.
+#[test]
+fn the_cuda_kernel_agrees_with_the_reference() {
+    for_each_case(|geometry, parameters, [batch, channels], input, expected| {
+        let x = Tensor::new(input, &Device::Cpu).unwrap();
+        let numbers = [&*parameters.weight, &*parameters.bias, &*parameters.input_bias].concat();
+        let numbers = Tensor::new(numbers, &Device::Cpu).unwrap();
+        let mut first = None;
+        for &order in emulated::orders() {
+            let launch = |inputs: &[u64], out| {
+                let &[x, numbers] = inputs else { unreachable!() };
+                vec![super::cuda::launch(geometry, [batch, channels], parameters.limit, x, numbers, out)]
+            };
+            let dtype = candle_core::DType::F32;
+            let got = emulated::on_tensors(&[&x, &numbers], expected.len(), dtype, launch, order);
+            assert_close(&got, expected, &format!("{geometry:?}, threads in order {order}"));
+            assert_eq!(*first.get_or_insert(got.clone()), got, "{geometry:?}, threads in order {order}");
+        }
     });
 }
 
@@ -134,10 +160,11 @@ fn same_padding_puts_the_odd_zero_after() {
 #[test]
 fn parameters_that_do_not_belong_together_are_refused() {
     for (kernel, stride, channels) in [(4, 1, 2), (3, 3, 2), (5, 1, 2)] {
-        let error = DepthwiseConv::new(kernel, stride, parameters(channels, 3), Isa::Scalar).unwrap_err();
+        let error = DepthwiseConv::new(kernel, stride, parameters(channels, 3), Isa::Scalar, &Device::Cpu)
+            .unwrap_err();
         assert!(error.to_string().contains("depthwise convolution"), "{error}");
     }
-    let layer = DepthwiseConv::new(3, 1, parameters(4, 3), Isa::Scalar).unwrap();
+    let layer = DepthwiseConv::new(3, 1, parameters(4, 3), Isa::Scalar, &Device::Cpu).unwrap();
     let wrong = Tensor::zeros((1, 5, 8, 8), candle_core::DType::F32, &Device::Cpu).unwrap();
     assert!(layer.forward(&wrong).unwrap_err().to_string().contains("(B, 4, H, W)"));
 }

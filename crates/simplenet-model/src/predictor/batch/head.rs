@@ -62,8 +62,14 @@ impl BatchHead {
         matrix.resize(hidden * config.dim, 0.0);
         shift.resize(hidden, 0.0);
         tail.resize(hidden, 0.0);
-        let scores =
-            ScoreHead::new(&floats(&matrix), &floats(&shift), &tail, config.leaky_slope as f32, dtype, device)?;
+        let scores = ScoreHead::new(
+            &floats(&matrix),
+            &floats(&shift),
+            &tail,
+            config.leaky_slope as f32,
+            dtype,
+            device,
+        )?;
         let grid = grids.first().copied().unwrap_or_default();
         let position = net.position().map(|energy| -> Result<_, ModelError> {
             energy.check_grid(grid[0], grid[1])?;

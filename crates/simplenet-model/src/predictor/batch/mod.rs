@@ -58,7 +58,10 @@ impl FromStr for BatchPrecision {
 
     fn from_str(text: &str) -> Result<Self, ModelError> {
         [Self::F32, Self::F16].into_iter().find(|precision| precision.to_string() == text).ok_or_else(|| {
-            ModelError::Configuration { what: "precision", reason: format!("`{text}`; batches take f32 or f16") }
+            ModelError::Configuration {
+                what: "precision",
+                reason: format!("`{text}`; batches take f32 or f16"),
+            }
         })
     }
 }
@@ -96,7 +99,10 @@ impl BatchBackbone {
             None if precision != BatchPrecision::F32 => {
                 return Err(ModelError::Configuration {
                     what: "precision",
-                    reason: format!("{precision}: {} is not compiled and runs in f32 only; use f32", backbone.id()),
+                    reason: format!(
+                        "{precision}: {} is not compiled and runs in f32 only; use f32",
+                        backbone.id()
+                    ),
                 });
             }
             None => {
@@ -160,7 +166,8 @@ impl BatchBackbone {
         match &self.kind {
             Kind::Program(program) => Ok(program.run(program.pack().forward_planes(&images)?)?),
             Kind::Literal(backbone) => {
-                let channels_last = |tap: Tensor| tap.permute((0, 2, 3, 1))?.contiguous()?.to_dtype(self.dtype);
+                let channels_last =
+                    |tap: Tensor| tap.permute((0, 2, 3, 1))?.contiguous()?.to_dtype(self.dtype);
                 let taps = backbone.forward(&images)?.into_iter().map(channels_last);
                 Ok(taps.collect::<candle_core::Result<_>>()?)
             }
@@ -205,7 +212,7 @@ impl BatchPredictor {
         let grids = backbone.grids();
         let head = BatchHead::compile(net, &grids, backbone.dtype, device)?;
         let grid = grids.first().copied().unwrap_or_default();
-        let map = AnomalyMapTensor::new(grid, [height, width], &map, device)?;
+        let map = AnomalyMapTensor::new(grid[0], grid[1], height, width, &map, device)?;
         Ok(Self { backbone, head, map, normalisation })
     }
 

@@ -120,7 +120,10 @@ impl TensorBuilder {
             return Err(error.into());
         }
         let Some(pack) = self.pack else {
-            return Err(ModelError::Configuration { what: "predictor", reason: "the network has no layers".into() });
+            return Err(ModelError::Configuration {
+                what: "predictor",
+                reason: "the network has no layers".into(),
+            });
         };
         let mut last_use = vec![0; self.sizes.len()];
         for (index, step) in self.steps.iter().enumerate() {
@@ -152,7 +155,9 @@ impl NetworkBuilder for TensorBuilder {
         let width = ((output[1] - 1) * stride + depth / pixel).max(image[1] + sides[1].0).next_multiple_of(2);
         let padded = [((output[0] - 1) * stride + kernel).max(image[0] + sides[0].0), width];
         if !stride.is_multiple_of(2) {
-            let reason = format!("a first convolution of stride {stride}; the kernels read whole packs at even pixels");
+            let reason = format!(
+                "a first convolution of stride {stride}; the kernels read whole packs at even pixels"
+            );
             self.failed.get_or_insert(candle_core::Error::Msg(reason));
         }
         self.pack = Some(PackImage { before: [sides[0].0, sides[1].0], padded, dtype: self.dtype });
@@ -192,7 +197,7 @@ impl NetworkBuilder for TensorBuilder {
         let [height, width, channels] = self.sizes[hidden.0];
         let Convolution { weight, bias, kernel, stride, clamp: Clamp { high, .. } } = *filter;
         let geometry = Geometry::same(height, width, kernel, stride);
-        let layer = DepthwiseTensor::new(geometry, weight, bias, high, &self.device);
+        let layer = DepthwiseTensor::new(kernel, stride, weight, bias, high, &self.device);
         let filtered = self.step(layer.map(Work::Depthwise), Some(hidden), geometry.output(), channels);
         self.conv(filtered, project, residual.then_some(input))
     }

@@ -1,0 +1,129 @@
+//! The part of `bench` that is for GPUs: batches of several sizes, the network alone and whole inspections. In: a detector and
+//! photographs. Out: how long a batch takes, and how many photographs go through in a second.
+
+use std::collections::HashSet;
+
+use simplenet_data::decode;
+use simplenet_metrics::quantiles;
+use simplenet_model::BatchPredictor;
+use simplenet_train::{
+    Detector, TrainError,
+    detector::timed,
+    in_batches::{Inspected, inspect_files},
+};
+
+use super::bench::rounded;
+use crate::{
+    error::CliError,
+    inputs::Input,
+    output::bench_report::{Batch, BatchTimes, BatchedInspection, BatchedNetwork},
+    progress::TerminalProgress,
+};
+
+/// Batches that are measured when none are named.
+const BATCHES: [u16; 3] = [1, 16, 64];
+/// Runs before those that count: buffers are made, and clocks rise.
+const WARM_UP: usize = 3;
+/// Photographs that batches are made of, again and again: more would only fill memory.
+const MOST_INPUTS: usize = 256;
+/// From files, at least so many batches: while the first is decoded and the last is finished, the GPU waits.
+const LEAST_BATCHES: usize = 8;
+
+/// Measures batches of these sizes, or of the usual ones; none on the CPU. As many runs of each as `turns`. A batch that memory
+/// does not hold is left out, which is said.
+///
+/// # Errors
+/// A photograph that cannot be read, a network that cannot run.
+pub fn measure(
+    mut detector: Detector,
+    turns: &[&Input],
+    asked: &[u16],
+    progress: &TerminalProgress,
+) -> Result<(Detector, Vec<Batch>), CliError> {
+    let mut measured = vec![];
+    if detector.batch_predictor().is_none() {
+        return Ok((detector, measured));
+    }
+    let inputs = network_inputs(&detector, turns)?;
+    for &batch in if asked.is_empty() { &BATCHES } else { asked } {
+        let batch = usize::from(batch);
+        detector = detector.with_batch(batch);
+        let Some(predictor) = detector.batch_predictor() else { break };
+        match network(predictor, &inputs, batch, turns.len(), progress) {
+            Ok(network) => {
+                let inspection = inspection(&detector, turns, batch, progress)?;
+                measured.push(Batch { batch, network, inspection });
+            }
+            Err(error) if error.is_out_of_memory() => {
+                progress.note(&format!("a batch of {batch} is left out: {error}"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((detector, measured))
+}
+
+/// The photographs' bytes at the network's size, each photograph once, of the first ones.
+fn network_inputs(detector: &Detector, turns: &[&Input]) -> Result<Vec<Vec<u8>>, CliError> {
+    let preprocess = detector.preprocess();
+    let mut seen = HashSet::new();
+    let distinct = turns.iter().map(|input| &input.path).filter(|path| seen.insert(*path));
+    distinct
+        .take(MOST_INPUTS)
+        .map(|path| {
+            let photograph = decode::decode_file(path, &preprocess.decode)?;
+            Ok(preprocess.resize_crop(&photograph)?.into_raw())
+        })
+        .collect()
+}
+
+fn network(
+    predictor: &BatchPredictor,
+    inputs: &[Vec<u8>],
+    batch: usize,
+    runs: usize,
+    progress: &TerminalProgress,
+) -> Result<BatchedNetwork, TrainError> {
+    let bytes: Vec<u8> = inputs.iter().cycle().take(batch).flatten().copied().collect();
+    for _ in 0..WARM_UP {
+        predictor.run(&bytes)?;
+    }
+    progress.start(&format!("batches of {batch}"), runs as u64);
+    let mut times = vec![];
+    for _ in 0..runs {
+        let (output, time) = timed(|| predictor.run(&bytes));
+        output?;
+        times.push((time.as_secs_f64() * 1e3) as f32);
+        progress.advance(1);
+    }
+    progress.finish();
+    let mean = times.iter().map(|&ms| f64::from(ms)).sum::<f64>() / runs as f64;
+    let found = quantiles(&times, &[0.5, 0.95, 1.0])?;
+    let at = |index: usize| found.get(index).map_or(0.0, |&ms| rounded(ms.into()));
+    Ok(BatchedNetwork {
+        runs,
+        milliseconds: BatchTimes { p50: at(0), p95: at(1), max: at(2) },
+        images_per_second: rounded(1e3 * batch as f64 / mean),
+    })
+}
+
+fn inspection(
+    detector: &Detector,
+    turns: &[&Input],
+    batch: usize,
+    progress: &TerminalProgress,
+) -> Result<BatchedInspection, CliError> {
+    let inspections = turns.len().max(LEAST_BATCHES * batch);
+    let paths: Vec<_> = turns.iter().map(|input| &input.path).cycle().take(inspections).collect();
+    progress.start(&format!("from files, batches of {batch}"), inspections as u64);
+    let finish = |_, inspected: Result<Inspected, TrainError>| inspected.map(drop);
+    let (done, time) = timed(|| {
+        inspect_files(detector, &paths, progress, finish, |_, result| {
+            progress.advance(1);
+            result.map_err(CliError::from)
+        })
+    });
+    done?;
+    progress.finish();
+    Ok(BatchedInspection { inspections, images_per_second: rounded(inspections as f64 / time.as_secs_f64()) })
+}
