@@ -122,9 +122,8 @@ impl Runner<'_> {
             storage: feature_storage(&self.settings.storage),
             oracle: self.settings.oracle.then_some(category.test.as_slice()),
             keep: Some(train::keep_state(self.run, &job.out, self.fresh)?),
-            // MERGE: device: opened.device.clone(),
+            device: opened.device.clone(),
         };
-        let _ = opened; // MERGE: goes with the line above.
         let curves = self.run.tensorboard.as_ref().map(|asked| match asked {
             Some(folder) => folder.join(job.out.strip_prefix(self.folder).unwrap_or(&job.out)),
             None => job.out.join(train::TENSORBOARD),

@@ -87,6 +87,15 @@ impl FeatureNorm {
         vec![(MEAN.into(), self.mean.clone()), (SCALE.into(), self.scale.clone())]
     }
 
+    /// The same norm on another device.
+    ///
+    /// # Errors
+    /// A device that is out of memory.
+    pub fn to_device(&self, device: &Device) -> Result<Self, ModelError> {
+        let (mean, scale) = (self.mean.to_device(device)?, self.scale.to_device(device)?);
+        Ok(Self { mean, scale, pairs: self.pairs.clone() })
+    }
+
     /// D.
     pub fn dim(&self) -> usize {
         self.pairs.len()

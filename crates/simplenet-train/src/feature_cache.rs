@@ -14,9 +14,10 @@ use std::{
     path::PathBuf,
 };
 
+use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use simplenet_model::feature_norm::FeatureNorm;
+use simplenet_model::{feature_norm::FeatureNorm, ops::device_memory::free_bytes};
 
 pub use crate::feature_rows::{ImageRows, Precision};
 use crate::{
@@ -208,6 +209,26 @@ impl FeatureCache {
             norm.apply_to_row(to);
             Ok(())
         })
+    }
+
+    /// All rows as they are kept, (rows, dim), on a device with memory of its own, if they fit into half of what it has free;
+    /// none where they do not, where some lie in the file, or where candle could not count their numbers.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub(crate) fn on_device(&self, device: &Device) -> Result<Option<Tensor>, TrainError> {
+        let room = free_bytes(device).unwrap_or(0) / 2;
+        // candle's `index_select` counts in 32 bits.
+        let countable = u32::try_from(self.rows() * self.dim).is_ok();
+        if self.rest.is_some() || self.images == 0 || self.bytes() > room || !countable {
+            return Ok(None);
+        }
+        Ok(Some(self.memory_on(device)?))
+    }
+
+    /// The rows in memory, (rows, dim), as they are kept.
+    pub(crate) fn memory_on(&self, device: &Device) -> Result<Tensor, TrainError> {
+        Ok(self.memory.to_tensor(self.dim, device)?)
     }
 
     fn read_row(&self, index: usize, buffer: &mut Vec<u8>, to: &mut [f32]) -> io::Result<()> {

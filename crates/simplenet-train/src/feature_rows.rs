@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use candle_core::{Device, Tensor};
 use half::{f16, slice::HalfFloatSliceExt};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -139,6 +140,15 @@ impl Rows {
             (Self::F32(rows), Self::F32(more)) => rows.extend_from_slice(more),
             (Self::F16(rows), Self::F32(more)) => rows.extend(more.iter().map(|&v| f16::from_f32(v))),
             (Self::F32(rows), Self::F16(more)) => rows.extend(more.iter().map(|v| v.to_f32())),
+        }
+    }
+
+    /// (rows, `dim`) on a device, of the type that they are kept in.
+    pub(crate) fn to_tensor(&self, dim: usize, device: &Device) -> candle_core::Result<Tensor> {
+        let shape = (self.len() / dim.max(1), dim);
+        match self {
+            Self::F16(rows) => Tensor::from_slice(rows, shape, device),
+            Self::F32(rows) => Tensor::from_slice(rows, shape, device),
         }
     }
 

@@ -34,6 +34,7 @@ use crate::{
     reporter::Reporter,
     resume::{KeepState, Keeper},
     scoring::{OracleSet, Places, model_head},
+    steps::kind,
     trainer::{self, Epoch},
     training_set::{Appearance, TrainingSet},
     training_state::Identity,
@@ -84,6 +85,9 @@ pub struct FitReport {
     /// Where the features came from and where they were kept.
     #[serde(default)]
     pub features: FeatureUse,
+    /// What trained adaptor and discriminator: `cpu` or `cuda`.
+    #[serde(default)]
+    pub device: String,
     /// Seconds for reading the images and computing their features.
     pub extraction_seconds: f64,
     /// Seconds for training adaptor and discriminator.
@@ -104,8 +108,9 @@ pub struct Oracle {
     pub image_auroc: f64,
 }
 
-/// What a training may do beside training. By default features stay in memory, there is no oracle, and nothing is kept.
-#[derive(Debug, Clone, Default)]
+/// What a training may do beside training. By default the processor trains, features stay in memory, there is no oracle, and
+/// nothing is kept.
+#[derive(Debug, Clone)]
 pub struct FitOptions<'a> {
     /// Where features may lie. It changes no bit of the result.
     pub storage: FeatureStorage,
@@ -114,6 +119,14 @@ pub struct FitOptions<'a> {
     /// Where the state of the training is kept. The training goes on from it if it was interrupted, by a kill or by
     /// `Reporter::stop`: with the same weights in the end. The caller removes the file once the result is safe.
     pub keep: Option<KeepState>,
+    /// What trains adaptor and discriminator.
+    pub device: Device,
+}
+
+impl Default for FitOptions<'_> {
+    fn default() -> Self {
+        Self { storage: FeatureStorage::default(), oracle: None, keep: None, device: Device::Cpu }
+    }
 }
 
 /// Trains, calibrates and returns a detector.
@@ -166,15 +179,16 @@ pub fn fit(
     let mut state = trainer::begin(config, cache.dim(), norm);
     let mut keeper = match &options.keep {
         Some(keep) => {
-            let identity = Identity::new(config, &cache, test.is_some())?;
+            let identity = Identity::new(config, &cache, test.is_some(), &options.device)?;
             Keeper::new(keep, identity, &mut state, reporter)
         }
         None => Keeper::none(),
     };
-    let mut on_epoch = |epoch: Epoch<'_>| {
+    let mut on_epoch = |mut epoch: Epoch<'_>| {
         let looks = epoch.number.is_multiple_of(ORACLE_EVERY) || epoch.number == config.epochs;
         if let Some(test) = test.as_ref().filter(|_| looks) {
-            let look = || test.image_auroc(config, epoch.head, places.as_ref(), &cache);
+            let head = epoch.head()?;
+            let look = || test.image_auroc(config, head, places.as_ref(), &cache);
             let (image_auroc, looking) = timed(look);
             oracle_time += looking;
             let image_auroc = image_auroc?;
@@ -184,7 +198,8 @@ pub fn fit(
         }
         Ok(())
     };
-    let state = trainer::train_head(config, &cache, state, &mut keeper, reporter, &mut on_epoch)?;
+    let trainer = &options.device;
+    let state = trainer::train_head(trainer, config, &cache, state, &mut keeper, reporter, &mut on_epoch)?;
     let head = state.head;
     let looking = oracle_time - extraction_of_test;
     let training_seconds = (fitting + training.elapsed() - looking).as_secs_f64();
@@ -206,6 +221,7 @@ pub fn fit(
         feature_deviation: statistics.global_deviation,
         losses: state.losses,
         features,
+        device: kind(&options.device).into(),
         extraction_seconds,
         training_seconds,
         fit_seconds: (start.elapsed() - oracle_time).as_secs_f64(),

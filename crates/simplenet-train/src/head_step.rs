@@ -4,7 +4,8 @@
 //! the running batch statistics are updated. Fused by hand because a tape of elementwise tensors costs more time
 //! than the matrix products: bias, noise, batch norm, LeakyReLU, tail and loss are two passes over (2n, H), and the
 //! gradient of the adapted features is taken once for normal and anomalous rows together. The plain candle layers
-//! of `simplenet_model` with the losses of `loss` are the reference that the tests compare with.
+//! of `simplenet_model` with the losses of `loss` are the reference that the tests compare with. `TensorHeadStep` is the same
+//! step over tensors, for a GPU.
 //!
 //! Sums over rows are made in blocks of fixed size and added in order: the thread count does not change a bit.
 
@@ -261,8 +262,8 @@ impl HeadStep {
                         sums.told_normal += usize::from(sign < 0.0 && excess <= 0.0);
                         sums.told_anomalous += usize::from(sign > 0.0 && excess < 0.0);
                         let (cost, rise) = cost_and_rise(loss, margin, wrong);
-                        *slope = if rise > 0.0 { sign * share * rise } else { 0.0 };
-                        if rise > 0.0 {
+                        *slope = if rise != 0.0 { sign * share * rise } else { 0.0 };
+                        if rise != 0.0 {
                             sums.loss += f64::from(cost);
                             sums.add(row, *slope, head, own, leaky_slope);
                         }
@@ -363,11 +364,12 @@ impl BlockSums {
     }
 }
 
-/// What a logit costs, and how fast that rises, by how far it lies on the wrong side of zero.
+/// What a logit costs, and how fast that rises, by how far it lies on the wrong side of zero. What is not a number costs what
+/// is not a number: a training that diverges is found by its loss.
 fn cost_and_rise(loss: Loss, margin: f32, wrong: f32) -> (f32, f32) {
     match loss {
-        Loss::TruncatedL1 if margin + wrong > 0.0 => (margin + wrong, 1.0),
-        Loss::TruncatedL1 => (0.0, 0.0),
+        Loss::TruncatedL1 if margin + wrong <= 0.0 => (0.0, 0.0),
+        Loss::TruncatedL1 => (margin + wrong, 1.0),
         // ln(1 + e^z) and its derivative 1 / (1 + e^-z), by way of e^-|z|, which does not overflow.
         Loss::CrossEntropy => {
             let small = (-wrong.abs()).exp();

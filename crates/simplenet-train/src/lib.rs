@@ -33,6 +33,8 @@ mod regions;
 pub mod reporter;
 pub mod resume;
 mod scoring;
+mod steps;
+pub mod tensor_head_step;
 pub mod trainer;
 mod training_set;
 pub mod training_state;

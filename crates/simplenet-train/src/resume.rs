@@ -48,6 +48,17 @@ pub struct Kept {
     pub total: usize,
 }
 
+/// What is to be done with a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Nothing.
+    Nothing,
+    /// It is time to keep it.
+    Keep,
+    /// The reporter asks to stop: it is kept, and the training ends.
+    Stop,
+}
+
 /// Keeps the state of one training.
 pub struct Keeper<'a> {
     file: Option<(&'a KeepState, Identity)>,
@@ -82,34 +93,45 @@ impl<'a> Keeper<'a> {
         Self { file: Some((keep, identity)), begun: now, last: now, failed: false }
     }
 
-    /// After a step of `total`: keeps the state if it is time, and stops if that is asked for.
+    /// What is to be done after step `step` of `total`. The state need not be known for it.
+    pub(crate) fn due(&self, step: usize, total: usize, reporter: &dyn Reporter) -> Due {
+        if reporter.stop() {
+            return Due::Stop;
+        }
+        let Some((keep, _)) = self.file.as_ref().filter(|_| !self.failed) else { return Due::Nothing };
+        // A long training's last state too: calibrating and testing come after it.
+        let over = step == total && self.begun.elapsed() >= keep.every;
+        if over || self.last.elapsed() >= keep.every { Due::Keep } else { Due::Nothing }
+    }
+
+    /// Does it: keeps the state, and stops if that is asked for.
     ///
     /// # Errors
-    /// `TrainError::Interrupted` when the reporter asks to stop; `TrainError::State` when the state cannot be kept then.
-    pub(crate) fn after_step(
+    /// `TrainError::Interrupted` to stop; `TrainError::State` when the state cannot be kept then.
+    pub(crate) fn keep(
         &mut self,
+        due: Due,
         state: &TrainingState,
         total: usize,
         reporter: &dyn Reporter,
     ) -> Result<(), TrainError> {
-        let Some((keep, identity)) = &self.file else {
-            return stop_if_asked(reporter);
-        };
         let failed = |path: &Path, source| TrainError::State { path: path.to_path_buf(), source };
-        if reporter.stop() {
-            state.save(&keep.path, identity).map_err(|e| failed(&keep.path, e))?;
-            let kept = Kept { path: keep.path.clone(), step: state.step, total };
-            return Err(TrainError::Interrupted { kept: Some(kept) });
-        }
-        // A long training's last state too: calibrating and testing come after it.
-        let over = state.step == total && self.begun.elapsed() >= keep.every;
-        if (over || self.last.elapsed() >= keep.every) && !self.failed {
-            if let Err(source) = state.save(&keep.path, identity) {
-                // A full disk must not end hours of work that need it at the end only.
-                self.failed = true;
-                reporter.note(&format!("{}; training goes on without", failed(&keep.path, source)));
+        match (due, &self.file) {
+            (Due::Nothing, _) | (Due::Keep, None) => {}
+            (Due::Stop, None) => return Err(TrainError::Interrupted { kept: None }),
+            (Due::Stop, Some((keep, identity))) => {
+                state.save(&keep.path, identity).map_err(|e| failed(&keep.path, e))?;
+                let kept = Kept { path: keep.path.clone(), step: state.step, total };
+                return Err(TrainError::Interrupted { kept: Some(kept) });
             }
-            self.last = Instant::now();
+            (Due::Keep, Some((keep, identity))) => {
+                if let Err(source) = state.save(&keep.path, identity) {
+                    // A full disk must not end hours of work that need it at the end only.
+                    self.failed = true;
+                    reporter.note(&format!("{}; training goes on without", failed(&keep.path, source)));
+                }
+                self.last = Instant::now();
+            }
         }
         Ok(())
     }
@@ -143,7 +165,8 @@ mod tests {
         fit::Oracle,
         noise::{Generator, Purpose},
         reporter::StepScalars,
-        trainer::{Epoch, begin, train_head},
+        steps::TensorSteps,
+        trainer::{self, Epoch, begin, step_config, train_head},
     };
 
     const DIM: usize = 6;
@@ -208,22 +231,50 @@ mod tests {
         keep: Option<&KeepState>,
         reporter: &dyn Reporter,
     ) -> Result<TrainingState, TrainError> {
-        let norm = FeatureNorm::identity(DIM, &Device::Cpu).unwrap();
+        train_by(Who::Processor, config, cache, keep, reporter)
+    }
+
+    /// Who does the steps.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Who {
+        Processor,
+        /// The ops of a device, on the processor.
+        Tensors,
+    }
+
+    fn train_by(
+        who: Who,
+        config: &TrainConfig,
+        cache: &FeatureCache,
+        keep: Option<&KeepState>,
+        reporter: &dyn Reporter,
+    ) -> Result<TrainingState, TrainError> {
+        let device = Device::Cpu;
+        let norm = FeatureNorm::identity(DIM, &device).unwrap();
         let mut state = begin(config, DIM, norm);
         let mut keeper = match keep {
             Some(keep) => {
-                Keeper::new(keep, Identity::new(config, cache, true).unwrap(), &mut state, reporter)
+                let mut identity = Identity::new(config, cache, true, &device).unwrap();
+                if who == Who::Tensors {
+                    identity.device = "cuda".into();
+                }
+                Keeper::new(keep, identity, &mut state, reporter)
             }
             None => Keeper::none(),
         };
-        let mut on_epoch = |epoch: Epoch<'_>| {
+        let mut on_epoch = |mut epoch: Epoch<'_>| {
+            assert!(epoch.head()?.tensors.hidden_weight.iter().all(|w| w.is_finite()));
             let image_auroc = [0.1, 0.7, 0.3][epoch.number - 1];
             if epoch.oracle.is_none_or(|best| image_auroc > best.image_auroc) {
                 *epoch.oracle = Some(Oracle { epoch: epoch.number, image_auroc });
             }
             Ok(())
         };
-        train_head(config, cache, state, &mut keeper, reporter, &mut on_epoch)
+        if who == Who::Processor {
+            return train_head(&device, config, cache, state, &mut keeper, reporter, &mut on_epoch);
+        }
+        let mut steps = TensorSteps::new(&device, config, step_config(config, DIM), cache, &state)?;
+        trainer::train_by(&mut steps, config, cache, state, &mut keeper, reporter, &mut on_epoch)
     }
 
     fn check_same(got: &TrainingState, want: &TrainingState, what: &str) {
@@ -299,6 +350,83 @@ mod tests {
             let got = train(config, cache, Some(&keep), &reporter).unwrap();
             assert!(reporter.notes().contains(words), "{words} in: {}", reporter.notes());
             check_same(&got, &train(config, cache, None, &crate::Silent).unwrap(), words);
+        }
+    }
+
+    /// Every step's scalars come in order though they are read some at a time, and what is kept is of the last step.
+    #[test]
+    fn a_training_on_a_device_follows_the_processors_and_goes_on_to_its_own_bits() {
+        let folder = tempfile::tempdir().unwrap();
+        let keep = KeepState { path: folder.path().join("state"), every: Duration::from_secs(3600) };
+        let (config, cache) = (config(Batch::Patches { size: 16, steps: 4 }), features(1));
+        let (processor, device) = (Recorder::default(), Recorder::default());
+        let want = train(&config, &cache, None, &processor).unwrap();
+        let whole = train_by(Who::Tensors, &config, &cache, None, &device).unwrap();
+        let close = |what: &str, got: &[f32], want: &[f32]| {
+            assert_eq!(got.len(), want.len(), "{what}");
+            let worst = got.iter().zip(want).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            // Twelve steps of Adam, which divides gradients by their own size: sums in another order show.
+            assert!(worst < 1e-4, "{what}: off by {worst}");
+        };
+        let pairs = whole.head.tensors.parameters().into_iter().zip(want.head.tensors.parameters());
+        pairs.enumerate().for_each(|(i, (got, want))| close(&format!("parameter {i}"), got, want));
+        close("running mean", &whole.head.statistics.mean, &want.head.statistics.mean);
+        close("running variance", &whole.head.statistics.variance, &want.head.statistics.variance);
+        assert_eq!(
+            (whole.step, whole.losses.len(), whole.oracle),
+            (want.step, want.losses.len(), want.oracle)
+        );
+        let (got, expected) = (device.0.into_inner().unwrap(), processor.0.into_inner().unwrap());
+        assert_eq!((got.len(), expected.len()), (12, 12));
+        for (got, expected) in got.iter().zip(&expected) {
+            let rates = |s: &StepScalars| (s.step, s.adaptor_rate, s.discriminator_rate);
+            assert_eq!(rates(got), rates(expected));
+            assert!((got.loss - expected.loss).abs() < 1e-4, "{got:?} for {expected:?}");
+        }
+
+        for steps in [1, 4, 5, 12] {
+            let what = format!("stopped after {steps}");
+            let stopped = train_by(Who::Tensors, &config, &cache, Some(&keep), &StopsAfter::new(steps));
+            let Err(TrainError::Interrupted { kept: Some(kept) }) = stopped else {
+                panic!("{what}: it did not stop");
+            };
+            // What a device has done is known at the end of an epoch.
+            assert_eq!(kept.step, steps.next_multiple_of(4), "{what}");
+            // The other kind of device begins anew, and says why.
+            if steps == 4 {
+                let other = StopsAfter::new(usize::MAX);
+                check_same(&train(&config, &cache, Some(&keep), &other).unwrap(), &want, &what);
+                assert!(other.notes().contains("another device"), "{what}: {}", other.notes());
+            }
+            let last = StopsAfter::new(usize::MAX);
+            let got = train_by(Who::Tensors, &config, &cache, Some(&keep), &last).unwrap();
+            check_same(&got, &whole, &what);
+            assert!(last.notes().starts_with("going on after step"), "{what}: {}", last.notes());
+            keep.remove().unwrap();
+        }
+    }
+
+    /// Keeps the scalars.
+    #[derive(Default)]
+    struct Recorder(Mutex<Vec<StepScalars>>);
+
+    impl Reporter for Recorder {
+        fn start(&self, _what: &str, _total: u64) {}
+        fn advance(&self, _n: u64) {}
+        fn finish(&self) {}
+        fn note(&self, _text: &str) {}
+        fn step(&self, step: &StepScalars) {
+            self.0.lock().unwrap().push(*step);
+        }
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_ends_the_training_wherever_it_runs() {
+        for who in [Who::Processor, Who::Tensors] {
+            let mut config = config(Batch::Images(2));
+            config.noise_sigma = f64::NAN;
+            let error = train_by(who, &config, &features(1), None, &crate::Silent).unwrap_err();
+            assert!(matches!(error, TrainError::Diverged { epoch: 1, .. }), "{error}");
         }
     }
 

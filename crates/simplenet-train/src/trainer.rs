@@ -12,15 +12,16 @@ use simplenet_model::{
 };
 
 use crate::{
-    config::{Batch, Optimizer, Schedule, TrainConfig},
+    config::{Batch, Schedule, TrainConfig},
     error::TrainError,
     feature_cache::FeatureCache,
     fit::Oracle,
-    head_step::{HeadStep, HeadTensors, Noise, RunningStatistics, StepConfig, StepOutcome},
+    head_step::{HeadTensors, RunningStatistics, StepConfig, StepOutcome},
     noise::{Generator, Purpose},
-    optimizer::{AdamConfig, Moments, WeightDecay},
+    optimizer::Moments,
     reporter::{Reporter, StepScalars},
-    resume::Keeper,
+    resume::{Due, Keeper},
+    steps::{self, Steps},
     training_state::TrainingState,
 };
 
@@ -42,14 +43,25 @@ pub struct TrainedHead {
 }
 
 /// What is known at the end of an epoch.
-#[derive(Debug)]
 pub struct Epoch<'a> {
     /// Number of the epoch, from 1.
     pub number: usize,
-    /// The head as it is now.
-    pub head: &'a TrainedHead,
     /// The best epoch on the test set so far, for whoever looks; kept with the state of the training.
     pub oracle: &'a mut Option<Oracle>,
+    head: &'a mut TrainedHead,
+    moments: &'a mut Vec<Moments>,
+    steps: &'a mut dyn Steps,
+}
+
+impl Epoch<'_> {
+    /// The head as it is now, which is copied from the device if it is trained on one.
+    ///
+    /// # Errors
+    /// What the device says.
+    pub fn head(&mut self) -> Result<&TrainedHead, TrainError> {
+        self.steps.store(self.head, self.moments)?;
+        Ok(self.head)
+    }
 }
 
 /// The state before the first step.
@@ -59,13 +71,29 @@ pub fn begin(config: &TrainConfig, dim: usize, norm: FeatureNorm) -> TrainingSta
     TrainingState { step: 0, head, moments, losses: vec![], loss_sum: 0.0, oracle: None }
 }
 
-/// Trains on the cache's rows, from the first step or from where an interrupted training stopped; `on_epoch` sees the head
-/// after every epoch (for the oracle column), `keeper` the state after every step.
+/// Trains on the cache's rows on a device, from the first step or from where an interrupted training stopped; `on_epoch` may
+/// look at the head after every epoch (for the oracle column), `keeper` keeps the state when it is time. On the processor by
+/// `HeadStep`, elsewhere by `TensorHeadStep`: the same draws and batches, sums in another order.
 ///
 /// # Errors
-/// A loss that is not a number (`TrainError::Diverged`); what `on_epoch` returns; `TrainError::Interrupted` when the reporter
-/// asked to stop.
+/// A loss that is not a number (`TrainError::Diverged`), which on a GPU is found some steps later, within the epoch; what
+/// `on_epoch` returns; `TrainError::Interrupted` when the reporter asked to stop.
 pub fn train_head(
+    device: &Device,
+    config: &TrainConfig,
+    cache: &FeatureCache,
+    state: TrainingState,
+    keeper: &mut Keeper<'_>,
+    reporter: &dyn Reporter,
+    on_epoch: &mut dyn FnMut(Epoch<'_>) -> Result<(), TrainError>,
+) -> Result<TrainingState, TrainError> {
+    let mut steps = steps::on(device, config, step_config(config, cache.dim()), cache, &state)?;
+    train_by(&mut *steps, config, cache, state, keeper, reporter, on_epoch)
+}
+
+/// [`train_head`] by whoever does the steps.
+pub(crate) fn train_by(
+    steps: &mut dyn Steps,
     config: &TrainConfig,
     cache: &FeatureCache,
     mut state: TrainingState,
@@ -74,39 +102,51 @@ pub fn train_head(
     on_epoch: &mut dyn FnMut(Epoch<'_>) -> Result<(), TrainError>,
 ) -> Result<TrainingState, TrainError> {
     let generator = Generator::new(config.seed);
-    let optimizers = Optimizers::new(config);
-    let mut step = HeadStep::new(step_config(config, cache.dim()));
     let per_epoch = steps_per_epoch(config.batch, cache);
     let total = per_epoch * config.epochs;
-    let mut batch = vec![];
+    // Steps that are done but for their outcomes: their numbers, from 1, and their rates.
+    let mut waiting: Vec<(usize, f64)> = vec![];
+    let settle = |steps: &mut dyn Steps, state: &mut TrainingState, waiting: &mut Vec<(usize, f64)>| {
+        for ((step, rate), outcome) in waiting.drain(..).zip(steps.outcomes()?) {
+            if !outcome.loss.is_finite() {
+                let epoch = step.div_ceil(per_epoch.max(1));
+                return Err(TrainError::Diverged { epoch, loss: outcome.loss });
+            }
+            state.loss_sum += outcome.loss;
+            reporter.step(&scalars(config, step, &outcome, rate));
+            reporter.advance(1);
+        }
+        Ok(())
+    };
 
     reporter.start("training", total as u64);
     reporter.advance(state.step as u64);
     for epoch in state.step / per_epoch.max(1)..config.epochs {
         let done = state.step - epoch * per_epoch;
         for rows in batches(config.batch, cache, &generator, epoch).iter().skip(done) {
-            let number = state.step;
-            let TrainingState { head, moments, .. } = &mut state;
-            cache.gather(rows, &head.norm, &mut batch)?;
-            let noise = Noise::Drawn(generator, number as u32, config.noise_sigma as f32);
-            let outcome = step.run(&batch, noise, &head.tensors, &mut head.statistics)?;
-            if !outcome.loss.is_finite() {
-                return Err(TrainError::Diverged { epoch: epoch + 1, loss: outcome.loss });
-            }
-            let rate = rate_factor(config.schedule, number, total);
-            optimizers.step(moments, &mut head.tensors, &step.gradients, rate);
-            state.loss_sum += outcome.loss;
+            let rate = rate_factor(config.schedule, state.step, total);
+            steps.step(&mut state, rows, rate)?;
             state.step += 1;
-            reporter.step(&scalars(config, state.step, &outcome, rate));
-            reporter.advance(1);
-            if state.step == (epoch + 1) * per_epoch {
+            waiting.push((state.step, rate));
+            let over = state.step == (epoch + 1) * per_epoch;
+            if over || waiting.len() >= steps.ahead() {
+                settle(steps, &mut state, &mut waiting)?;
+            }
+            if over {
                 state.losses.push(state.loss_sum / per_epoch as f64);
                 state.loss_sum = 0.0;
-                on_epoch(Epoch { number: epoch + 1, head: &state.head, oracle: &mut state.oracle })?;
+                let TrainingState { head, moments, oracle, .. } = &mut state;
+                on_epoch(Epoch { number: epoch + 1, oracle, head, moments, steps })?;
             }
-            keeper.after_step(&state, total, reporter)?;
+            let due = keeper.due(state.step, total, reporter);
+            if due != Due::Nothing {
+                settle(steps, &mut state, &mut waiting)?;
+                steps.store(&mut state.head, &mut state.moments)?;
+                keeper.keep(due, &state, total, reporter)?;
+            }
         }
     }
+    steps.store(&mut state.head, &mut state.moments)?;
     reporter.finish();
     Ok(state)
 }
@@ -167,7 +207,7 @@ fn batches(batch: Batch, cache: &FeatureCache, generator: &Generator, epoch: usi
 /// Passes over a small data set within an epoch that have an order of their own.
 const MAX_PASSES: u32 = 1 << 10;
 
-fn step_config(config: &TrainConfig, dim: usize) -> StepConfig {
+pub(crate) fn step_config(config: &TrainConfig, dim: usize) -> StepConfig {
     let hidden = config.hidden * config.discriminators;
     let discriminator = DiscriminatorConfig::new(dim, hidden);
     StepConfig {
@@ -202,39 +242,6 @@ fn initial_head(config: &TrainConfig, dim: usize, norm: FeatureNorm, generator: 
     };
     let statistics = RunningStatistics { mean: vec![0.0; hidden], variance: vec![1.0; hidden] };
     TrainedHead { dim, hidden, discriminators, norm, tensors, statistics }
-}
-
-/// The two optimisers.
-struct Optimizers {
-    adaptor: AdamConfig,
-    discriminator: AdamConfig,
-}
-
-impl Optimizers {
-    fn new(config: &TrainConfig) -> Self {
-        let adam = |optimizer: Optimizer, weight_decay| AdamConfig {
-            learning_rate: optimizer.learning_rate,
-            weight_decay,
-            ..AdamConfig::default()
-        };
-        Self {
-            adaptor: adam(config.adaptor, WeightDecay::Decoupled(config.adaptor.weight_decay)),
-            discriminator: adam(
-                config.discriminator,
-                WeightDecay::Coupled(config.discriminator.weight_decay),
-            ),
-        }
-    }
-
-    /// One step along the gradients, with the learning rates multiplied by `rate`.
-    fn step(&self, moments: &mut [Moments], tensors: &mut HeadTensors, gradients: &HeadTensors, rate: f64) {
-        let of_adaptor = tensors.adaptor_weights.len();
-        let updates = tensors.parameters_mut().into_iter().zip(gradients.parameters()).zip(moments);
-        for (i, ((values, gradient), moments)) in updates.enumerate() {
-            let config = if i < of_adaptor { &self.adaptor } else { &self.discriminator };
-            moments.step(config, rate, values, gradient);
-        }
-    }
 }
 
 impl TrainedHead {

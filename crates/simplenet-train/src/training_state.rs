@@ -6,17 +6,18 @@
 
 use std::{collections::HashMap, fs::File, io::Write, path::Path};
 
+use candle_core::Device;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
     config::TrainConfig, error::TrainError, feature_cache::FeatureCache, fit::Oracle, optimizer::Moments,
-    trainer::TrainedHead,
+    steps::kind, trainer::TrainedHead,
 };
 
 /// The newest format, the only one that is read: a state does not outlive an update of the program.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Where the header is in the safetensors metadata.
 const METADATA_KEY: &str = "simplenet-training";
 
@@ -49,14 +50,28 @@ pub(crate) struct Identity {
     features_sha256: String,
     /// Whether the best epoch on the test set is looked for.
     oracle: bool,
+    /// The kind of device that trains: sums are made in another order on each.
+    #[serde(default)]
+    pub(crate) device: String,
 }
 
 impl Identity {
-    pub(crate) fn new(config: &TrainConfig, cache: &FeatureCache, oracle: bool) -> Result<Self, TrainError> {
+    pub(crate) fn new(
+        config: &TrainConfig,
+        cache: &FeatureCache,
+        oracle: bool,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
         let mut hash = Sha256::new();
         hash.update(config.to_toml()?);
         let config_sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(Self { program: crate::program(), config_sha256, features_sha256: cache.sha256()?, oracle })
+        Ok(Self {
+            program: crate::program(),
+            config_sha256,
+            features_sha256: cache.sha256()?,
+            oracle,
+            device: kind(device).into(),
+        })
     }
 
     /// What another identity differs in, in words; none if in nothing.
@@ -67,6 +82,7 @@ impl Identity {
             _ if self.features_sha256 != other.features_sha256 => {
                 Some("its photographs or backbone were others, or this is another processor")
             }
+            _ if self.device != other.device => Some("another device trained it (--device)"),
             _ if self.oracle != other.oracle => Some("--oracle was given for one of the two only"),
             () => None,
         }

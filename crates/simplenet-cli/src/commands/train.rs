@@ -110,9 +110,8 @@ pub fn run(args: &TrainArgs, progress: &TerminalProgress) -> Result<(), CliError
         storage: feature_storage(&args.settings.storage),
         oracle: args.settings.oracle.then_some(category.test.as_slice()),
         keep: Some(keep_state(&args.run, &out, args.fresh)?),
-        // MERGE: device: opened.device.clone(),
+        device: opened.device.clone(),
     };
-    let _ = &opened; // MERGE: goes with the line above.
     let interrupt = Interrupt::on_signals()?;
     let reporter = TrainingReporter::new(progress, &interrupt, tensorboard(&args.run, &out).as_deref())?;
     let trained = fit(&config, &category.train, &weights, &options, &reporter);

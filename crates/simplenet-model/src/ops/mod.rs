@@ -10,6 +10,7 @@ pub(crate) mod cuda;
 pub mod dense;
 pub mod depthwise_channels_last;
 pub mod depthwise_conv;
+pub mod device_memory;
 pub mod discriminator_loss;
 pub mod encoding;
 pub mod inverted_residual;

@@ -33,6 +33,7 @@ pub(super) fn scratch(config: &DiscriminatorLoss, rows: usize, width: usize) -> 
 }
 
 /// The most rows: blocks of rows lie along a grid's y.
+#[cfg(feature = "cuda")]
 pub(super) const MOST_ROWS: usize = 65_535 * ROWS;
 
 /// All of them, in order.

@@ -51,6 +51,7 @@ pub struct DiscriminatorLoss {
 
 /// Numbers behind the gradient of the hidden layer in the op's single output: gradients of γ, β and tail, running mean and
 /// variance, and loss and shares.
+#[cfg(any(test, feature = "cuda"))]
 fn len_behind(width: usize) -> usize {
     5 * width + OUTCOME
 }

@@ -2,7 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 
-use super::{DiscriminatorLoss, OUTCOME, len_behind, reference};
+use super::{DiscriminatorLoss, OUTCOME, reference};
 use crate::ops::tensor_op::decoded;
 
 /// What a step knows behind the hidden layer; all f32.
@@ -107,7 +107,10 @@ impl CustomOp3 for DiscriminatorLoss {
         running: &candle_core::CudaStorage,
         running_layout: &Layout,
     ) -> Result<(candle_core::CudaStorage, Shape)> {
-        use super::cuda::{Addresses, MOST_ROWS, launches, scratch};
+        use super::{
+            cuda::{Addresses, MOST_ROWS, launches, scratch},
+            len_behind,
+        };
         use crate::ops::cuda;
         use candle_core::backend::BackendStorage;
         let dtypes = [hidden, parameters, running].map(|storage| storage.dtype());
