@@ -33,16 +33,29 @@ impl<'a> FeatureEngine<'a> {
         extractor: &'a FeatureExtractor,
         device: &Device,
     ) -> Result<Self, TrainError> {
-        let (width, height) = config.preprocess.network_size();
-        let [height, width] = [height as usize, width as usize];
-        let compile = || BatchExtractor::compile(extractor, height, width, device, BatchPrecision::F32);
-        let on_device = if device.is_cpu() { None } else { Some(compile()?) };
-        let engine =
-            Self { extractor, sides: [height, width], device: on_device, processor: OnceLock::new() };
-        if engine.device.is_none() {
-            engine.processor()?;
+        match device.is_cpu() {
+            false => Self::in_batches(config, extractor, device),
+            true => {
+                let engine =
+                    Self { extractor, sides: sides(config), device: None, processor: OnceLock::new() };
+                engine.processor()?;
+                Ok(engine)
+            }
         }
-        Ok(engine)
+    }
+
+    /// The form for GPUs. On the processor it gives the same by plain loops, for tests.
+    ///
+    /// # Errors
+    /// As [`FeatureEngine::new`].
+    pub(crate) fn in_batches(
+        config: &TrainConfig,
+        extractor: &'a FeatureExtractor,
+        device: &Device,
+    ) -> Result<Self, TrainError> {
+        let [height, width] = sides(config);
+        let device = BatchExtractor::compile(extractor, height, width, device, BatchPrecision::F32)?;
+        Ok(Self { extractor, sides: [height, width], device: Some(device), processor: OnceLock::new() })
     }
 
     /// Rows and columns of patches.
@@ -77,5 +90,42 @@ impl<'a> FeatureEngine<'a> {
         let compiled =
             CompiledExtractor::compile(self.extractor, height, width, &PredictorOptions::default())?;
         Ok(self.processor.get_or_init(|| compiled))
+    }
+}
+
+/// Height and width of the network's input.
+fn sides(config: &TrainConfig) -> [usize; 2] {
+    let (width, height) = config.preprocess.network_size();
+    [height as usize, width as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use simplenet_data::preprocess::Resize;
+    use simplenet_model::{BackboneId, BackboneWeights};
+
+    use super::*;
+    use crate::config::Preset;
+
+    #[test]
+    fn features_are_the_same_in_either_form() {
+        let mut config = TrainConfig::preset(Preset::Default, BackboneId::EfficientNetLite0);
+        config.preprocess.resize = Resize::Exact { width: 72, height: 56 };
+        let weights = BackboneWeights::embedded(config.backbone).unwrap();
+        let extractor =
+            FeatureExtractor::load(config.backbone, config.levels, &weights, config.aggregator, &Device::Cpu)
+                .unwrap();
+        let processor = FeatureEngine::new(&config, &extractor, &Device::Cpu).unwrap();
+        let batches = FeatureEngine::in_batches(&config, &extractor, &Device::Cpu).unwrap();
+        assert!(processor.device.is_none() && batches.device.is_some());
+        assert_eq!(processor.grid(), batches.grid());
+        let image: Vec<f32> = (0..3 * 72 * 56).map(|i| (i as f32 / 50.0).sin()).collect();
+        let (want, got) = (processor.features(&image).unwrap(), batches.features(&image).unwrap());
+        let largest = want.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
+        let worst = want.iter().zip(&got).map(|(w, g)| (w - g).abs()).fold(0.0, f32::max);
+        // As the model crate's comparison of its two compiled forms.
+        assert!(want.len() == got.len() && worst <= 2e-5 * largest, "off by {worst} of {largest}");
+        // For int8, which the processor computes in, that is asked, whoever makes the features.
+        assert_eq!(processor.observe(&image).unwrap(), batches.observe(&image).unwrap());
     }
 }

@@ -85,7 +85,7 @@ pub struct FitReport {
     /// Where the features came from and where they were kept.
     #[serde(default)]
     pub features: FeatureUse,
-    /// What trained adaptor and discriminator: `cpu` or `cuda`.
+    /// What computed features and trained adaptor and discriminator: `cpu` or `cuda`.
     #[serde(default)]
     pub device: String,
     /// Seconds for reading the images and computing their features.
@@ -119,7 +119,7 @@ pub struct FitOptions<'a> {
     /// Where the state of the training is kept. The training goes on from it if it was interrupted, by a kill or by
     /// `Reporter::stop`: with the same weights in the end. The caller removes the file once the result is safe.
     pub keep: Option<KeepState>,
-    /// What trains adaptor and discriminator.
+    /// What computes features and trains adaptor and discriminator. The threshold is set with the processor's scores.
     pub device: Device,
 }
 
@@ -147,7 +147,7 @@ pub fn fit(
     let device = Device::Cpu;
     let extractor =
         FeatureExtractor::load(config.backbone, config.levels, weights, config.aggregator, &device)?;
-    let mut extraction = Extraction::new(config, &extractor, &device, &options.storage, reporter)?;
+    let mut extraction = Extraction::new(config, &extractor, &options.device, &options.storage, reporter)?;
 
     let mut set = TrainingSet::default();
     let see = &mut |path: &Path, appearance| set.see(path, appearance);
