@@ -122,7 +122,7 @@ impl Case {
         let (hidden, rest) = got.split_at(self.rows * width);
         let (parameters, rest) = rest.split_at(3 * width);
         let (running, outcome) = rest.split_at(2 * width);
-        let mut within = |name: &str, got: &[f32], want: &[f64], scale: f64| {
+        let within = |name: &str, got: &[f32], want: &[f64], scale: f64| {
             assert_eq!(got.len(), want.len(), "{what}: {name}");
             for (i, (&got, &want)) in got.iter().zip(want).enumerate() {
                 let off = (f64::from(got) - want).abs();

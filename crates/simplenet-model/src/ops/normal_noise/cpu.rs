@@ -1,6 +1,8 @@
 //! Draws on the CPU. The loop over blocks is plain code without branches, which the compiler turns into vectors of each
 //! instruction set; none of them joins a product and a sum, so all give the same bits, and those of `normal_noise.cu`.
 
+#![allow(clippy::excessive_precision, reason = "as many digits as name one f32 here and in the kernel")]
+
 use rayon::prelude::*;
 
 use super::Draws;
