@@ -109,7 +109,7 @@ if { asked bench || asked torch; } && [ ! -f "$wrn_weights" ]; then
     run weights 180 "$PYTHON" make_weights.py wide_resnet50_2.json "$wrn_weights"
 fi
 if asked bench && [ -f "$wrn_weights" ] && [ ! -f "$wrn" ]; then
-    run wide-resnet50-2 240 "$simplenet" train --data "$data" --backbone wide-resnet50-2 --weights "$wrn_weights" --preset paper \
+    run wide-resnet50-2 240 "$simplenet" train --device cpu --data "$data" --backbone wide-resnet50-2 --weights "$wrn_weights" --preset paper \
         --epochs 1 --no-feature-cache --out "$(dirname "$wrn")"
 fi
 

@@ -42,7 +42,7 @@ pub(super) fn write(simplenet: &Path, folder: &Path, progress: &TerminalProgress
     // From within, so that the model remembers a path that holds there too.
     command
         .current_dir(folder)
-        .args(["train", "--no-feature-cache", "--data"])
+        .args(["train", "--device", "cpu", "--no-feature-cache", "--data"])
         .arg(format!("data/{CATEGORY}"));
     command.args(["--out", "models/efficientnet-lite0"]).stdout(Stdio::null());
     let status = command.status().map_err(CliError::io("run", "simplenet train"))?;

@@ -152,7 +152,7 @@ pub(crate) unsafe fn run(device: &CudaDevice, launches: &[Launch]) -> Result<()>
         for argument in &launch.arguments {
             use candle_core::cuda_backend::cudarc::driver::PushKernelArg;
             match argument {
-                Argument::Address(value) | Argument::U64(value) => arguments.arg(value),
+                Argument::Address(value) => arguments.arg(value),
                 Argument::U32(value) => arguments.arg(value),
                 Argument::F32(value) => arguments.arg(value),
                 Argument::F64(value) => arguments.arg(value),

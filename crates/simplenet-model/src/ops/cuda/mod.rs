@@ -37,7 +37,6 @@ pub(crate) enum Argument {
     U32(u32),
     F32(f32),
     F64(f64),
-    U64(u64),
 }
 
 #[cfg(test)]
@@ -46,7 +45,7 @@ impl Argument {
     #[cfg(test)]
     fn as_ptr(&self) -> *mut std::ffi::c_void {
         match self {
-            Self::Address(value) | Self::U64(value) => std::ptr::from_ref(value).cast_mut().cast(),
+            Self::Address(value) => std::ptr::from_ref(value).cast_mut().cast(),
             Self::U32(value) => std::ptr::from_ref(value).cast_mut().cast(),
             Self::F32(value) => std::ptr::from_ref(value).cast_mut().cast(),
             Self::F64(value) => std::ptr::from_ref(value).cast_mut().cast(),
