@@ -44,9 +44,9 @@ pub struct Detector {
 /// The two forms of a compiled network.
 enum Network {
     /// One image at a time, on the CPU.
-    Single(Predictor),
+    Single(Box<Predictor>),
     /// Batches, on a GPU.
-    Batches(BatchPredictor, BatchLimit),
+    Batches(Box<BatchPredictor>, BatchLimit),
 }
 
 /// What was found in one photograph.
@@ -120,7 +120,7 @@ impl Detector {
         let mut options = PredictorOptions::default();
         options.precision = precision.of(&record)?;
         let predictor = Predictor::compile(net, height as usize, width as usize, &options)?;
-        let network = Network::Single(predictor);
+        let network = Network::Single(Box::new(predictor));
         Ok(Self { network, device: device::CPU.into(), precision, preprocess, record })
     }
 
@@ -163,7 +163,7 @@ impl Detector {
             &opened.device,
             precision.of_batches()?,
         )?;
-        let network = Network::Batches(predictor, BatchLimit::new(BATCH));
+        let network = Network::Batches(Box::new(predictor), BatchLimit::new(BATCH));
         Ok(Self { network, device: opened.name.clone(), precision, preprocess, record })
     }
 

@@ -82,3 +82,24 @@ pub(crate) fn check_len(what: &'static str, len: usize) -> candle_core::Result<(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_kernel_cannot_count_is_refused() {
+        assert!(check_len("maps", i32::MAX as usize).is_ok());
+        let error = check_len("maps", i32::MAX as usize + 1).unwrap_err().to_string();
+        assert!(error.contains("maps") && error.contains("fewer images"), "{error}");
+    }
+
+    #[test]
+    fn blocks_are_enough_for_all_and_never_too_many() {
+        for (pieces, blocks_of_256) in
+            [(0, 1), (1, 1), (256, 1), (257, 2), (4096 * 256, 4096), (usize::MAX, 4096)]
+        {
+            assert_eq!(blocks(pieces, 256), blocks_of_256, "{pieces}");
+        }
+    }
+}

@@ -367,7 +367,7 @@ mod tensors {
                         let launch =
                             store(&layer.sizes(batch), &tile, clamp, operands, residual, to.address());
                         // SAFETY: memory of the layer's sizes; guards show where it is not.
-                        unsafe { emulated::run(&[launch.clone()], order) };
+                        unsafe { emulated::run(std::slice::from_ref(&launch), order) };
                         let got = to.floats(out);
                         check(&got, &format!("{} in order {order}", launch.kernel));
                         // Neither the tile nor the order of threads changes a bit.
