@@ -111,6 +111,7 @@ pub(crate) fn with_positions(
 }
 
 /// (3, height, width) numbers of mean 0 and deviation 1.
+#[allow(dead_code)] // of some of the tests that share this module
 pub(crate) fn drawn_image(height: usize, width: usize) -> Vec<f32> {
     let mut rng = Rng(77);
     (0..3 * height * width).map(|_| rng.normal()).collect()

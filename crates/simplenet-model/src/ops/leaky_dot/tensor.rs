@@ -5,7 +5,9 @@ use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, T
 
 use crate::ops::tensor_op::{CHANNELS_TOGETHER, decoded};
 
-/// score = Σ over h of tail[h] · LeakyReLU(Σ over d of weight[h, d] · feature[d] + bias[h]).
+/// ```text
+/// score = Σ over h of tail[h] · LeakyReLU(Σ over d of weight[h, d] · feature[d] + bias[h])
+/// ```
 #[derive(Debug, Clone)]
 pub struct ScoreHead {
     /// (H, D), in the type of the features.
