@@ -25,7 +25,7 @@ fn reason(output: &Output) -> String {
         format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     let error = lines().find(|line| line.to_ascii_lowercase().starts_with("error"));
-    error.or_else(|| lines().last()).map_or_else(|| output.status.to_string(), str::to_string)
+    error.or_else(|| lines().next_back()).map_or_else(|| output.status.to_string(), str::to_string)
 }
 
 #[cfg(test)]
