@@ -171,6 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::single_range_in_vec_init)] // one group is what is meant
     fn groups_are_whole_batches_with_work_for_every_thread() {
         for (photographs, batch, threads, want) in [
             (0, 16, 2, &[][..]),
