@@ -3,6 +3,8 @@
 //! nvcc is looked for in `NVCC`, `CUDA_HOME/bin` and the path. docs/kernels.md says how to build without a GPU and without
 //! an installed toolkit. `SIMPLENET_CUDA_STUBS` names a folder of link-time stand-ins for CUDA's libraries.
 
+mod kernel_files;
+
 use std::{
     env,
     error::Error,
@@ -38,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .unwrap_or_else(|| "nvcc".into());
     let mut table =
         String::from("/// The machine code of every op's kernels.\nstatic FATBINS: &[(&str, &[u8])] = &[\n");
-    for (op, source) in kernels(Path::new("src/ops"))? {
+    for (op, source) in kernel_files::kernels(Path::new("src/ops"))? {
         let fatbin = out.join(format!("{op}.fatbin"));
         match fake {
             // For cargo check: nothing is run.
@@ -49,21 +51,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     fs::write(out.join("fatbins.rs"), table + "];\n")?;
     Ok(())
-}
-
-/// Every op with a `.cu` of its name, in order.
-fn kernels(ops: &Path) -> Result<Vec<(String, PathBuf)>, Box<dyn Error>> {
-    let mut found = vec![];
-    for entry in fs::read_dir(ops)? {
-        let folder = entry?.path();
-        let Some(op) = folder.file_name().and_then(|name| name.to_str()) else { continue };
-        let source = folder.join(format!("{op}.cu"));
-        if source.exists() {
-            found.push((op.to_string(), source));
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 fn compile(nvcc: &Path, source: &Path, fatbin: &Path) -> Result<(), Box<dyn Error>> {

@@ -1,6 +1,9 @@
 //! Compiles every `.cu` of simplenet-model with the C++ compiler behind `src/cuda_emu.h`, and a table of its kernels.
 //! Where there is no C++20 compiler, says so and leaves the kernels out.
 
+#[path = "../../crates/simplenet-model/kernel_files.rs"]
+mod kernel_files;
+
 use std::{
     env,
     error::Error,
@@ -22,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     build.flag("-ffp-contract=off").include(here.join("src")).include(ops.join("cuda"));
     let mut table = String::new();
     let mut sources: Vec<PathBuf> = vec![];
-    for (op, source) in kernels(&ops)? {
+    for (op, source) in kernel_files::kernels(&ops)? {
         let text = fs::read_to_string(&source)?;
         let names = names(&text);
         let file = out.join(format!("{op}.cpp"));
@@ -42,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         sources.push(file);
         table += &format!("std::function<void()> emu_find_{op}(const char *, void **);\n");
     }
-    let finds: String = kernels(&ops)?
+    let finds: String = kernel_files::kernels(&ops)?
         .iter()
         .map(|(op, _)| format!("    if (auto found = emu_find_{op}(name, arguments)) return found;\n"))
         .collect();
@@ -65,21 +68,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         ),
     }
     Ok(())
-}
-
-/// Every op with a `.cu` of its name, in order.
-fn kernels(ops: &Path) -> Result<Vec<(String, PathBuf)>, Box<dyn Error>> {
-    let mut found = vec![];
-    for entry in fs::read_dir(ops)? {
-        let folder = entry?.path();
-        let Some(op) = folder.file_name().and_then(|name| name.to_str()) else { continue };
-        let source = folder.join(format!("{op}.cu"));
-        if source.exists() {
-            found.push((op.to_string(), source));
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// The names in every `KERNEL(threads, name)`.

@@ -12,7 +12,7 @@ use simplenet_model::{
 };
 
 mod drawn_net;
-use drawn_net::{drawn_net, drawn_net_with, with_positions};
+use drawn_net::{assert_close, drawn_net, drawn_net_with, with_positions};
 
 const NORMALISATION: Normalisation =
     Normalisation { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
@@ -41,17 +41,6 @@ fn photographs(count: usize, height: usize, width: usize) -> Vec<u8> {
 fn normalised(rgb: &[u8]) -> Vec<f32> {
     let value = |c: usize, &v: &u8| (f32::from(v) / 255.0 - NORMALISATION.mean[c]) / NORMALISATION.std[c];
     (0..3).flat_map(|c| rgb.iter().skip(c).step_by(3).map(move |v| value(c, v))).collect()
-}
-
-fn assert_close(got: &[f32], want: &[f32], tolerance: f32, what: &str) {
-    assert_eq!(got.len(), want.len(), "{what}");
-    let largest = want.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
-    assert!(
-        largest > 0.0 && largest.is_finite(),
-        "{what}: the literal network gives nothing to compare with"
-    );
-    let worst = want.iter().zip(got).map(|(w, g)| (w - g).abs()).fold(0.0, f32::max);
-    assert!(worst <= tolerance * largest, "{what}: off by {worst}, the largest number is {largest}");
 }
 
 /// Two photographs, both ways.

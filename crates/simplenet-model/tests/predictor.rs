@@ -24,14 +24,7 @@ fn options(isa: Isa) -> PredictorOptions {
 }
 
 fn assert_close(got: &[f32], want: &[f32], what: &str) {
-    assert_eq!(got.len(), want.len(), "{what}");
-    let largest = want.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
-    assert!(
-        largest > 0.0 && largest.is_finite(),
-        "{what}: the literal network gives nothing to compare with"
-    );
-    let worst = want.iter().zip(got).map(|(w, g)| (w - g).abs()).fold(0.0, f32::max);
-    assert!(worst <= TOLERANCE * largest, "{what}: off by {worst}, the largest number is {largest}");
+    drawn_net::assert_close(got, want, TOLERANCE, what);
 }
 
 /// Scores and features of one drawn image, both ways.

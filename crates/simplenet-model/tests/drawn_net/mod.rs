@@ -116,3 +116,16 @@ pub(crate) fn drawn_image(height: usize, width: usize) -> Vec<f32> {
     let mut rng = Rng(77);
     (0..3 * height * width).map(|_| rng.normal()).collect()
 }
+
+/// Numbers that differ by at most a share of the largest of those that are wanted.
+#[allow(dead_code)] // of some of the tests that share this module
+pub(crate) fn assert_close(got: &[f32], want: &[f32], tolerance: f32, what: &str) {
+    assert_eq!(got.len(), want.len(), "{what}");
+    let largest = want.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
+    assert!(
+        largest > 0.0 && largest.is_finite(),
+        "{what}: the literal network gives nothing to compare with"
+    );
+    let worst = want.iter().zip(got).map(|(w, g)| (w - g).abs()).fold(0.0, f32::max);
+    assert!(worst <= tolerance * largest, "{what}: off by {worst}, the largest number is {largest}");
+}

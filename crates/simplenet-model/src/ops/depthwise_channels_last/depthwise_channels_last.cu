@@ -69,50 +69,16 @@ __device__ __forceinline__ void depthwise(const T *x, const float *weight, const
     }
 }
 
-KERNEL(128, depthwise_f32_3_1)(const float *x, const float *weight, const float *bias, float *out, unsigned pieces,
-                               unsigned height, unsigned width, unsigned out_height, unsigned out_width, unsigned channels,
-                               unsigned above, unsigned left, float limit) {
-    depthwise<float, 3, 1>(x, weight, bias, out, pieces, height, width, out_height, out_width, channels, above, left, limit);
-}
+#define PARAMETERS(T)                                                                                                       \
+    const T *x, const float *weight, const float *bias, T *out, unsigned pieces, unsigned height, unsigned width,            \
+        unsigned out_height, unsigned out_width, unsigned channels, unsigned above, unsigned left, float limit
+#define ARGUMENTS x, weight, bias, out, pieces, height, width, out_height, out_width, channels, above, left, limit
 
-KERNEL(128, depthwise_f32_3_2)(const float *x, const float *weight, const float *bias, float *out, unsigned pieces,
-                               unsigned height, unsigned width, unsigned out_height, unsigned out_width, unsigned channels,
-                               unsigned above, unsigned left, float limit) {
-    depthwise<float, 3, 2>(x, weight, bias, out, pieces, height, width, out_height, out_width, channels, above, left, limit);
-}
-
-KERNEL(128, depthwise_f32_5_1)(const float *x, const float *weight, const float *bias, float *out, unsigned pieces,
-                               unsigned height, unsigned width, unsigned out_height, unsigned out_width, unsigned channels,
-                               unsigned above, unsigned left, float limit) {
-    depthwise<float, 5, 1>(x, weight, bias, out, pieces, height, width, out_height, out_width, channels, above, left, limit);
-}
-
-KERNEL(128, depthwise_f32_5_2)(const float *x, const float *weight, const float *bias, float *out, unsigned pieces,
-                               unsigned height, unsigned width, unsigned out_height, unsigned out_width, unsigned channels,
-                               unsigned above, unsigned left, float limit) {
-    depthwise<float, 5, 2>(x, weight, bias, out, pieces, height, width, out_height, out_width, channels, above, left, limit);
-}
-
-KERNEL(128, depthwise_f16_3_1)(const __half *x, const float *weight, const float *bias, __half *out, unsigned pieces,
-                               unsigned height, unsigned width, unsigned out_height, unsigned out_width, unsigned channels,
-                               unsigned above, unsigned left, float limit) {
-    depthwise<__half, 3, 1>(x, weight, bias, out, pieces, height, width, out_height, out_width, channels, above, left, limit);
-}
-
-KERNEL(128, depthwise_f16_3_2)(const __half *x, const float *weight, const float *bias, __half *out, unsigned pieces,
-                               unsigned height, unsigned width, unsigned out_height, unsigned out_width, unsigned channels,
-                               unsigned above, unsigned left, float limit) {
-    depthwise<__half, 3, 2>(x, weight, bias, out, pieces, height, width, out_height, out_width, channels, above, left, limit);
-}
-
-KERNEL(128, depthwise_f16_5_1)(const __half *x, const float *weight, const float *bias, __half *out, unsigned pieces,
-                               unsigned height, unsigned width, unsigned out_height, unsigned out_width, unsigned channels,
-                               unsigned above, unsigned left, float limit) {
-    depthwise<__half, 5, 1>(x, weight, bias, out, pieces, height, width, out_height, out_width, channels, above, left, limit);
-}
-
-KERNEL(128, depthwise_f16_5_2)(const __half *x, const float *weight, const float *bias, __half *out, unsigned pieces,
-                               unsigned height, unsigned width, unsigned out_height, unsigned out_width, unsigned channels,
-                               unsigned above, unsigned left, float limit) {
-    depthwise<__half, 5, 2>(x, weight, bias, out, pieces, height, width, out_height, out_width, channels, above, left, limit);
-}
+KERNEL(128, depthwise_f32_3_1)(PARAMETERS(float)) { depthwise<float, 3, 1>(ARGUMENTS); }
+KERNEL(128, depthwise_f32_3_2)(PARAMETERS(float)) { depthwise<float, 3, 2>(ARGUMENTS); }
+KERNEL(128, depthwise_f32_5_1)(PARAMETERS(float)) { depthwise<float, 5, 1>(ARGUMENTS); }
+KERNEL(128, depthwise_f32_5_2)(PARAMETERS(float)) { depthwise<float, 5, 2>(ARGUMENTS); }
+KERNEL(128, depthwise_f16_3_1)(PARAMETERS(__half)) { depthwise<__half, 3, 1>(ARGUMENTS); }
+KERNEL(128, depthwise_f16_3_2)(PARAMETERS(__half)) { depthwise<__half, 3, 2>(ARGUMENTS); }
+KERNEL(128, depthwise_f16_5_1)(PARAMETERS(__half)) { depthwise<__half, 5, 1>(ARGUMENTS); }
+KERNEL(128, depthwise_f16_5_2)(PARAMETERS(__half)) { depthwise<__half, 5, 2>(ARGUMENTS); }
