@@ -23,6 +23,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     build.cpp(true).std("c++20").opt_level(2).warnings(false).cargo_warnings(false);
     // As the GPU rounds where a kernel says so, and nowhere else: the compiler joins no products and sums by itself.
     build.flag("-ffp-contract=off").include(here.join("src")).include(ops.join("cuda"));
+    // As on the GPU, a vector that is not aligned to its size ends the process.
+    for flag in ["-fsanitize=alignment", "-fsanitize-undefined-trap-on-error"] {
+        build.flag_if_supported(flag);
+    }
     let mut table = String::new();
     let mut sources: Vec<PathBuf> = vec![];
     for (op, source) in kernel_files::kernels(&ops)? {

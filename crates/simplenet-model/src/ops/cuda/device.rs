@@ -28,7 +28,8 @@ include!(concat!(env!("OUT_DIR"), "/fatbins.rs"));
 /// Dynamic shared memory that a kernel gets without asking.
 const SHARED_WITHOUT_ASKING: u32 = 48 << 10;
 
-type Functions = HashMap<(DeviceId, &'static str), CudaFunction>;
+/// Kernels, and the dynamic shared memory that each was allowed.
+type Functions = HashMap<(DeviceId, &'static str), (CudaFunction, u32)>;
 type Modules = HashMap<(DeviceId, &'static str), Arc<CudaModule>>;
 
 /// A GPU by its number, with one stream for all threads. (candle's `new_cuda` has another stream for every thread, and work is
@@ -178,25 +179,33 @@ fn function(device: &CudaDevice, launch: &Launch) -> Result<CudaFunction> {
     let mut loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
     let (modules, functions) = &mut *loaded;
     let id = device.id();
-    if let Some(function) = functions.get(&(id, launch.kernel)) {
-        return Ok(function.clone());
-    }
-    let module = match modules.get(&(id, launch.op)) {
-        Some(module) => module.clone(),
+    let known = functions.get(&(id, launch.kernel)).cloned();
+    let (function, allowed) = match known {
+        Some(known) => known,
         None => {
-            let Some((_, fatbin)) = FATBINS.iter().find(|(op, _)| *op == launch.op) else {
-                bail!("there is no kernel file {}.cu", launch.op);
+            let module = match modules.get(&(id, launch.op)) {
+                Some(module) => module.clone(),
+                None => {
+                    let module = load(device, launch.op)?;
+                    modules.insert((id, launch.op), module.clone());
+                    module
+                }
             };
-            let module = device.cuda_stream().context().load_module(Ptx::from_binary(fatbin.to_vec())).w()?;
-            modules.insert((id, launch.op), module.clone());
-            module
+            (module.load_function(launch.kernel).w()?, SHARED_WITHOUT_ASKING)
         }
     };
-    let function = module.load_function(launch.kernel).w()?;
-    if launch.shared_bytes > SHARED_WITHOUT_ASKING {
+    if launch.shared_bytes > allowed {
         let most = CUfunction_attribute::CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES;
         function.set_attribute(most, launch.shared_bytes as i32).w()?;
     }
-    functions.insert((id, launch.kernel), function.clone());
+    functions.insert((id, launch.kernel), (function.clone(), allowed.max(launch.shared_bytes)));
     Ok(function)
+}
+
+/// An op's machine code.
+fn load(device: &CudaDevice, op: &str) -> Result<Arc<CudaModule>> {
+    let Some((_, fatbin)) = FATBINS.iter().find(|(name, _)| *name == op) else {
+        bail!("there is no kernel file {op}.cu");
+    };
+    device.cuda_stream().context().load_module(Ptx::from_binary(fatbin.to_vec())).w()
 }
