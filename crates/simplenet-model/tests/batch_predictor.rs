@@ -25,7 +25,7 @@ fn devices() -> Vec<Device> {
     let mut devices = vec![Device::Cpu];
     match open(DeviceChoice::Cuda(0)) {
         Ok(opened) => devices.push(opened.device),
-        Err(error) => eprintln!("skipped on a GPU: {error}"),
+        Err(error) => eprintln!("skipped: no GPU: {error}"),
     }
     devices
 }

@@ -64,7 +64,7 @@ pub(crate) fn u32_of(n: usize) -> Argument {
 
 /// Blocks of so many threads for so many pieces of work, when a kernel's threads stride over what is left.
 pub(crate) fn blocks(pieces: usize, threads: u32) -> u32 {
-    /// 132 multiprocessors of 8 such blocks, and a bit: more blocks only begin and end.
+    /// Several for every place on a large GPU (132 multiprocessors of 8 blocks of 256 threads): more would only begin and end.
     const MOST: usize = 4096;
     pieces.div_ceil(threads as usize).clamp(1, MOST) as u32
 }

@@ -12,13 +12,11 @@ use crate::{
         leaky_dot::ScoreHead,
         patch_aggregate::PatchAggregateTensor,
         position_energy::PositionEnergyTensor,
+        tensor_op::CHANNELS_TOGETHER,
     },
     predictor::head::{Affine, fold, fold_projection, negated_tail},
     simplenet::SimpleNet,
 };
-
-/// Widths that kernels take come in multiples of this.
-const WHOLE: usize = 8;
 
 /// The folded head on a device.
 #[derive(Debug)]
@@ -49,16 +47,19 @@ impl BatchHead {
     ) -> Result<Self, ModelError> {
         let aggregate = PatchAggregateTensor::new(net.extractor().aggregator().op(), grids, dtype, device)?;
         let config = net.config().head.discriminator;
-        if !config.dim.is_multiple_of(WHOLE) {
+        if !config.dim.is_multiple_of(CHANNELS_TOGETHER) {
             return Err(ModelError::Configuration {
                 what: "predictor",
-                reason: format!("features {} wide; batches take widths of a multiple of {WHOLE}", config.dim),
+                reason: format!(
+                    "features {} wide; batches take widths of a multiple of {CHANNELS_TOGETHER}",
+                    config.dim
+                ),
             });
         }
         let Affine { mut matrix, mut shift } = fold(net)?;
         let mut tail = negated_tail(net)?;
         // Neurons that count for nothing.
-        let hidden = shift.len().next_multiple_of(WHOLE);
+        let hidden = shift.len().next_multiple_of(CHANNELS_TOGETHER);
         matrix.resize(hidden * config.dim, 0.0);
         shift.resize(hidden, 0.0);
         tail.resize(hidden, 0.0);
@@ -76,7 +77,7 @@ impl BatchHead {
             let Affine { matrix, shift } = fold_projection(net, energy)?;
             let dim = shift.len();
             let mut bias = floats(&shift);
-            bias.resize(dim.next_multiple_of(WHOLE), 0.0);
+            bias.resize(dim.next_multiple_of(CHANNELS_TOGETHER), 0.0);
             let geometry = ConvGeometry::centred(grid, 1, 1);
             let reads = Reads { depth: config.dim, pixel: config.dim, dtype, out: DType::F32 };
             let weight = |_, d: usize, o: usize| matrix.get(o * config.dim + d).map_or(0.0, |&w| w as f32);

@@ -13,6 +13,7 @@ use crate::{
         depthwise_conv::{Geometry, same_padding},
         max_pool_channels_last::max_pool,
         pack_image::{self, PackImage},
+        tensor_op::CHANNELS_TOGETHER,
     },
     predictor::{
         image::COLOURS,
@@ -150,7 +151,7 @@ impl NetworkBuilder for TensorBuilder {
         let output = [0, 1].map(|axis| (image[axis] + sides[axis].0 + sides[axis].1 - kernel) / stride + 1);
         // A row of the kernel is read at once: with its colours padded, and as many pixels as fill whole packs.
         let pixel = pack_image::CHANNELS;
-        let depth = (kernel * pixel).next_multiple_of(8);
+        let depth = (kernel * pixel).next_multiple_of(CHANNELS_TOGETHER);
         // As wide as the last tap reads; an even width keeps every second pixel at a multiple of 16 bytes.
         let width = ((output[1] - 1) * stride + depth / pixel).max(image[1] + sides[1].0).next_multiple_of(2);
         let padded = [((output[0] - 1) * stride + kernel).max(image[0] + sides[0].0), width];
