@@ -1,0 +1,153 @@
+//! Flags of what runs a trained detector over photographs: `eval`, `infer`, `bench`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use simplenet_train::InferencePrecision;
+
+use super::DeviceArgs;
+use crate::output::anomaly_map_file::MapFormat;
+
+/// Flags of `eval`.
+#[derive(Debug, Args)]
+pub struct EvalArgs {
+    /// The model file.
+    #[arg(long, value_name = "FILE")]
+    pub model: PathBuf,
+    /// A category folder in MVTec layout with a test set.
+    #[arg(long, value_name = "CATEGORY_DIR")]
+    pub data: PathBuf,
+    /// Write the metrics as JSON here.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Also write predictions.jsonl, heat maps and report.html into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// The precision and the device.
+    #[command(flatten)]
+    pub inference: InferenceArgs,
+    /// The batch.
+    #[command(flatten)]
+    pub batch: BatchArgs,
+}
+
+/// What `eval`, `infer` and `bench` have in common.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct InferenceArgs {
+    /// Numbers to compute in. bf16 is faster than f32 where the CPU has AVX-512 BF16, int8 where it has VNNI; GPUs have f16
+    /// instead. These move scores a little, and the threshold was set with scores in f32: a part close to it may get the
+    /// other verdict.
+    #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
+    pub precision: PrecisionArg,
+    /// The device.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+}
+
+/// What `eval` and `infer` have in common.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct BatchArgs {
+    /// Photographs that a GPU is given at once [default: 16]. Fewer are taken where its memory does not hold them. The CPU takes
+    /// them one by one.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: Option<u16>,
+}
+
+/// Numbers to compute in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PrecisionArg {
+    /// 32 bits: what the model was trained and its threshold set in.
+    F32,
+    /// 16 bits.
+    Bf16,
+    /// 8 bits in the backbone, bf16 in the head.
+    Int8,
+    /// 16 bits, on GPUs only.
+    F16,
+}
+
+impl PrecisionArg {
+    /// The detector's name for it.
+    pub fn precision(self) -> InferencePrecision {
+        match self {
+            Self::F32 => InferencePrecision::F32,
+            Self::Bf16 => InferencePrecision::Bf16,
+            Self::Int8 => InferencePrecision::Int8,
+            Self::F16 => InferencePrecision::F16,
+        }
+    }
+}
+
+/// Flags of `infer`.
+#[derive(Debug, Args)]
+pub struct InferArgs {
+    /// The model file [default: the newest model.safetensors under results/].
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// An image or a folder (read with its sub-folders); may be given several times
+    /// [default: the test images of the category that the model was trained on].
+    #[arg(long, value_name = "PATH")]
+    pub input: Vec<PathBuf>,
+    /// Where heat maps, maps and predictions.jsonl go.
+    #[arg(long, value_name = "DIR", default_value = "results/infer")]
+    pub output: PathBuf,
+    /// File format of the raw anomaly maps.
+    #[arg(long, value_enum, default_value_t = MapFormatArg::Npy)]
+    pub map_format: MapFormatArg,
+    /// Use this threshold on the raw score instead of the model's.
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    pub threshold: Option<f32>,
+    /// The precision and the device.
+    #[command(flatten)]
+    pub inference: InferenceArgs,
+    /// The batch.
+    #[command(flatten)]
+    pub batch: BatchArgs,
+}
+
+/// File formats of raw anomaly maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MapFormatArg {
+    /// NumPy array of f32, raw scores.
+    Npy,
+    /// 16-bit gray PNG, linear between two scores that the file names.
+    Png,
+    /// None.
+    None,
+}
+
+impl MapFormatArg {
+    /// The writer's format; `None` when no map is wanted.
+    pub fn format(self) -> Option<MapFormat> {
+        match self {
+            Self::Npy => Some(MapFormat::Npy),
+            Self::Png => Some(MapFormat::Png16),
+            Self::None => None,
+        }
+    }
+}
+
+/// Flags of `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// The model file [default: the newest model.safetensors under results/].
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// An image or a folder (read with its sub-folders); may be given several times
+    /// [default: the test images of the category that the model was trained on].
+    #[arg(long, value_name = "IMAGE_OR_FOLDER")]
+    pub input: Vec<PathBuf>,
+    /// Inspections to measure, one at a time. Fewer photographs are taken again and again, of more than that, evenly
+    /// spread ones.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeats: u32,
+    /// Batches to measure on a GPU too, one after the other [default: 1,16,64]; of each, so many runs as inspections above.
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    pub batch: Vec<u16>,
+    /// Also write the numbers as JSON here; nothing else is written.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// The precision and the device.
+    #[command(flatten)]
+    pub inference: InferenceArgs,
+}

@@ -1,0 +1,72 @@
+//! Values of flags that are more than a number or a name: sizes, times, shares.
+
+/// `288` or `384x288` (width x height).
+pub(crate) fn parse_size(text: &str) -> Result<(u32, u32), String> {
+    let number = |part: &str| match part.parse::<u32>() {
+        Ok(n @ 32..=4096) => Ok(n),
+        _ => Err(format!("`{part}` is not a number of pixels between 32 and 4096")),
+    };
+    match text.split_once(['x', 'X', '×']) {
+        Some((width, height)) => Ok((number(width)?, number(height)?)),
+        None => number(text).map(|n| (n, n)),
+    }
+}
+
+/// A time, 0 or more.
+pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.0..=1e9).contains(&seconds) => Ok(seconds),
+        _ => Err(format!("`{text}` is not a number of seconds")),
+    }
+}
+
+/// A share of parts: `0.5%` or `0.005`.
+pub(crate) fn parse_share(text: &str) -> Result<f64, String> {
+    let wrong = || format!("`{text}` is not a share of parts, like 0.5% or 0.005");
+    let share = match text.strip_suffix('%') {
+        // Not a division: 0.3% must be the number that 0.003 is.
+        Some(percent) => format!("{}e-2", percent.trim_end()).parse::<f64>(),
+        None => text.parse::<f64>(),
+    };
+    let share = share.map_err(|_| wrong())?;
+    match (0.0..=1.0).contains(&share) {
+        true => Ok(share),
+        false if share > 1.0 && !text.ends_with('%') => {
+            Err(format!("{}: write {text}% for percent", wrong()))
+        }
+        false => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares() {
+        for (text, share) in [
+            ("0.5%", 0.005),
+            ("0.005", 0.005),
+            ("0.3 %", 0.003),
+            ("5%", 0.05),
+            ("0", 0.0),
+            ("100%", 1.0),
+            ("7%", 0.07),
+        ] {
+            assert_eq!(parse_share(text), Ok(share), "{text}");
+        }
+        assert!(parse_share("5").unwrap_err().contains("write 5%"));
+        for wrong in ["", "%", "-1%", "half", "101%", "nan", "0.5%%", "1e9"] {
+            assert!(parse_share(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(parse_size("288"), Ok((288, 288)));
+        assert_eq!(parse_size("384x256"), Ok((384, 256)));
+        for wrong in ["", "0", "31", "x", "10000", "288x", "-3", "288x288x3"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
+}
