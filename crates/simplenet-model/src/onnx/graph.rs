@@ -43,17 +43,22 @@ impl Graph {
         Edge(name.into())
     }
 
-    /// Gives a value a name and makes it an output.
+    /// Gives the value of a node another name, and makes it an output. (OpenVINO takes both names where an `Identity` stands
+    /// between, and who asks it for one may get the other.)
     pub(super) fn output(
         &mut self,
-        value: &Edge,
+        value: Edge,
         name: &str,
         kind: Kind,
         batch: Option<usize>,
         sides: &[usize],
-    ) {
-        self.push("Identity", &[value], &[], name.into());
+    ) -> Edge {
+        for node in &mut self.proto.node {
+            let uses = node.input.iter_mut().chain(&mut node.output);
+            uses.filter(|used| **used == value.0).for_each(|used| *used = name.into());
+        }
         self.proto.output.push(described(name, kind, batch, sides));
+        Edge(name.into())
     }
 
     /// A node of one output.

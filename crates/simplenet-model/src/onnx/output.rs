@@ -29,16 +29,16 @@ pub(super) fn add(
     let map = anomaly_map(graph, scores, sides, &record.anomaly_map);
     let score = image_score(graph, scores, record.image_score);
     let [height, width] = sides;
-    graph.output(&map, MAP, Kind::Float, batch, &[1, height, width]);
-    graph.output(&score, SCORE, Kind::Float, batch, &[]);
+    let map = graph.output(map, MAP, Kind::Float, batch, &[1, height, width]);
+    let score = graph.output(score, SCORE, Kind::Float, batch, &[]);
     if let Some(Threshold { value, map_value, .. }) = record.threshold {
         // A score at the threshold is anomalous.
         let value = graph.number(value);
         let label = graph.node("GreaterOrEqual", &[&score, &value], &[]);
-        graph.output(&label, LABEL, Kind::Bool, batch, &[]);
+        graph.output(label, LABEL, Kind::Bool, batch, &[]);
         let value = graph.number(map_value);
         let mask = graph.node("GreaterOrEqual", &[&map, &value], &[]);
-        graph.output(&mask, MASK, Kind::Bool, batch, &[1, height, width]);
+        graph.output(mask, MASK, Kind::Bool, batch, &[1, height, width]);
     }
 }
 
