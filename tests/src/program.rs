@@ -196,7 +196,10 @@ impl Finished {
 }
 
 /// The program in the target folder that this test was built into.
-fn built(name: &str) -> PathBuf {
+///
+/// # Panics
+/// When it is not there.
+pub fn built(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("path of the running test");
     let folder = test.parent().and_then(Path::parent).expect("a test lies in target/<profile>/deps");
     let program = folder.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));

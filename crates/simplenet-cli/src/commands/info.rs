@@ -86,7 +86,8 @@ pub fn describe(path: &std::path::Path) -> Result<String, CliError> {
                 format!("possible: the ranges of {} layers were measured", ranges.as_slice().len())
             }
             None => {
-                "not possible: the ranges of the activations were not measured (an older version made it)"
+                "not possible: the ranges of the activations were not measured (an older version made it, or it was \
+                 imported without photographs)"
                     .into()
             }
         },

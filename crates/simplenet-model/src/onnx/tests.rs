@@ -64,7 +64,11 @@ fn record(net: &SimpleNet, threshold: Option<Threshold>) -> ModelRecord {
 
 fn decoded(net: &SimpleNet, record: &ModelRecord, input: InputRange, batch: Batch) -> ModelProto {
     let bytes = export(net, record, SIDES, OnnxOptions { input, batch }).unwrap();
-    assert_eq!(bytes, export(net, record, SIDES, OnnxOptions { input, batch }).unwrap(), "the same bytes again");
+    assert_eq!(
+        bytes,
+        export(net, record, SIDES, OnnxOptions { input, batch }).unwrap(),
+        "the same bytes again"
+    );
     ModelProto::decode(bytes.as_slice()).unwrap()
 }
 
@@ -83,7 +87,8 @@ fn every_value_is_made_before_it_is_read_and_once() {
     for (positions, input) in [(false, InputRange::Unit), (true, InputRange::Normalised)] {
         let net = net(positions);
         let graph = decoded(&net, &record(&net, None), input, Batch::Free).graph.unwrap();
-        let mut known: HashSet<String> = graph.input.iter().map(|value| value.name.clone().unwrap()).collect();
+        let mut known: HashSet<String> =
+            graph.input.iter().map(|value| value.name.clone().unwrap()).collect();
         for TensorProto { name, dims, data_type, raw_data, .. } in &graph.initializer {
             assert!(known.insert(name.clone().unwrap()), "{name:?} twice");
             let numbers: i64 = dims.iter().product();
@@ -102,7 +107,8 @@ fn every_value_is_made_before_it_is_read_and_once() {
             assert!(attribute.iter().all(|a| a.name.is_some() && a.r#type.is_some()), "{op_type:?}");
         }
         let outputs: HashSet<String> = graph.output.iter().map(|value| value.name.clone().unwrap()).collect();
-        let unused: Vec<_> = known.iter().filter(|name| !read.contains(*name) && !outputs.contains(*name)).collect();
+        let unused: Vec<_> =
+            known.iter().filter(|name| !read.contains(*name) && !outputs.contains(*name)).collect();
         assert!(unused.is_empty(), "made and not used: {unused:?}");
         assert!(outputs.iter().all(|name| known.contains(name)));
     }
@@ -126,9 +132,14 @@ fn inputs_and_outputs_are_described_as_they_are_asked_for() {
             let model = decoded(&net, &record(&net, threshold), InputRange::Unit, batch);
             assert_eq!((model.ir_version, model.opset_import[0].version), (Some(8), Some(17)));
             let graph = model.graph.unwrap();
-            assert_eq!(graph.input.iter().map(describe).collect::<Vec<_>>(), [("input".into(), float, vec![n, 3, h, w])]);
-            let mut expected =
-                vec![("anomaly_map".to_string(), float, vec![n, 1, h, w]), ("pred_score".into(), float, vec![n])];
+            assert_eq!(
+                graph.input.iter().map(describe).collect::<Vec<_>>(),
+                [("input".into(), float, vec![n, 3, h, w])]
+            );
+            let mut expected = vec![
+                ("anomaly_map".to_string(), float, vec![n, 1, h, w]),
+                ("pred_score".into(), float, vec![n]),
+            ];
             if threshold.is_some() {
                 expected.push(("pred_label".into(), boolean, vec![n]));
                 expected.push(("pred_mask".into(), boolean, vec![n, 1, h, w]));
