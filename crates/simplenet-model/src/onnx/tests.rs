@@ -1,14 +1,15 @@
 //! The file is what its messages say: decoded again, its names are whole, its shapes are the model's. That engines compute
 //! the model's numbers with it is `tests/peers/onnx_peers.py`'s business.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, path::Path};
 
-use candle_core::Device;
+use candle_core::{DType, Device, Tensor};
 
 use super::*;
 use crate::{
     BackboneId, BackboneWeights, Levels,
     anomaly_map::{AnomalyMapConfig, ImageScore},
+    backbone::TensorSpec,
     checkpoint::{RecordInput, ReviewBand, Threshold},
     feature_adaptor::FeatureAdaptorConfig,
     feature_norm::FeatureNorm,
@@ -21,22 +22,30 @@ use proto::{NodeProto, TensorProto, ValueInfoProto, data_type};
 
 const SIDES: [usize; 2] = [72, 104];
 
-/// The embedded backbone with a head of zeros, which gives a graph like any other.
-fn net(positions: bool) -> SimpleNet {
+/// The embedded backbone, or another one without numbers, with a head of zeros: a graph like any other.
+fn net_of(
+    id: BackboneId,
+    levels: Levels,
+    aggregator: PatchAggregatorConfig,
+    sides: Option<[usize; 2]>,
+) -> SimpleNet {
     let cpu = Device::Cpu;
-    let id = BackboneId::EfficientNetLite0;
-    let weights = BackboneWeights::embedded(id).unwrap();
-    let aggregator = PatchAggregatorConfig::channel_mean(3);
-    let extractor = FeatureExtractor::load(id, Levels::default(), &weights, aggregator, &cpu).unwrap();
+    let zeros = |spec: &TensorSpec| Tensor::zeros(spec.shape.as_slice(), DType::F32, &cpu).unwrap();
+    let weights = match id {
+        BackboneId::EfficientNetLite0 => BackboneWeights::embedded(id).unwrap(),
+        _ => {
+            let tensors = id.tensor_specs().iter().map(|spec| (spec.name.clone(), zeros(spec))).collect();
+            BackboneWeights::new(id, tensors, "0".repeat(64), Path::new("zeros")).unwrap()
+        }
+    };
+    let extractor = FeatureExtractor::load(id, levels, &weights, aggregator, &cpu).unwrap();
     let dim = extractor.feature_dim();
     let adaptor = FeatureAdaptorConfig { dim, layers: 0 };
     let config = HeadConfig { adaptor, ..HeadConfig::new(dim, 8) };
-    let head = Head::new(config, VarBuilder::zeros(candle_core::DType::F32, &cpu)).unwrap();
-    let (rows, columns) = extractor.grid(SIDES[0], SIDES[1]);
+    let head = Head::new(config, VarBuilder::zeros(DType::F32, &cpu)).unwrap();
+    let grid = sides.map(|[height, width]| extractor.grid(height, width));
     let net = SimpleNet::new(extractor, FeatureNorm::identity(dim, &cpu).unwrap(), head).unwrap();
-    if !positions {
-        return net;
-    }
+    let Some((rows, columns)) = grid else { return net };
     let config = PositionEnergyConfig { rows, columns, cell: 4, dim: 5 };
     net.with_position(PositionEnergy {
         config,
@@ -46,6 +55,12 @@ fn net(positions: bool) -> SimpleNet {
         weights: ScoreWeights { head: 0.5, energy: 0.25, offset: -1.0 },
     })
     .unwrap()
+}
+
+/// The default preset's kind of network.
+fn net() -> SimpleNet {
+    let means = PatchAggregatorConfig::channel_mean(3);
+    net_of(BackboneId::EfficientNetLite0, Levels::default(), means, Some(SIDES))
 }
 
 fn record(net: &SimpleNet, threshold: Option<Threshold>) -> ModelRecord {
@@ -62,11 +77,17 @@ fn record(net: &SimpleNet, threshold: Option<Threshold>) -> ModelRecord {
     ModelRecord { threshold, ..ModelRecord::new(net, input).unwrap() }
 }
 
-fn decoded(net: &SimpleNet, record: &ModelRecord, input: InputRange, batch: Batch) -> ModelProto {
-    let bytes = export(net, record, SIDES, OnnxOptions { input, batch }).unwrap();
+fn decoded(
+    net: &SimpleNet,
+    record: &ModelRecord,
+    sides: [usize; 2],
+    input: InputRange,
+    batch: Batch,
+) -> ModelProto {
+    let bytes = export(net, record, sides, OnnxOptions { input, batch }).unwrap();
     assert_eq!(
         bytes,
-        export(net, record, SIDES, OnnxOptions { input, batch }).unwrap(),
+        export(net, record, sides, OnnxOptions { input, batch }).unwrap(),
         "the same bytes again"
     );
     ModelProto::decode(bytes.as_slice()).unwrap()
@@ -84,9 +105,20 @@ fn describe(value: &ValueInfoProto) -> (String, i32, Vec<i64>) {
 
 #[test]
 fn every_value_is_made_before_it_is_read_and_once() {
-    for (positions, input) in [(false, InputRange::Unit), (true, InputRange::Normalised)] {
-        let net = net(positions);
-        let graph = decoded(&net, &record(&net, None), input, Batch::Free).graph.unwrap();
+    let (means, pools) =
+        (PatchAggregatorConfig::channel_mean(3), PatchAggregatorConfig::adaptive_pool(5, 60, 50));
+    let all = Levels::new(&[1, 2, 3]).unwrap();
+    let one = Levels::new(&[3]).unwrap();
+    let none = PatchAggregatorConfig::channel_mean(1);
+    for (id, levels, aggregator, sides, positions) in [
+        (BackboneId::EfficientNetLite0, all, means, SIDES, true),
+        (BackboneId::EfficientNetLite0, one, none, [65, 33], false),
+        (BackboneId::ResNet18, all, pools, [67, 96], true),
+        (BackboneId::DinoV2Small, Levels::default(), means, [70, 98], true),
+    ] {
+        let net = net_of(id, levels, aggregator, positions.then_some(sides));
+        let input = if positions { InputRange::Unit } else { InputRange::Normalised };
+        let graph = decoded(&net, &record(&net, None), sides, input, Batch::Free).graph.unwrap();
         let mut known: HashSet<String> =
             graph.input.iter().map(|value| value.name.clone().unwrap()).collect();
         for TensorProto { name, dims, data_type, raw_data, .. } in &graph.initializer {
@@ -116,7 +148,7 @@ fn every_value_is_made_before_it_is_read_and_once() {
 
 #[test]
 fn inputs_and_outputs_are_described_as_they_are_asked_for() {
-    let net = net(true);
+    let net = net();
     let band = ReviewBand { value: 1.0, map_value: 0.5, target_share: 0.05 };
     let threshold = Threshold {
         value: 1.25,
@@ -129,7 +161,7 @@ fn inputs_and_outputs_are_described_as_they_are_asked_for() {
     let (float, boolean) = (data_type::FLOAT, data_type::BOOL);
     for (batch, n) in [(Batch::One, 1), (Batch::Free, 0)] {
         for threshold in [None, Some(threshold)] {
-            let model = decoded(&net, &record(&net, threshold), InputRange::Unit, batch);
+            let model = decoded(&net, &record(&net, threshold), SIDES, InputRange::Unit, batch);
             assert_eq!((model.ir_version, model.opset_import[0].version), (Some(8), Some(17)));
             let graph = model.graph.unwrap();
             assert_eq!(
@@ -163,7 +195,7 @@ fn inputs_and_outputs_are_described_as_they_are_asked_for() {
 
 #[test]
 fn another_size_than_the_statistics_is_refused() {
-    let net = net(true);
+    let net = net();
     let options = OnnxOptions { input: InputRange::Unit, batch: Batch::One };
     let message = export(&net, &record(&net, None), [288, 288], options).unwrap_err().to_string();
     assert!(message.contains("position energy") && message.contains("[36, 36]"), "{message}");
