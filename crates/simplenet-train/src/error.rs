@@ -79,8 +79,8 @@ pub enum TrainError {
     },
     /// A model file without the ranges that int8 needs.
     #[error(
-        "int8 needs the ranges of the network's activations, and this model has none: it was made by an older version, or \
-         imported without photographs (`simplenet import --normal DIR`); train or import it again, or use f32 or bf16"
+        "int8 needs the ranges of the network's activations, and this model has none: it was made by an older version (train it \
+         again), or imported without photographs (`simplenet import --normal DIR`); or use f32 or bf16"
     )]
     NoActivationRanges,
     /// The file of the features beyond the memory limit.
