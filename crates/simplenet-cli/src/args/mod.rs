@@ -1,5 +1,6 @@
 //! What a person types: verbs and flags, as clap reads them. Nothing is decided here; `commands/` resolves and runs.
 
+mod data;
 mod inference;
 mod model;
 pub(crate) mod parse;
@@ -8,6 +9,7 @@ mod train;
 use clap::{Args, Parser, Subcommand};
 use simplenet_model::DeviceChoice;
 
+pub use data::*;
 pub use inference::*;
 pub use model::*;
 pub use train::*;
@@ -44,6 +46,8 @@ pub enum Verb {
     Verify(ModelArgs),
     /// Measure how long an inspection takes on this machine: each part, images a second, memory.
     Bench(BenchArgs),
+    /// Look at a data set before a training does.
+    Data(DataArgs),
 }
 
 /// Where to compute; every verb that runs a network takes it.
