@@ -135,7 +135,7 @@ fn labels(category: &Category, findings: &mut Findings) {
     if validation > 0 && validation < FEWEST_IMAGES + 1 {
         findings.note(
             "few-images",
-            format!("{validation} images in the validation set: too few for a threshold"),
+            format!("{} in the validation set: too few for a threshold", images(validation)),
         );
     }
     match (good, anomalous) {
@@ -166,8 +166,12 @@ fn labels(category: &Category, findings: &mut Findings) {
         }
     }
     for left_out in &category.left_out {
-        findings.note("left-out", format!("{} images are left out: {}", left_out.images.len(), left_out.why));
+        findings.note("left-out", format!("{} left out: {}", images(left_out.images.len()), left_out.why));
     }
+}
+
+fn images(count: usize) -> String {
+    if count == 1 { "1 image".to_string() } else { format!("{count} images") }
 }
 
 /// What was found so far.

@@ -35,17 +35,15 @@ pub(super) fn look(path: &Path, recognised: &Recognised, categories: &[&Category
             .map(|name| name.to_string_lossy().into_owned())
             .collect();
         let names = names.join(", ") + if images.len() > 3 { ", …" } else { "" };
-        let count = images.len();
+        let count = super::images(images.len());
         let folder_name = folder.display();
         match folder.components().any(|part| part.as_os_str() == "train") {
             true => findings.note(
                 "images-beside-training",
-                format!("{folder_name} holds {count} images that are not trained on: {names}"),
+                format!("{folder_name} holds {count} not trained on: {names}"),
             ),
-            false => findings.note(
-                "unused-images",
-                format!("{folder_name} holds {count} images that nothing uses: {names}"),
-            ),
+            false => findings
+                .note("unused-images", format!("{folder_name} holds {count} that nothing uses: {names}")),
         }
     }
 }
