@@ -32,7 +32,18 @@ fn every_verb_explains_itself() {
     for (verb, words) in [
         (
             "",
-            &["train", "eval", "infer", "calibrate", "info", "verify", "bench", "--threads", "Exit codes"][..],
+            &[
+                "train",
+                "eval",
+                "infer",
+                "calibrate",
+                "info",
+                "verify",
+                "bench",
+                "data",
+                "--threads",
+                "Exit codes",
+            ][..],
         ),
         (
             "train",
@@ -57,7 +68,25 @@ fn every_verb_explains_itself() {
                 "paper",
             ],
         ),
-        ("eval", &["--model", "--data", "--json", "--output", "--precision", "--device", "--batch"]),
+        ("data", &["check"]),
+        (
+            "data check",
+            &["--layout", "--category", "--decode", "--json", "--abnormal", "kolektor-sdd2", "Exit code 1"],
+        ),
+        (
+            "eval",
+            &[
+                "--model",
+                "--data",
+                "--category",
+                "--normal-test",
+                "--json",
+                "--output",
+                "--precision",
+                "--device",
+                "--batch",
+            ],
+        ),
         (
             "infer",
             &[
@@ -121,7 +150,7 @@ fn wrong_usage_is_exit_code_2_and_says_what_is_right() {
     for (line, words) in [
         ("", &["Usage: simplenet"][..]),
         ("fly", &["fly", "Usage"]),
-        ("train", &["--data <CATEGORY_DIR>", "--normal <DIR>"]),
+        ("train", &["--data <PATH>", "--normal <DIR>"]),
         ("train --data a --normal b", &["--normal", "cannot be used with"]),
         ("train --normal a --epochs many", &["many", "--epochs"]),
         ("train --normal a --size 8", &["`8`", "between 32 and 4096"]),

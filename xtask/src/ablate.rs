@@ -1,6 +1,6 @@
 //! `cargo xtask ablate`: what each part of the method is worth: the paper's ablations, and those of what is ours.
 //!
-//! In: a root in MVTec layout (by default the demo set, made on the spot) and base settings. Out: a folder a run with a
+//! In: a data set (by default the demo set, made on the spot) and base settings. Out: a folder a run with a
 //! folder a variant, category and seed, `ablation.csv` and `ablation.md`. Each table changes one setting of the base;
 //! PaDiM and PatchCore are measured once a category and seed, on the base's features. What is complete is kept.
 
@@ -15,9 +15,10 @@ use simplenet_cli::{
     progress::TerminalProgress,
     settings::{resolve, weights_source},
 };
+use simplenet_data::dataset::LayoutId;
 use simplenet_train::config::TrainConfig;
 
-use crate::jobs::{Job, Leaves, Runner, baselines, data_root, file_name, run_name, select};
+use crate::jobs::{Job, Leaves, Runner, baselines, data_root, run_name, select};
 
 mod report;
 mod tables;
@@ -30,9 +31,12 @@ const BASE: &str = "base";
 /// Flags of `ablate`.
 #[derive(Debug, Args)]
 pub(crate) struct AblateArgs {
-    /// A data set in MVTec layout, a folder a category [default: the demo set, made in data/demo].
-    #[arg(long, value_name = "DIR")]
+    /// A data set of any layout that `simplenet data check` recognises [default: the demo set, made in data/demo].
+    #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
+    /// Its layout, where it is not to be recognised.
+    #[arg(long, value_name = "LAYOUT", requires = "data")]
+    layout: Option<LayoutId>,
     /// Only these categories.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     categories: Vec<String>,
@@ -74,7 +78,7 @@ struct Subject {
 /// What concerns all trainings: no data, unusable settings, an unknown table, no weights, a folder that cannot be written.
 pub(crate) fn run(args: &AblateArgs, progress: &TerminalProgress) -> Result<usize, CliError> {
     let root = data_root(args.data.as_deref(), progress)?;
-    let categories = select(&root, &args.categories)?;
+    let categories = select(&root, args.layout, &args.categories)?;
     let base = resolve(&args.settings, None)?;
     let ablations = chosen(tables::ablations(&base), &args.only)?;
     let subjects = subjects(&base, &ablations)?;
@@ -100,7 +104,7 @@ pub(crate) fn run(args: &AblateArgs, progress: &TerminalProgress) -> Result<usiz
     for category in &categories {
         for &seed in &args.seeds {
             for (index, subject) in subjects.iter().enumerate() {
-                let name = file_name(category);
+                let name = category.name.clone();
                 jobs.push(Job {
                     what: format!("{name}, seed {seed}: {}", subject.what),
                     category: category.clone(),

@@ -19,7 +19,7 @@ use simplenet_cli::{
     training_reporter::TrainingReporter,
 };
 use simplenet_data::{
-    dataset::mvtec,
+    dataset::{LayoutId, Place, categories},
     synthetic::{DEMO_CATEGORIES, DemoOptions, write_demo},
 };
 use simplenet_model::{BackboneId, BackboneWeights, Opened};
@@ -37,8 +37,8 @@ const DEMO_ROOT: &str = "data/demo";
 pub(crate) struct Job {
     /// What it is called where progress and errors are told.
     pub(crate) what: String,
-    /// The category's folder.
-    pub(crate) category: PathBuf,
+    /// Where the category lies.
+    pub(crate) category: Place,
     /// The settings, the seed among them.
     pub(crate) config: TrainConfig,
     /// The baselines to measure beside it, if any.
@@ -109,7 +109,7 @@ impl Runner<'_> {
     /// Trains and evaluates one category, or reads what an earlier run with the same settings has left.
     fn run_job(&self, job: &Job, opened: &Opened) -> Result<MetricsFile, CliError> {
         let metrics_path = job.out.join(METRICS_FILE);
-        let category = mvtec::load_category_with(&job.category, &job.config.preprocess.decode)?;
+        let category = job.category.load(&job.config.preprocess.decode)?;
         let origin = train::Origin::of(&category, self.weights)?;
         if !self.fresh
             && let Some(metrics) = self.complete(job, &origin)
@@ -120,6 +120,7 @@ impl Runner<'_> {
         reset_peak_memory();
         let options = FitOptions {
             storage: feature_storage(&self.settings.storage),
+            validation: &category.validation,
             oracle: self.settings.oracle.then_some(category.test.as_slice()),
             keep: Some(train::keep_state(self.run, &job.out, self.fresh)?),
             device: opened.device.clone(),
@@ -152,9 +153,11 @@ impl Runner<'_> {
         );
         if let Some(baselines) = &job.baselines {
             let (net, images) = (&trained.net, &evaluation.images);
-            let (train, storage) = (&category.train, &options.storage);
-            metrics.baselines =
-                Some(evaluate_baselines(baselines, &job.config, net, train, images, storage, &reporter)?);
+            let (train, validation, storage) = (&category.train, &category.validation, &options.storage);
+            let config = &job.config;
+            metrics.baselines = Some(evaluate_baselines(
+                baselines, config, net, train, validation, images, storage, &reporter,
+            )?);
         }
         write_metrics(&metrics_path, &metrics)?;
         // Not before: an interrupted evaluation would cost a long training.
@@ -216,24 +219,28 @@ pub(crate) fn data_root(asked: Option<&Path>, progress: &TerminalProgress) -> Re
     Ok(root)
 }
 
-/// The categories below `root` with these names; all without names.
+/// The categories of the data set `root` with these names; all without names.
 ///
 /// # Errors
 /// A name that is not there.
-pub(crate) fn select(root: &Path, names: &[String]) -> Result<Vec<PathBuf>, CliError> {
-    let all = mvtec::list_categories(root)?;
+pub(crate) fn select(
+    root: &Path,
+    layout: Option<LayoutId>,
+    names: &[String],
+) -> Result<Vec<Place>, CliError> {
+    let all = categories(root, layout)?;
     if names.is_empty() {
         return Ok(all);
     }
-    let known: Vec<String> = all.iter().map(|path| file_name(path)).collect();
-    if let Some(unknown) = names.iter().find(|name| !known.contains(name)) {
+    let known: Vec<&str> = all.iter().map(|place| place.name.as_str()).collect();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
         return Err(CliError::Usage(format!(
             "no category `{unknown}` in {}; there are: {}",
             root.display(),
             known.join(", ")
         )));
     }
-    Ok(all.into_iter().filter(|path| names.contains(&file_name(path))).collect())
+    Ok(all.into_iter().filter(|place| names.contains(&place.name)).collect())
 }
 
 /// What a run over `root` is called: data set, backbone, preset.
@@ -242,10 +249,11 @@ pub(crate) fn run_name(root: &Path, config: &TrainConfig, settings: &SettingArgs
         Some(PresetArg::Paper) => "paper",
         _ => "default",
     };
-    format!("{}-{}-{preset}", file_name(root), config.backbone)
+    let root = if root.is_file() { root.with_extension("") } else { root.to_path_buf() };
+    format!("{}-{}-{preset}", file_name(&root), config.backbone)
 }
 
 /// The last part of a path.
-pub(crate) fn file_name(path: &Path) -> String {
+fn file_name(path: &Path) -> String {
     path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_else(|| "data".into())
 }

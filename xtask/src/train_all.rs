@@ -1,6 +1,6 @@
 //! `cargo xtask train-all`: every category of a data set trained, evaluated and put into one table.
 //!
-//! In: a root in MVTec layout (by default the demo set, made on the spot). Out: a folder a run with a folder a
+//! In: a data set (by default the demo set, made on the spot). Out: a folder a run with a folder a
 //! category, `table.csv`, `table.md` and `report.html`. What is complete is kept: an interrupted run goes on where it
 //! stopped. A category that fails is reported and the others still run.
 
@@ -15,17 +15,21 @@ use simplenet_cli::{
     progress::TerminalProgress,
     settings::{resolve, weights_source},
 };
+use simplenet_data::dataset::LayoutId;
 
-use crate::jobs::{Job, Leaves, Runner, baselines, data_root, file_name, run_name, select};
+use crate::jobs::{Job, Leaves, Runner, baselines, data_root, run_name, select};
 
 mod summary;
 
 /// Flags of `train-all`.
 #[derive(Debug, Args)]
 pub(crate) struct TrainAllArgs {
-    /// A data set in MVTec layout, a folder a category [default: the demo set, made in data/demo].
-    #[arg(long, value_name = "DIR")]
+    /// A data set of any layout that `simplenet data check` recognises [default: the demo set, made in data/demo].
+    #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
+    /// Its layout, where it is not to be recognised.
+    #[arg(long, value_name = "LAYOUT", requires = "data")]
+    layout: Option<LayoutId>,
     /// Only these categories.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     categories: Vec<String>,
@@ -59,7 +63,7 @@ pub(crate) struct TrainAllArgs {
 /// What concerns all categories: no data, unusable settings, no weights, a folder that cannot be written.
 pub(crate) fn run(args: &TrainAllArgs, progress: &TerminalProgress) -> Result<usize, CliError> {
     let root = data_root(args.data.as_deref(), progress)?;
-    let categories = select(&root, &args.categories)?;
+    let categories = select(&root, args.layout, &args.categories)?;
     let base = resolve(&args.settings, None)?;
     let baselines = match args.baselines {
         true => Some(baselines(base.backbone, args.coreset_share)?),
@@ -85,7 +89,7 @@ pub(crate) fn run(args: &TrainAllArgs, progress: &TerminalProgress) -> Result<us
     let mut jobs = vec![];
     for category in &categories {
         for &seed in &args.seeds {
-            let name = file_name(category);
+            let name = category.name.clone();
             let (what, out) = match several {
                 false => (name.clone(), run_folder.join(&name)),
                 true => (format!("{name}, seed {seed}"), run_folder.join(&name).join(format!("seed-{seed}"))),
@@ -98,7 +102,7 @@ pub(crate) fn run(args: &TrainAllArgs, progress: &TerminalProgress) -> Result<us
     let mut results: Vec<summary::Entry> = vec![];
     let mut failures: Vec<summary::Failure> = vec![];
     for done in runner.run_all(jobs)? {
-        let (category, seed) = (file_name(&done.job.category), done.job.config.seed);
+        let (category, seed) = (done.job.category.name.clone(), done.job.config.seed);
         match done.outcome {
             Ok(metrics) => results.push(summary::Entry { metrics, out: done.job.out }),
             Err(error) => {

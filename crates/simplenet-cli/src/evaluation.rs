@@ -1,7 +1,10 @@
 //! A test set through a detector and onto the disk: predictions.jsonl, heat maps, metrics.json. `eval` and `train-all`
 //! share it.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Component, Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 use simplenet_data::dataset::{Category, Label};
@@ -150,8 +153,7 @@ fn record(
     photograph: &image::RgbImage,
 ) -> Result<(), CliError> {
     let path = &image.sample.path;
-    let name = path.strip_prefix(root.join("test")).unwrap_or(path);
-    let name = recorder.reserve(name);
+    let name = recorder.reserve(&name_below(path, root));
     let mut record = recorder.record(path, &name, photograph, &image.inspection, image.decode)?;
     record.label = Some(match image.sample.label {
         Label::Normal => Verdict::Normal,
@@ -159,6 +161,13 @@ fn record(
     });
     record.defect = Some(image.sample.defect.clone());
     Ok(writer.push(&PredictionLine::Prediction(record))?)
+}
+
+/// What an image is called below the category's folder; of other places, its path without what leads out of a folder.
+fn name_below(path: &Path, root: &Path) -> PathBuf {
+    let folder = if root.is_file() { root.parent().unwrap_or(root) } else { root };
+    let below = path.strip_prefix(folder.join("test")).or_else(|_| path.strip_prefix(folder)).unwrap_or(path);
+    below.components().filter(|part| matches!(part, Component::Normal(_))).collect()
 }
 
 /// The summary of an evaluation. `fit` and `peak_memory_mib` are known after `train-all` only.
@@ -263,6 +272,19 @@ pub fn write_metrics(path: &Path, metrics: &MetricsFile) -> Result<(), CliError>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_stay_below_the_output_folder() {
+        let root = Path::new("set/gear");
+        for (path, name) in [
+            ("set/gear/test/dent/0.png", "dent/0.png"),
+            ("set/gear/Data/Images/Anomaly/0.JPG", "Data/Images/Anomaly/0.JPG"),
+            ("/elsewhere/0.png", "elsewhere/0.png"),
+            ("../other/0.png", "other/0.png"),
+        ] {
+            assert_eq!(name_below(Path::new(path), root), Path::new(name), "{path}");
+        }
+    }
 
     #[test]
     fn medians() {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use simplenet_data::dataset::{folder, mvtec};
+use simplenet_data::dataset::{Place, Source, folder};
 use simplenet_train::Detector;
 
 use crate::{commands::train::TRAINING_FILE, error::CliError};
@@ -49,6 +49,7 @@ fn test_images(model: &Path, detector: &Detector) -> Result<(PathBuf, Vec<PathBu
     #[derive(serde::Deserialize)]
     struct OnlyData {
         data: PathBuf,
+        place: Option<Place>,
     }
     let record = model.with_file_name(TRAINING_FILE);
     let no_input = |why: String| {
@@ -57,15 +58,18 @@ fn test_images(model: &Path, detector: &Detector) -> Result<(PathBuf, Vec<PathBu
     let text = std::fs::read_to_string(&record).map_err(|e| {
         no_input(format!("there is no --input, and {} cannot be read ({e})", record.display()))
     })?;
-    let OnlyData { data } = serde_json::from_str(&text).map_err(|e| {
+    let OnlyData { data, place } = serde_json::from_str(&text).map_err(|e| {
         no_input(format!("there is no --input, and {} does not name the data ({e})", record.display()))
     })?;
-    let category = mvtec::load_category_with(&data, &detector.preprocess().decode).map_err(|e| {
+    let place = place.map_or_else(|| Source::path(&data).place(), Ok);
+    let category = place.and_then(|place| place.load(&detector.preprocess().decode)).map_err(|e| {
         no_input(format!("there is no --input, and the model's own data set has no test images ({e})"))
     })?;
     let images: Vec<PathBuf> = category.test.into_iter().map(|sample| sample.path).collect();
     if images.is_empty() {
         return Err(no_input(format!("there is no --input, and {} has no test images", data.display())));
     }
-    Ok((data, images))
+    // Of a list the folder, in whose place the photographs are named.
+    let root = if data.is_file() { data.parent().unwrap_or(Path::new("")).to_path_buf() } else { data };
+    Ok((root, images))
 }

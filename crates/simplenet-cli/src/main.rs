@@ -6,7 +6,7 @@ use clap::Parser;
 use simplenet_cli::{
     CliError,
     args::{Cli, Verb},
-    commands::{bench, calibrate, eval, export, import, infer, info, train, verify},
+    commands::{bench, calibrate, data, eval, export, import, infer, info, train, verify},
     progress::TerminalProgress,
     set_threads,
 };
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the verb; gives the number of images that failed.
+/// Runs the verb; gives the number of images that failed, or of problems that were found.
 fn run(cli: &Cli) -> Result<usize, CliError> {
     set_threads(cli.threads)?;
     let progress = TerminalProgress::default();
@@ -34,5 +34,6 @@ fn run(cli: &Cli) -> Result<usize, CliError> {
         Verb::Bench(args) => bench::run(args, &progress).map(|_| 0),
         Verb::Import(args) => import::run(args, &progress).map(|()| 0),
         Verb::Export(args) => export::run(args, &progress).map(|()| 0),
+        Verb::Data(args) => data::run(args, &progress),
     }
 }

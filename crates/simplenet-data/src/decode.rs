@@ -12,8 +12,8 @@ use std::path::Path;
 
 use image::metadata::Orientation;
 use image::{
-    DynamicImage, GrayImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Luma, LumaA, Rgb,
-    RgbImage, Rgba,
+    ColorType, DynamicImage, GrayImage, ImageBuffer, ImageDecoder, ImageError, ImageFormat, ImageReader,
+    Limits, Luma, LumaA, Rgb, RgbImage, Rgba,
 };
 use serde::{Deserialize, Serialize};
 
@@ -105,11 +105,39 @@ pub fn decode_mask_with(path: &Path, options: &DecodeOptions) -> Result<GrayImag
     to_mask(decode_any(&read_file(path, options.max_pixels)?, path, options)?, path)
 }
 
+/// Decodes a mask of class numbers: its values as they are, of colour the largest channel.
+///
+/// # Errors
+/// As [`decode_file`].
+pub(crate) fn decode_labels(
+    path: &Path,
+    options: &DecodeOptions,
+) -> Result<ImageBuffer<Luma<u16>, Vec<u16>>, DataError> {
+    to_labels(decode_any(&read_file(path, options.max_pixels)?, path, options)?, path)
+}
+
+/// What an image file's header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageHeader {
+    /// Width and height that [`decode_file`] will return.
+    pub size: (u32, u32),
+    /// The kind of its pixels, such as `RGB, 8 bit`.
+    pub pixels: &'static str,
+}
+
 /// Width and height that [`decode_file`] will return, from the header alone.
 ///
 /// # Errors
 /// The header cannot be read, or announces more pixels than allowed.
 pub fn image_size(path: &Path, options: &DecodeOptions) -> Result<(u32, u32), DataError> {
+    image_header(path, options).map(|header| header.size)
+}
+
+/// Reads a header.
+///
+/// # Errors
+/// The header cannot be read, or announces more pixels than allowed.
+pub fn image_header(path: &Path, options: &DecodeOptions) -> Result<ImageHeader, DataError> {
     let file = File::open(path).map_err(DataError::io("read", path))?;
     let (mut decoder, format) = open_decoder(BufReader::new(file), path, options.max_pixels)?;
     let (width, height) = decoder.dimensions();
@@ -117,13 +145,28 @@ pub fn image_size(path: &Path, options: &DecodeOptions) -> Result<(u32, u32), Da
         Exif::Ignore => Orientation::NoTransforms,
         Exif::Apply => decoder.orientation().map_err(|e| explain(e, path, format))?,
     };
-    Ok(match upright {
+    let size = match upright {
         Orientation::Rotate90
         | Orientation::Rotate270
         | Orientation::Rotate90FlipH
         | Orientation::Rotate270FlipH => (height, width),
         _ => (width, height),
-    })
+    };
+    Ok(ImageHeader { size, pixels: kind_of_pixels(decoder.color_type()) })
+}
+
+fn kind_of_pixels(color: ColorType) -> &'static str {
+    match color {
+        ColorType::L8 => "gray, 8 bit",
+        ColorType::La8 => "gray with alpha, 8 bit",
+        ColorType::Rgb8 => "RGB, 8 bit",
+        ColorType::Rgba8 => "RGB with alpha, 8 bit",
+        ColorType::L16 => "gray, 16 bit",
+        ColorType::La16 => "gray with alpha, 16 bit",
+        ColorType::Rgb16 => "RGB, 16 bit",
+        ColorType::Rgba16 => "RGB with alpha, 16 bit",
+        _ => "floating point",
+    }
 }
 
 /// The bytes of an image file, as [`decode_bytes`] takes them.
@@ -308,6 +351,22 @@ fn to_mask(image: DynamicImage, path: &Path) -> Result<GrayImage, DataError> {
         mask.iter_mut().for_each(|v| *v = if *v == 0 { 0 } else { 255 });
     }
     Ok(mask)
+}
+
+fn to_labels(image: DynamicImage, path: &Path) -> Result<ImageBuffer<Luma<u16>, Vec<u16>>, DataError> {
+    let narrow = |v: [u8; 3]| Luma([u16::from(v[0].max(v[1]).max(v[2]))]);
+    let wide = |v: [u16; 3]| Luma([v[0].max(v[1]).max(v[2])]);
+    Ok(match image {
+        DynamicImage::ImageLuma8(p) => map(&p, |&Luma([v])| Luma([u16::from(v)])),
+        DynamicImage::ImageLumaA8(p) => map(&p, |&LumaA([v, _])| Luma([u16::from(v)])),
+        DynamicImage::ImageRgb8(p) => map(&p, |&Rgb(v)| narrow(v)),
+        DynamicImage::ImageRgba8(p) => map(&p, |&Rgba([r, g, b, _])| narrow([r, g, b])),
+        DynamicImage::ImageLuma16(p) => p,
+        DynamicImage::ImageLumaA16(p) => map(&p, |&LumaA([v, _])| Luma([v])),
+        DynamicImage::ImageRgb16(p) => map(&p, |&Rgb(v)| wide(v)),
+        DynamicImage::ImageRgba16(p) => map(&p, |&Rgba([r, g, b, _])| wide([r, g, b])),
+        other => return Err(unsupported(&other, path)),
+    })
 }
 
 fn scale16(v: u16) -> u8 {

@@ -228,6 +228,82 @@ pub enum DataError {
         /// Its width and height.
         image_size: (u32, u32),
     },
+
+    /// A data set of no layout that is known.
+    #[error("{reason}. No known layout fits {}; {nearest} comes nearest", path.display())]
+    UnknownLayout {
+        /// The folder.
+        path: PathBuf,
+        /// The layout that comes nearest.
+        nearest: String,
+        /// What keeps it from being that.
+        reason: Box<DataError>,
+    },
+
+    /// A category was asked for that the data set does not have.
+    #[error("no category `{name}` in {}; there are: {}", root.display(), known.join(", "))]
+    NoSuchCategory {
+        /// The data set.
+        root: PathBuf,
+        /// The name.
+        name: String,
+        /// The names that there are.
+        known: Vec<String>,
+    },
+
+    /// A data set of several categories where one is needed.
+    #[error(
+        "{} holds {} categories ({layout}); name one of them: {}",
+        root.display(), known.len(), known.join(", ")
+    )]
+    SeveralCategories {
+        /// The data set.
+        root: PathBuf,
+        /// Its layout.
+        layout: String,
+        /// The names of its categories.
+        known: Vec<String>,
+    },
+
+    /// A list of a data set, such as a CSV file, that cannot be used.
+    #[error("{}{}: {problem}", path.display(), line.map(|n| format!(", line {n}")).unwrap_or_default())]
+    List {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: Option<u64>,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+
+    /// A file that a list names and that is not there.
+    #[error("{} names {}, which is not there; add the file or remove the line", at(list, *line), path.display())]
+    ListedFileMissing {
+        /// The list.
+        list: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// The file.
+        path: PathBuf,
+    },
+
+    /// An image whose label only its ground truth would tell, and that has none.
+    #[error("{} has no ground truth: its label is unknown without {}; add it or remove the image", path.display(), expected.display())]
+    NoGroundTruth {
+        /// The image.
+        path: PathBuf,
+        /// The file looked for.
+        expected: PathBuf,
+    },
+
+    /// The mask of one defect that cannot be one.
+    #[error("the mask {} {problem}; draw it again or remove it", path.display())]
+    DefectMask {
+        /// The mask.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
 }
 
 impl DataError {
@@ -241,4 +317,8 @@ impl DataError {
         let source = std::io::Error::other("the task that read it was lost");
         Self::Io { action: "prepare", path: path.to_path_buf(), source }
     }
+}
+
+fn at(list: &Path, line: u64) -> String {
+    format!("{}, line {line}", list.display())
 }

@@ -22,7 +22,7 @@ pub mod synthetic;
 
 pub use ahead::{Ahead, Lost};
 pub use augment::Augment;
-pub use dataset::{Category, Label, Sample};
+pub use dataset::{Category, GroundTruth, Label, Sample};
 pub use decode::{DecodeOptions, Exif, SixteenBit, decode_bytes, decode_file, decode_mask};
 pub use error::DataError;
 pub use loader::{KeepPixels, Loader, LoaderOptions, PreparedImage};

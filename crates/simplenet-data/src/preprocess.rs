@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 use crate::augment::Augment;
-use crate::decode::{DecodeOptions, Exif, SixteenBit, decode_mask_with};
+use crate::dataset::GroundTruth;
+use crate::decode::{DecodeOptions, Exif, SixteenBit};
 use crate::error::DataError;
 pub use crate::placement::{PixelBox, Placement};
 use crate::resize::{Window, resize};
@@ -272,21 +273,21 @@ impl Preprocess {
         into_image(width, height, resize::<1>(mask, placement.original, placement.resized, &window))
     }
 
-    /// Reads the mask of an image of size `original` and brings it to the network's size.
+    /// Reads the ground truth of an image of size `original` and brings the union of its defects to the network's size.
     ///
     /// # Errors
-    /// The mask cannot be read, or has another size than its image.
-    pub fn mask_file(
+    /// A mask that cannot be read, or has another size than the image; as [`GroundTruth::read_union`].
+    pub fn ground_truth(
         &self,
-        path: &Path,
+        truth: &GroundTruth,
         image: &Path,
         original: (u32, u32),
         rule: MaskRule,
     ) -> Result<Vec<u8>, DataError> {
-        let mask = decode_mask_with(path, &self.decode)?;
+        let mask = truth.read_union(&self.decode)?;
         if mask.dimensions() != original {
             return Err(DataError::MaskSize {
-                mask: path.to_path_buf(),
+                mask: truth.files().first().cloned().unwrap_or_default(),
                 mask_size: mask.dimensions(),
                 image: image.to_path_buf(),
                 image_size: original,

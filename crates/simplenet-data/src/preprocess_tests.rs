@@ -85,7 +85,8 @@ fn a_mask_file_must_have_its_images_size() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("m.png");
     GrayImage::from_pixel(30, 20, Luma([255])).save(&path).unwrap();
-    let read = |size| Preprocess::default().mask_file(&path, Path::new("i.png"), size, MaskRule::Half);
+    let truth = GroundTruth::bright(path);
+    let read = |size| Preprocess::default().ground_truth(&truth, Path::new("i.png"), size, MaskRule::Half);
     assert_eq!(read((30, 20)).unwrap(), vec![1; 288 * 288]);
     let error = read((20, 30)).unwrap_err();
     assert!(error.to_string().contains("is 30 x 20 but its image i.png is 20 x 30"), "{error}");

@@ -88,7 +88,7 @@ fn the_loader_finds_every_category_with_its_masks() {
         let defective: Vec<_> = category.test.iter().filter(|s| s.label == Label::Anomalous).collect();
         assert!(defective.len() >= 4 && category.test.len() == defective.len() + 1, "{}", category.name);
         for sample in defective {
-            let mask = image::open(sample.mask.as_ref().unwrap()).unwrap().into_luma8();
+            let mask = image::open(&sample.mask.as_ref().unwrap().files()[0]).unwrap().into_luma8();
             assert_eq!(mask.dimensions(), (96, 96), "{}", sample.path.display());
             assert!(mask.pixels().all(|p| p[0] == 0 || p[0] == 255), "{}", sample.path.display());
             let area = mask.pixels().filter(|p| p[0] == 255).count();

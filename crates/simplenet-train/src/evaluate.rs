@@ -4,12 +4,16 @@
 //! the network's size, and the metrics under the names that `metrics.json` uses. Pixel metrics are taken at the
 //! network's input size, over the inspected part of each image, with masks resized the same way.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 use simplenet_data::{
-    dataset::{Label, Sample},
+    dataset::{GroundTruth, Label, Sample},
     preprocess::MaskRule,
 };
 use simplenet_metrics::{AnomalyMap, MetricError};
@@ -20,6 +24,7 @@ use crate::{
     in_batches::{Inspected, inspect_files},
     reporter::Reporter,
     resume::stop_if_asked,
+    saturated_overlap::SaturatedOverlap,
 };
 
 /// Limits of the false-positive rate for AUPRO: MVTec AD's, and the strict one of MVTec AD 2.
@@ -39,6 +44,15 @@ pub struct Metrics {
     pub pixel_AUPRO: Option<f64>,
     /// Limit 0.05.
     pub pixel_AUPRO_005: Option<f64>,
+    /// Saturated per-region overlap, limit 0.30; only where the data set has saturation areas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixel_AUsPRO: Option<f64>,
+    /// Limit 0.05.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pixel_AUsPRO_005: Option<f64>,
+    /// `image_AUROC` of good images and those of one type of anomaly; only where the data set has saturation areas.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub image_AUROC_by_type: BTreeMap<String, f64>,
     /// Why a metric is absent: one sentence for each absent metric.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub reasons: BTreeMap<String, String>,
@@ -106,10 +120,14 @@ pub fn evaluate(
     let mut images = Vec::with_capacity(samples.len());
     reporter.start("evaluating", samples.len() as u64);
     let paths: Vec<&PathBuf> = samples.iter().map(|sample| &sample.path).collect();
+    let overlap = SaturatedOverlap::of(samples.iter());
     let finish = |i: usize, inspected: Result<Inspected, TrainError>| {
         let Inspected { photograph, inspection, decode } = inspected?;
         let sample = samples[i].clone();
         let mask = ground_truth(detector, &sample, photograph.dimensions(), mask_rule)?;
+        if let Some(overlap) = &overlap {
+            overlap.add(i, &sample, &inspection.photograph_map, &detector.preprocess().decode)?;
+        }
         Ok((Evaluated { sample, inspection, decode, mask }, photograph))
     };
     inspect_files(detector, &paths, reporter, finish, |_, result: Result<_, TrainError>| {
@@ -123,7 +141,10 @@ pub fn evaluate(
     })?;
     reporter.finish();
     let measured: Vec<Measured<'_>> = images.iter().map(Evaluated::measured).collect();
-    let metrics = measure(&measured, detector.preprocess().network_size());
+    let mut metrics = measure(&measured, detector.preprocess().network_size());
+    if let Some(overlap) = overlap {
+        overlap.finish(&mut metrics);
+    }
     Ok(Evaluation { images, metrics })
 }
 
@@ -136,7 +157,9 @@ fn ground_truth(
 ) -> Result<Option<Vec<u8>>, TrainError> {
     let (width, height) = detector.preprocess().network_size();
     match (&sample.mask, sample.label) {
-        (Some(path), _) => Ok(Some(detector.preprocess().mask_file(path, &sample.path, original, rule)?)),
+        (Some(truth), _) => {
+            Ok(Some(detector.preprocess().ground_truth(truth, &sample.path, original, rule)?))
+        }
         (None, Label::Normal) => Ok(Some(vec![0; width as usize * height as usize])),
         (None, Label::Anomalous) => Ok(None),
     }
@@ -152,6 +175,7 @@ pub fn measure(images: &[Measured<'_>], size: (u32, u32)) -> Metrics {
     metrics.image_AP = defined(simplenet_metrics::average_precision(&scores, &labels), "image_AP", reasons);
     let f1_max = simplenet_metrics::f1_max(&scores, &labels).map(|best| best.f1);
     metrics.image_F1Max = defined(f1_max, "image_F1Max", reasons);
+    metrics.image_AUROC_by_type = auroc_by_type(images);
 
     let pixel_names = ["pixel_AUROC", "pixel_AP", "pixel_F1Max", "pixel_AUPRO", "pixel_AUPRO_005"];
     if let Some(reason) = missing_masks(images) {
@@ -178,6 +202,24 @@ pub fn measure(images: &[Measured<'_>], size: (u32, u32)) -> Metrics {
         *slot = aupro.next().and_then(|value| defined(value, name, reasons));
     }
     metrics
+}
+
+/// The image AUROC of each type of anomaly beside the good images, where the data set has saturation areas.
+fn auroc_by_type(images: &[Measured<'_>]) -> BTreeMap<String, f64> {
+    let has_saturation = |sample: &Sample| sample.mask.as_ref().is_some_and(GroundTruth::has_saturation);
+    if !images.iter().any(|image| has_saturation(image.sample)) {
+        return BTreeMap::new();
+    }
+    let is_anomalous = |sample: &&Sample| sample.label == Label::Anomalous;
+    let types: BTreeSet<&String> =
+        images.iter().map(|image| image.sample).filter(is_anomalous).map(|sample| &sample.defect).collect();
+    let of_type = |defect: &String| {
+        let of_type = images.iter().filter(|i| i.sample.label == Label::Normal || i.sample.defect == *defect);
+        let (scores, labels): (Vec<f32>, Vec<bool>) =
+            of_type.map(|i| (i.score, i.sample.label == Label::Anomalous)).unzip();
+        Some((defect.clone(), simplenet_metrics::auroc(&scores, &labels).ok()?))
+    };
+    types.into_iter().filter_map(of_type).collect()
 }
 
 /// Why there can be no pixel metric, if so.

@@ -76,8 +76,11 @@ impl Fit {
 pub struct FitReport {
     /// Images trained on.
     pub trained_images: usize,
-    /// Good images held out for the threshold.
+    /// Good images held out of these for the threshold.
     pub held_out_images: usize,
+    /// Good images of the data set's own validation set, which gave the threshold instead.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub validation_images: usize,
     /// Standard deviation of the unscaled training features.
     pub feature_deviation: f64,
     /// Mean loss of every epoch.
@@ -98,6 +101,10 @@ pub struct FitReport {
     pub oracle: Option<Oracle>,
 }
 
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
 /// The epoch that a look at the test set would have chosen. Reported beside the result, never used for it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Oracle {
@@ -114,6 +121,8 @@ pub struct Oracle {
 pub struct FitOptions<'a> {
     /// Where features may lie. It changes no bit of the result.
     pub storage: FeatureStorage,
+    /// Good images apart from those to train on, which give the threshold. Where there are any, none is held out.
+    pub validation: &'a [Sample],
     /// A test set to report the best epoch on.
     pub oracle: Option<&'a [Sample]>,
     /// Where the state of the training is kept. The training goes on from it if it was interrupted, by a kill or by
@@ -125,7 +134,13 @@ pub struct FitOptions<'a> {
 
 impl Default for FitOptions<'_> {
     fn default() -> Self {
-        Self { storage: FeatureStorage::default(), oracle: None, keep: None, device: Device::Cpu }
+        Self {
+            storage: FeatureStorage::default(),
+            validation: &[],
+            oracle: None,
+            keep: None,
+            device: Device::Cpu,
+        }
     }
 }
 
@@ -143,7 +158,8 @@ pub fn fit(
 ) -> Result<Fit, TrainError> {
     let start = Instant::now();
     config.validate()?;
-    let (train, held_out) = training_samples(config, train)?;
+    let (train, held_out) = training_samples(config, train, options.validation)?;
+    let has_validation = !options.validation.is_empty();
     let device = Device::Cpu;
     let extractor =
         FeatureExtractor::load(config.backbone, config.levels, weights, config.aggregator, &device)?;
@@ -217,7 +233,8 @@ pub fn fit(
     calibrate_detector(&mut detector, config, &held_out, &train, reporter)?;
     let report = FitReport {
         trained_images: train.len(),
-        held_out_images: held_out.len(),
+        held_out_images: if has_validation { 0 } else { held_out.len() },
+        validation_images: if has_validation { held_out.len() } else { 0 },
         feature_deviation: statistics.global_deviation,
         losses: state.losses,
         features,
@@ -230,10 +247,12 @@ pub fn fit(
     Ok(Fit { detector, net, report })
 }
 
-/// The good samples that are trained on, and those that are held out for the threshold.
+/// The good samples that are trained on, and those that give the threshold: the validation set, or samples held out where
+/// there is none.
 pub(crate) fn training_samples(
     config: &TrainConfig,
     samples: &[Sample],
+    validation: &[Sample],
 ) -> Result<(Vec<Sample>, Vec<Sample>), TrainError> {
     let good: Vec<Sample> = samples.iter().filter(|s| s.label == Label::Normal).cloned().collect();
     if good.len() < FEWEST_IMAGES {
@@ -243,6 +262,9 @@ pub(crate) fn training_samples(
             found: good.len(),
             hint: "add photographs of good parts; 20 or more give a usable threshold".into(),
         });
+    }
+    if !validation.is_empty() {
+        return Ok((good, validation.to_vec()));
     }
     let split = calibrate::split(good.len(), &config.calibration, &Generator::new(config.seed));
     Ok((pick(&good, &split.train), pick(&good, &split.held_out)))

@@ -33,6 +33,7 @@ pub mod position_statistics;
 mod regions;
 pub mod reporter;
 pub mod resume;
+mod saturated_overlap;
 mod scoring;
 mod steps;
 pub mod tensor_head_step;

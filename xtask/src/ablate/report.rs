@@ -21,7 +21,7 @@ use simplenet_cli::{
 use simplenet_train::config::TrainConfig;
 
 use super::tables::{Ablation, Reported, Variant};
-use crate::jobs::{Done, file_name};
+use crate::jobs::Done;
 
 /// What every table shows; those that are not measured without a flag come after.
 const SHOWN: [Column; 4] = [Column::ImageAuroc, Column::PixelAuroc, Column::Aupro30, Column::FitSeconds];
@@ -81,7 +81,7 @@ fn results(variant: &Variant, base: &TrainConfig, done: &[Done]) -> ResultTable 
     };
     let mut rows: Vec<ResultRow> = vec![];
     for one in done.iter().filter(|one| of_settings(one, &variant.config)) {
-        let category = file_name(&one.job.category);
+        let category = one.job.category.name.clone();
         let beside = done.iter().find(|other| {
             other.job.baselines.is_some()
                 && other.job.category == one.job.category

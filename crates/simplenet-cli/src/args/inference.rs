@@ -5,18 +5,19 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use simplenet_train::InferencePrecision;
 
-use super::DeviceArgs;
+use super::{DataSource, DeviceArgs};
 use crate::output::anomaly_map_file::MapFormat;
 
 /// Flags of `eval`.
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("test").required(true).multiple(true).args(["data", "normal_test", "abnormal"]))]
 pub struct EvalArgs {
     /// The model file.
     #[arg(long, value_name = "FILE")]
     pub model: PathBuf,
-    /// A category folder in MVTec layout with a test set.
-    #[arg(long, value_name = "CATEGORY_DIR")]
-    pub data: PathBuf,
+    /// The images.
+    #[command(flatten)]
+    pub source: DataSource,
     /// Write the metrics as JSON here.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

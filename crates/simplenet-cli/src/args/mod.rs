@@ -1,5 +1,6 @@
 //! What a person types: verbs and flags, as clap reads them. Nothing is decided here; `commands/` resolves and runs.
 
+mod data;
 mod inference;
 mod interchange;
 mod model;
@@ -9,6 +10,7 @@ mod train;
 use clap::{Args, Parser, Subcommand};
 use simplenet_model::DeviceChoice;
 
+pub use data::*;
 pub use inference::*;
 pub use interchange::*;
 pub use model::*;
@@ -50,6 +52,8 @@ pub enum Verb {
     Import(ImportArgs),
     /// Write a model for other programs: as an ONNX graph, or as the official code's checkpoint.
     Export(ExportArgs),
+    /// Look at a data set before a training does.
+    Data(DataArgs),
 }
 
 /// Where to compute; every verb that runs a network takes it.

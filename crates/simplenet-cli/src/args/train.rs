@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use simplenet_model::BackboneId;
 
 use super::{
-    DeviceArgs,
+    DataSource, DeviceArgs,
     parse::{parse_seconds, parse_size},
 };
 
@@ -15,12 +15,9 @@ use super::{
 #[derive(Debug, Args)]
 #[command(group = clap::ArgGroup::new("source").required(true).args(["data", "normal"]))]
 pub struct TrainArgs {
-    /// A category folder in MVTec layout (train/good, test/…, ground_truth/…).
-    #[arg(long, value_name = "CATEGORY_DIR")]
-    pub data: Option<PathBuf>,
-    /// A plain folder of photographs of good parts; nothing else is needed.
-    #[arg(long, value_name = "DIR")]
-    pub normal: Option<PathBuf>,
+    /// The images.
+    #[command(flatten)]
+    pub source: DataSource,
     /// Where the model and its record go [default: results/NAME, NAME being that of the data folder].
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,

@@ -1,6 +1,5 @@
 //! `simplenet eval`: a model and a labelled category in, its metrics out.
 
-use simplenet_data::dataset::mvtec;
 use simplenet_model::device::CPU;
 use simplenet_train::{Detector, config::TrainConfig};
 
@@ -40,11 +39,19 @@ pub fn with_detector(
     detector: &Detector,
     progress: &TerminalProgress,
 ) -> Result<MetricsFile, CliError> {
-    let category = mvtec::load_category_with(&args.data, &detector.preprocess().decode)?;
+    let source = &args.source;
+    if source.abnormal.is_some() && source.normal_test.is_none() {
+        return Err(CliError::Usage(
+            "eval with --abnormal needs good test images too: name a folder of good parts that were not trained on \
+             with --normal-test"
+                .into(),
+        ));
+    }
+    let category = source.source()?.load(&detector.preprocess().decode)?;
     if category.test.is_empty() {
         return Err(CliError::Usage(format!(
             "{} has no test images: an evaluation needs test/good and at least one test/<defect> folder",
-            args.data.display()
+            category.root.display()
         )));
     }
     let config = training_config(detector)?;
@@ -92,6 +99,8 @@ pub fn describe(file: &MetricsFile) -> String {
         ("pixel_F1Max", m.pixel_F1Max),
         ("pixel_AUPRO", m.pixel_AUPRO),
         ("pixel_AUPRO_005", m.pixel_AUPRO_005),
+        ("pixel_AUsPRO", m.pixel_AUsPRO),
+        ("pixel_AUsPRO_005", m.pixel_AUsPRO_005),
     ];
     let mut text = format!(
         "{}: {} good and {} anomalous images\n",
@@ -101,8 +110,13 @@ pub fn describe(file: &MetricsFile) -> String {
         match (value, m.reasons.get(name)) {
             (Some(value), _) => text += &format!("  {name:<16} {value:.4}\n"),
             (None, Some(reason)) => text += &format!("  {name:<16} n/a: {reason}\n"),
+            // Only data sets with saturation areas have these.
+            (None, None) if name.starts_with("pixel_AUsPRO") => {}
             (None, None) => text += &format!("  {name:<16} n/a\n"),
         }
+    }
+    for (name, value) in &m.image_AUROC_by_type {
+        text += &format!("  image_AUROC      {value:.4} of {name}\n");
     }
     if let Some(t) = &file.at_threshold {
         text += &format!(

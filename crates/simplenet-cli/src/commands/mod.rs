@@ -4,6 +4,7 @@
 pub mod bench;
 pub mod bench_batches;
 pub mod calibrate;
+pub mod data;
 pub mod eval;
 pub mod export;
 pub mod import;

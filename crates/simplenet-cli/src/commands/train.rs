@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use simplenet_data::{
-    dataset::{Category, folder, mvtec},
+    dataset::{Category, GroundTruth, Place, Source},
     decode::image_size,
 };
 use simplenet_model::{BackboneWeights, weights};
@@ -60,6 +60,9 @@ pub struct Origin {
     pub data_sha256: String,
     /// SHA-256 of the backbone's weights.
     pub backbone_sha256: String,
+    /// How the category is found again, where `data` does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
 }
 
 impl Origin {
@@ -69,8 +72,9 @@ impl Origin {
     /// A file that has gone since the category was listed.
     pub fn of(category: &Category, weights: &BackboneWeights) -> Result<Self, CliError> {
         let mut listing = String::new();
-        for sample in category.train.iter().chain(&category.test) {
-            for path in [Some(&sample.path), sample.mask.as_ref()].into_iter().flatten() {
+        for sample in category.samples() {
+            let masks = sample.mask.as_ref().map(GroundTruth::files).unwrap_or_default();
+            for path in [&sample.path].into_iter().chain(masks) {
                 let size = std::fs::metadata(path).map_err(CliError::io("read", path))?.len();
                 listing +=
                     &format!("{}\t{size}\n", path.strip_prefix(&category.root).unwrap_or(path).display());
@@ -80,8 +84,15 @@ impl Origin {
             data: category.root.clone(),
             data_sha256: weights::sha256_hex(listing.as_bytes()),
             backbone_sha256: weights.sha256.clone(),
+            place: place_to_record(&category.place),
         })
     }
+}
+
+/// Where a category is found again; nothing where its folder says it.
+fn place_to_record(place: &Place) -> Option<Place> {
+    let by_path = Source::path(&place.path).place().is_ok_and(|found| found == *place);
+    (!by_path || place.path.is_file()).then(|| place.clone())
 }
 
 /// Runs the verb.
@@ -90,11 +101,8 @@ impl Origin {
 /// Unreadable images or settings, missing weights, a folder that cannot be written.
 pub fn run(args: &TrainArgs, progress: &TerminalProgress) -> Result<(), CliError> {
     let config = resolve(&args.settings, args.seed)?;
-    let category = match (&args.data, &args.normal) {
-        (Some(dir), _) => mvtec::load_category_with(dir, &config.preprocess.decode)?,
-        (None, Some(dir)) => folder::load_normal(dir)?,
-        (None, None) => return Err(CliError::Usage("train needs --data or --normal".into())),
-    };
+    let category = args.source.source()?.load(&config.preprocess.decode)?;
+    note_left_out(&category, progress);
     let out = args.out.clone().unwrap_or_else(|| Path::new(RESULTS).join(&category.name));
     if args.settings.oracle && category.test.is_empty() {
         return Err(CliError::Usage("--oracle needs a test set; --normal has none".into()));
@@ -108,6 +116,7 @@ pub fn run(args: &TrainArgs, progress: &TerminalProgress) -> Result<(), CliError
     std::fs::create_dir_all(&out).map_err(CliError::io("create", &out))?;
     let options = FitOptions {
         storage: feature_storage(&args.settings.storage),
+        validation: &category.validation,
         oracle: args.settings.oracle.then_some(category.test.as_slice()),
         keep: Some(keep_state(&args.run, &out, args.fresh)?),
         device: opened.device.clone(),
@@ -187,13 +196,13 @@ pub fn write_record(
 
 fn summarise(trained: &Fit, config: &TrainConfig, model: &Path) {
     let report = &trained.report;
+    let for_threshold = match report.validation_images {
+        0 => format!("{} held out", report.held_out_images),
+        validation => format!("{validation} of the validation set give the threshold"),
+    };
     println!(
-        "trained on {} images in {:.1} s (features {:.1} s, training {:.1} s), {} held out",
-        report.trained_images,
-        report.fit_seconds,
-        report.extraction_seconds,
-        report.training_seconds,
-        report.held_out_images
+        "trained on {} images in {:.1} s (features {:.1} s, training {:.1} s), {for_threshold}",
+        report.trained_images, report.fit_seconds, report.extraction_seconds, report.training_seconds,
     );
     println!("{}", describe(&report.features));
     match &trained.detector.record().threshold {
@@ -231,6 +240,14 @@ fn describe(features: &FeatureUse) -> String {
         beyond => format!("{} in memory, {} on disk", megabytes(bytes_in_memory), megabytes(beyond)),
     };
     format!("{computed}; {memory}")
+}
+
+/// Says which images of a data set are not used, and why.
+pub fn note_left_out(category: &Category, reporter: &dyn Reporter) {
+    for left_out in &category.left_out {
+        let (name, count) = (&category.name, left_out.images.len());
+        reporter.note(&format!("{name}: {count} images are not used: {}", left_out.why));
+    }
 }
 
 /// Says how much of a photograph is inspected, when a crop leaves part of it out.

@@ -1,30 +1,191 @@
-//! A plain folder of images, read recursively.
+//! Plain folders of images, read recursively: one of good parts, perhaps others to test on.
 //!
-//! In: a path. Out: image paths, or a category that has good images to train on and nothing to test on. Hidden
-//! files and folders are passed over, links are followed. Files count as images by extension here (PNG, JPEG,
-//! BMP, TIFF in any case); what they hold shows when they are decoded.
+//! In: paths, each named by a person, or a folder with `normal`, `normal_test`, `abnormal` and `masks` inside. Out:
+//! image paths, or a category. Hidden files and folders are passed over, links are followed. Files count as images by
+//! extension here (PNG, JPEG, BMP, TIFF in any case); what they hold shows when they are decoded.
+//!
+//! The name of a defect is that of the sub-folder of `abnormal` that an image lies in, or the folder's own. A mask
+//! belongs to the image of the same path below its folder, or else to the only image of the same name, with `_mask`
+//! after its stem or without.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
 use super::{
-    Category, GOOD, Label, Sample, folder_name, has_image_extension, is_hidden, require_folder,
-    require_images,
+    Category, GOOD, GroundTruth, Layout, LayoutId, Place, Problems, Sample, Sign, folder_name,
+    has_image_extension, is_hidden, last_name,
+    pairing::{check_sizes, pair},
+    require_folder, require_images,
 };
+use crate::decode::DecodeOptions;
 use crate::error::DataError;
+
+/// Folders that a person named one by one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Folders {
+    /// Good images to train on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normal: Option<PathBuf>,
+    /// Good images to test on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normal_test: Option<PathBuf>,
+    /// Defective images to test on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub abnormal: Option<PathBuf>,
+    /// Masks of these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub masks: Option<PathBuf>,
+}
+
+impl Folders {
+    /// The folders, in this order: good ones, good ones to test on, defective ones, masks.
+    pub fn all(&self) -> impl Iterator<Item = &Path> {
+        [&self.normal, &self.normal_test, &self.abnormal, &self.masks]
+            .into_iter()
+            .flatten()
+            .map(PathBuf::as_path)
+    }
+
+    /// The category that they are, called as the first of them.
+    pub fn place(&self) -> Place {
+        let first = self.all().next().unwrap_or(Path::new(""));
+        let name = folder_name(first).unwrap_or_else(|_| last_name(first));
+        Place { layout: LayoutId::Folders, path: common(self.all()), name, folders: Some(self.clone()) }
+    }
+}
+
+/// The deepest folder that all paths lie in, or the only path.
+fn common<'a>(mut paths: impl Iterator<Item = &'a Path>) -> PathBuf {
+    let mut common: PathBuf = paths.next().unwrap_or(Path::new("")).to_path_buf();
+    for path in paths {
+        while !path.starts_with(&common) && common.pop() {}
+    }
+    if common.as_os_str().is_empty() { PathBuf::from(".") } else { common }
+}
+
+/// The layout.
+pub(super) struct PlainFolders;
+
+impl Layout for PlainFolders {
+    fn id(&self) -> LayoutId {
+        LayoutId::Folders
+    }
+
+    fn description(&self) -> &'static str {
+        "plain folders: normal, and perhaps normal_test, abnormal and masks"
+    }
+
+    fn signs(&self, folder: &Path) -> Vec<Sign> {
+        vec![
+            Sign::folder(folder, "normal"),
+            Sign::folder(folder, "normal_test").optional(),
+            Sign::folder(folder, "abnormal").optional(),
+            Sign::folder(folder, "masks").optional(),
+        ]
+    }
+
+    fn scan(
+        &self,
+        place: &Place,
+        decode: &DecodeOptions,
+        problems: &mut Problems<'_>,
+    ) -> Result<Category, DataError> {
+        let folders = place.folders.clone().unwrap_or_else(|| {
+            let inside = |name: &str| Some(place.path.join(name)).filter(|folder| folder.is_dir());
+            Folders {
+                normal: Some(place.path.join("normal")),
+                normal_test: inside("normal_test"),
+                abnormal: inside("abnormal"),
+                masks: inside("masks"),
+            }
+        });
+        let mut category = Category::new(place, &place.path);
+        let mut good = |folder: &Option<PathBuf>| -> Result<Vec<Sample>, DataError> {
+            let Some(folder) = folder else { return Ok(vec![]) };
+            let images = images(folder, "a folder of images of good parts", problems)?;
+            Ok(images.into_iter().map(Sample::normal).collect())
+        };
+        category.train = good(&folders.normal)?;
+        category.test = good(&folders.normal_test)?;
+        if let Some(abnormal) = &folders.abnormal {
+            let images = images(abnormal, "a folder of images of defective parts", problems)?;
+            let mut masks = match &folders.masks {
+                Some(masks) => masks_of(&images, abnormal, masks, problems)?,
+                None => BTreeMap::new(),
+            };
+            category.test.extend(images.into_iter().enumerate().map(|(i, path)| {
+                let defect = defect(&path, abnormal);
+                Sample::anomalous(path, defect, masks.remove(&i).map(GroundTruth::bright))
+            }));
+        } else if let Some(masks) = &folders.masks {
+            let expected =
+                "masks beside a folder of defective images (--abnormal); there is none".to_string();
+            problems(DataError::NoImages { path: masks.clone(), expected })?;
+        }
+        check_sizes(&category.test, decode, problems)?;
+        Ok(category)
+    }
+}
 
 /// A folder of good images, sub-folders included, as a category without test samples.
 ///
 /// # Errors
 /// The folder is missing, cannot be listed, or holds no image.
 pub fn load_normal(dir: &Path) -> Result<Category, DataError> {
-    require_folder(dir, "a folder of images of good parts")?;
-    let train = walk(dir)?
-        .into_iter()
-        .map(|path| Sample { path, label: Label::Normal, defect: GOOD.to_string(), mask: None })
-        .collect();
-    Ok(Category { name: folder_name(dir)?, root: dir.to_path_buf(), train, test: Vec::new() })
+    let folders = Folders { normal: Some(dir.to_path_buf()), ..Folders::default() };
+    folders.place().load(&DecodeOptions::default())
+}
+
+/// The images below a folder; what is wrong with it is told.
+fn images(dir: &Path, wanted: &str, problems: &mut Problems<'_>) -> Result<Vec<PathBuf>, DataError> {
+    let listed = require_folder(dir, wanted).and_then(|()| walk(dir));
+    listed.or_else(|error| problems(error).map(|()| vec![]))
+}
+
+/// The masks of images, by position.
+fn masks_of(
+    images: &[PathBuf],
+    folder: &Path,
+    masks: &Path,
+    problems: &mut Problems<'_>,
+) -> Result<BTreeMap<usize, PathBuf>, DataError> {
+    let below = |path: &Path, root: &Path| {
+        path.strip_prefix(root).unwrap_or(path).with_extension("").to_string_lossy().into_owned()
+    };
+    let by_path: BTreeMap<String, usize> =
+        images.iter().enumerate().map(|(i, image)| (below(image, folder), i)).collect();
+    let (mut paired, mut others) = (BTreeMap::new(), vec![]);
+    for mask in self::images(masks, "a folder of masks", problems)? {
+        let name = below(&mask, masks);
+        let image = by_path.get(&name).or_else(|| by_path.get(name.strip_suffix("_mask")?));
+        match image {
+            // The second of two goes by its name, and is told.
+            Some(image) if !paired.contains_key(image) => {
+                paired.insert(*image, mask);
+            }
+            _ => others.push(mask),
+        }
+    }
+    for (image, mask) in pair(images, others, "_mask", folder, problems)? {
+        if let Some(first) = paired.insert(image, mask.clone()) {
+            let stem = last_name(&images[image].with_extension(""));
+            problems(DataError::AmbiguousName { first, second: mask, stem })?;
+        }
+    }
+    Ok(paired)
+}
+
+/// The sub-folder that an image lies in, or the folder's own name.
+fn defect(image: &Path, folder: &Path) -> String {
+    let below = image.strip_prefix(folder).unwrap_or(image);
+    let name = match below.components().next() {
+        Some(first) if below.components().count() > 1 => first.as_os_str().to_string_lossy().into_owned(),
+        _ => folder_name(folder).unwrap_or_default(),
+    };
+    if name.is_empty() || name == GOOD { "abnormal".to_string() } else { name }
 }
 
 /// The image itself where `path` is a file, of whatever extension; all images below it where it is a folder.
@@ -73,6 +234,7 @@ fn walk(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::Label;
 
     fn tree(names: &[&str]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();

@@ -1,11 +1,33 @@
 //! Data sets on disk: which images there are, what they are labelled, where their masks are.
 //!
-//! In: folders. Out: a [`Category`] with its samples in one order for every machine: bytes of the names.
+//! In: folders, or a list of files. Out: a [`Category`] with its samples in one order for every machine: bytes of the
+//! names. Each layout is one implementation of [`Layout`] in a file of its own; [`recognise()`] tells them apart,
+//! [`Source`] is what a person names, [`check()`] counts everything and lists what is wrong.
 
+mod btad;
+pub mod check;
+mod csv;
 pub mod folder;
+mod ground_truth;
+mod kolektor_sdd2;
+mod layout;
 pub mod mvtec;
+mod mvtec_ad_2;
+mod mvtec_loco;
+mod pairing;
+mod recognise;
+mod source;
+mod tree;
+mod visa;
 
 use std::path::{Path, PathBuf};
+
+pub use check::{CheckOptions, CheckReport, check};
+pub use folder::Folders;
+pub use ground_truth::{DefectKind, DefectKinds, DefectMask, GroundTruth, MaskValues, SaturationArea};
+pub use layout::{Layout, LayoutId, Place, Problems, Sign};
+pub use recognise::{Recognised, recognise};
+pub use source::{Source, categories};
 
 use crate::error::DataError;
 
@@ -22,37 +44,91 @@ pub enum Label {
 }
 
 /// One image with what is known about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
     /// The image file.
     pub path: PathBuf,
     /// Normal or anomalous.
     pub label: Label,
-    /// [`GOOD`] or the name of the defect's folder.
+    /// [`GOOD`] or the name of the defect.
     pub defect: String,
-    /// The ground-truth mask. Always `None` for a normal sample, whose mask would be empty; `None` for an
-    /// anomalous one means that its defect's place is unknown, so that it cannot enter a pixel metric.
-    pub mask: Option<PathBuf>,
+    /// The ground truth. Always `None` for a normal sample, whose mask would be empty; `None` for an anomalous one
+    /// means that its defect's place is unknown, so that it cannot enter a pixel metric.
+    pub mask: Option<GroundTruth>,
+}
+
+impl Sample {
+    /// A good part.
+    pub fn normal(path: PathBuf) -> Self {
+        Self { path, label: Label::Normal, defect: GOOD.to_string(), mask: None }
+    }
+
+    /// A defective part.
+    pub fn anomalous(path: PathBuf, defect: impl Into<String>, mask: Option<GroundTruth>) -> Self {
+        Self { path, label: Label::Anomalous, defect: defect.into(), mask }
+    }
+}
+
+/// Images of a data set that are neither trained on nor tested on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Why, in few words: a heading.
+    pub why: &'static str,
+    /// The images.
+    pub images: Vec<PathBuf>,
 }
 
 /// What is inspected as one: one product, one model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Category {
-    /// Name of the folder.
+    /// Its name: usually that of its folder.
     pub name: String,
-    /// The folder.
+    /// The folder that its paths lie in, or the list that names them.
     pub root: PathBuf,
+    /// Where it was read.
+    pub place: Place,
     /// Samples to train on, all normal.
     pub train: Vec<Sample>,
+    /// Good images apart from those, for the threshold; empty where a layout has none.
+    pub validation: Vec<Sample>,
     /// Samples to test on; empty for a plain folder of good images.
     pub test: Vec<Sample>,
+    /// Images that are neither.
+    pub left_out: Vec<LeftOut>,
+    /// Files beside images and masks that tell what these are: lists, and masks of good images.
+    pub others: Vec<PathBuf>,
 }
 
 impl Category {
+    /// An empty one.
+    pub(crate) fn new(place: &Place, root: &Path) -> Self {
+        Self {
+            name: place.name.clone(),
+            root: root.to_path_buf(),
+            place: place.clone(),
+            train: vec![],
+            validation: vec![],
+            test: vec![],
+            left_out: vec![],
+            others: vec![],
+        }
+    }
+
     /// How many anomalous test samples have a mask, and how many there are. Pixel metrics need all of them.
     pub fn masked(&self) -> (usize, usize) {
         let anomalous = self.test.iter().filter(|s| s.label == Label::Anomalous);
         (anomalous.clone().filter(|s| s.mask.is_some()).count(), anomalous.count())
+    }
+
+    /// The samples of all its parts: training, validation, test.
+    pub fn samples(&self) -> impl Iterator<Item = &Sample> {
+        self.train.iter().chain(&self.validation).chain(&self.test)
+    }
+
+    fn leave_out(&mut self, why: &'static str, images: Vec<PathBuf>) {
+        if !images.is_empty() {
+            self.left_out.push(LeftOut { why, images });
+        }
     }
 }
 
@@ -60,6 +136,11 @@ impl Category {
 fn folder_name(dir: &Path) -> Result<String, DataError> {
     let absolute = dir.canonicalize().map_err(DataError::io("read", dir))?;
     Ok(absolute.file_name().unwrap_or(absolute.as_os_str()).to_string_lossy().into_owned())
+}
+
+/// The last part of a path as it is written.
+fn last_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn is_hidden(path: &Path) -> bool {

@@ -1,5 +1,6 @@
 //! Tests of the MVTec layout, on small trees made for each.
 
+use super::super::*;
 use super::*;
 use image::{GrayImage, RgbImage};
 
@@ -76,7 +77,7 @@ fn samples_labels_and_masks_in_byte_order() {
     let test: Vec<(String, Label, &str, Option<String>)> = category
         .test
         .iter()
-        .map(|s| (name(&s.path), s.label, s.defect.as_str(), s.mask.as_deref().map(name)))
+        .map(|s| (name(&s.path), s.label, s.defect.as_str(), s.mask.as_ref().map(|m| name(&m.files()[0]))))
         .collect();
     let row = |path: &str, label, defect, mask: Option<&str>| {
         (path.to_string(), label, defect, mask.map(|m| format!("ground_truth/hole/{m}")))
@@ -170,7 +171,7 @@ fn categories_are_sorted_and_a_category_given_as_root_is_explained() {
     let dir =
         tree(&["zipper/train/good/0.png", "Bottle/train/good/0.png", "cable/train/good/0.png", "docs/x.png"]);
     let found = list_categories(dir.path()).unwrap();
-    let names: Vec<String> = found.iter().map(|p| folder_name_of(p)).collect();
+    let names: Vec<String> = found.iter().map(|p| last_name(p)).collect();
     assert_eq!(names, ["Bottle", "cable", "zipper"]);
     let error = list_categories(&dir.path().join("zipper")).unwrap_err();
     assert!(error.to_string().contains("itself a category"), "{error}");

@@ -33,6 +33,7 @@ use crate::{
     fit::training_samples,
     noise::Generator,
     reporter::Reporter,
+    saturated_overlap::SaturatedOverlap,
 };
 
 /// The settings of both.
@@ -77,7 +78,7 @@ pub struct BaselineResult {
 
 /// Fits both to the training images of `net` and measures them on the images of its evaluation. The training
 /// features are taken from the feature cache's folder, or computed again where there is none, with the same bits: `fit` has
-/// let go of them. Of the test images only one at a time is in memory.
+/// let go of them. Where there is a `validation` set, nothing was held out of `train`. Of the test images only one at a time is in memory.
 ///
 /// # Errors
 /// Settings that cannot work, too few images, an image that cannot be read.
@@ -86,6 +87,7 @@ pub fn evaluate_baselines(
     config: &TrainConfig,
     net: &SimpleNet,
     train: &[Sample],
+    validation: &[Sample],
     images: &[Evaluated],
     storage: &FeatureStorage,
     reporter: &dyn Reporter,
@@ -96,7 +98,7 @@ pub fn evaluate_baselines(
     let mut extraction =
         Extraction::new(config, net.extractor(), &candle_core::Device::Cpu, storage, reporter)?;
     let generator = Generator::new(config.seed);
-    let (train, _held_out) = training_samples(config, train)?;
+    let (train, _held_out) = training_samples(config, train, validation)?;
     let dim = net.extractor().feature_dim();
     let norm = net.norm();
     let what = "computing features for the baselines";
@@ -126,11 +128,10 @@ pub fn evaluate_baselines(
         reporter.advance(1);
     }
     reporter.finish();
-    let size = config.preprocess.network_size();
     Ok(BaselineResults {
         config: *baselines,
-        padim: of_padim.result(images, size)?,
-        patch_core: of_patch_core.result(images, size)?,
+        padim: of_padim.result(config, images)?,
+        patch_core: of_patch_core.result(config, images)?,
     })
 }
 
@@ -151,7 +152,7 @@ impl Scored {
         self.scoring += time;
     }
 
-    fn result(self, images: &[Evaluated], size: (u32, u32)) -> Result<BaselineResult, TrainError> {
+    fn result(self, config: &TrainConfig, images: &[Evaluated]) -> Result<BaselineResult, TrainError> {
         let measured: Vec<Measured<'_>> = images
             .iter()
             .zip(&self.scores)
@@ -165,8 +166,16 @@ impl Scored {
         if let Some(broken) = measured.iter().find(|image| !image.score.is_finite()) {
             return Err(TrainError::NonFiniteScore { path: broken.sample.path.clone(), score: broken.score });
         }
+        let mut metrics = measure(&measured, config.preprocess.network_size());
+        if let Some(overlap) = SaturatedOverlap::of(images.iter().map(|image| &image.sample)) {
+            for (number, (image, (_, map))) in images.iter().zip(&self.scores).enumerate() {
+                let map = image.inspection.placement.map_to_original(map, f32::NAN)?;
+                overlap.add(number, &image.sample, &map, &config.preprocess.decode)?;
+            }
+            overlap.finish(&mut metrics);
+        }
         Ok(BaselineResult {
-            metrics: measure(&measured, size),
+            metrics,
             fit_seconds: self.fit.as_secs_f64(),
             scoring_ms: 1e3 * self.scoring.as_secs_f64() / images.len().max(1) as f64,
         })

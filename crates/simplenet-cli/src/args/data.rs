@@ -1,0 +1,130 @@
+//! Flags that name a data set: of `train` and `eval`, and those of `data check`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use simplenet_data::dataset::{Folders, LayoutId, Source};
+
+use crate::error::CliError;
+
+/// Where images come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct DataSource {
+    /// A data set, one of its category folders, or a CSV file. Its layout is recognised: MVTec AD, MVTec AD 2, MVTec LOCO AD,
+    /// MPDD, BTAD, VisA, Kolektor SDD2, or a CSV file with the columns path and label, perhaps mask, split and category.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["normal", "normal_test", "abnormal", "masks"])]
+    pub data: Option<PathBuf>,
+    /// Which category, where --data is a data set of several.
+    #[arg(long, value_name = "NAME", requires = "data")]
+    pub category: Option<String>,
+    /// The layout of --data, where it is not to be recognised: mvtec, mvtec-loco, mvtec-ad-2, visa, btad, kolektor-sdd2,
+    /// folders, csv.
+    #[arg(long, value_name = "LAYOUT", requires = "data")]
+    pub layout: Option<LayoutId>,
+    /// A plain folder of photographs of good parts; nothing else is needed to train.
+    #[arg(long, value_name = "DIR")]
+    pub normal: Option<PathBuf>,
+    /// A plain folder of good parts to test on, none of those that are trained on.
+    #[arg(long, value_name = "DIR")]
+    pub normal_test: Option<PathBuf>,
+    /// A plain folder of defective parts to test on; a sub-folder's name is that of its defect.
+    #[arg(long, value_name = "DIR")]
+    pub abnormal: Option<PathBuf>,
+    /// The masks of --abnormal: of the same name as their image, with `_mask` after it or without.
+    #[arg(long, value_name = "DIR", requires = "abnormal")]
+    pub masks: Option<PathBuf>,
+}
+
+impl DataSource {
+    /// What the flags name.
+    ///
+    /// # Errors
+    /// They name nothing.
+    pub fn source(&self) -> Result<Source, CliError> {
+        if let Some(data) = &self.data {
+            let (category, layout) = (self.category.clone(), self.layout);
+            return Ok(Source::Path { data: data.clone(), category, layout });
+        }
+        let folders = Folders {
+            normal: self.normal.clone(),
+            normal_test: self.normal_test.clone(),
+            abnormal: self.abnormal.clone(),
+            masks: self.masks.clone(),
+        };
+        if folders.all().next().is_none() {
+            return Err(CliError::Usage("name the images: --data, or --normal and its kin".into()));
+        }
+        Ok(Source::Folders(folders))
+    }
+}
+
+/// Flags of `data`.
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: DataVerb,
+}
+
+/// The verbs of `data`.
+#[derive(Debug, Subcommand)]
+pub enum DataVerb {
+    /// Recognise the layout of a data set, count everything, and list all that is wrong.
+    Check(DataCheckArgs),
+}
+
+/// Flags of `data check`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit code 1 when something is wrong, 0 when there are notes only.")]
+pub struct DataCheckArgs {
+    /// A data set, one of its category folders, a folder of photographs, or a CSV file.
+    #[arg(value_name = "PATH", required_unless_present_any = ["normal", "normal_test", "abnormal"],
+        conflicts_with_all = ["normal", "normal_test", "abnormal", "masks"])]
+    pub path: Option<PathBuf>,
+    /// Only this category.
+    #[arg(long, value_name = "NAME", requires = "path")]
+    pub category: Option<String>,
+    /// The layout, where it is not to be recognised: mvtec, mvtec-loco, mvtec-ad-2, visa, btad, kolektor-sdd2, folders, csv.
+    #[arg(long, value_name = "LAYOUT", requires = "path")]
+    pub layout: Option<LayoutId>,
+    /// A plain folder of photographs of good parts.
+    #[arg(long, value_name = "DIR")]
+    pub normal: Option<PathBuf>,
+    /// A plain folder of good parts to test on.
+    #[arg(long, value_name = "DIR")]
+    pub normal_test: Option<PathBuf>,
+    /// A plain folder of defective parts to test on.
+    #[arg(long, value_name = "DIR")]
+    pub abnormal: Option<PathBuf>,
+    /// The masks of --abnormal.
+    #[arg(long, value_name = "DIR", requires = "abnormal")]
+    pub masks: Option<PathBuf>,
+    /// Decode every pixel of every image: finds files that are cut off. Masks are decoded always.
+    #[arg(long)]
+    pub decode: bool,
+    /// Print at most so many findings of a kind; the JSON file has all.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub most: usize,
+    /// Also write everything as JSON here.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+impl DataCheckArgs {
+    /// What the flags name.
+    ///
+    /// # Errors
+    /// They name nothing.
+    pub fn source(&self) -> Result<Source, CliError> {
+        let source = DataSource {
+            data: self.path.clone(),
+            category: self.category.clone(),
+            layout: self.layout,
+            normal: self.normal.clone(),
+            normal_test: self.normal_test.clone(),
+            abnormal: self.abnormal.clone(),
+            masks: self.masks.clone(),
+        };
+        source.source()
+    }
+}

@@ -1,0 +1,290 @@
+//! What the files of a category hold: unreadable ones, empty masks, sizes and kinds of pixels, the same picture twice.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::{CategoryCounts, CheckOptions, Depth, Findings};
+use crate::dataset::{Category, GroundTruth, Sample, SaturationArea};
+use crate::decode::{DecodeOptions, ImageHeader, decode_file, image_header};
+use crate::error::DataError;
+
+/// Words in the name of an image that good parts do not have.
+const DEFECT_WORDS: [&str; 16] = [
+    "abnormal",
+    "anomalous",
+    "anomaly",
+    "bad",
+    "broken",
+    "crack",
+    "defect",
+    "defective",
+    "dent",
+    "fault",
+    "ko",
+    "ng",
+    "nio",
+    "nok",
+    "reject",
+    "scratch",
+];
+
+/// Files to look at: images, and those with a mask once more.
+pub(super) fn files(category: &Category) -> usize {
+    images(category).len() + category.test.iter().filter(|sample| sample.mask.is_some()).count()
+}
+
+/// Reads all files of a category, and counts.
+pub(super) fn look(
+    category: &Category,
+    options: &CheckOptions,
+    advance: &(dyn Fn() + Sync),
+    findings: &mut Findings,
+) -> CategoryCounts {
+    let mut counts = CategoryCounts::of(category);
+    let images = images(category);
+    let headers: Vec<Result<ImageHeader, DataError>> = images
+        .par_iter()
+        .map(|image| {
+            let header = read(image.path, options);
+            advance();
+            header
+        })
+        .collect();
+    for header in &headers {
+        match header {
+            Ok(header) => counts.see(header.size, header.pixels),
+            Err(error) => findings.error(error),
+        }
+    }
+    counts.sort_sizes();
+    let masked: Vec<(&Sample, &GroundTruth)> =
+        category.test.iter().filter_map(|sample| Some((sample, sample.mask.as_ref()?))).collect();
+    let wrong: Vec<Option<(&'static str, String)>> = masked
+        .par_iter()
+        .map(|(_, truth)| {
+            let wrong = wrong_mask(truth, &options.decode);
+            advance();
+            wrong
+        })
+        .collect();
+    for (kind, message) in wrong.into_iter().flatten() {
+        findings.problem(kind, message);
+    }
+    mixed(&counts, findings);
+    names(category, findings);
+    duplicates(&images, findings);
+    counts
+}
+
+/// An image and what it is used for.
+struct Image<'a> {
+    path: &'a Path,
+    part: Part,
+    /// The defect, where it is known.
+    label: Option<&'a str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Train,
+    Validation,
+    Test,
+    LeftOut,
+}
+
+fn images(category: &Category) -> Vec<Image<'_>> {
+    let parts = [
+        (Part::Train, &category.train),
+        (Part::Validation, &category.validation),
+        (Part::Test, &category.test),
+    ];
+    let samples = parts.into_iter().flat_map(|(part, samples)| {
+        samples.iter().map(move |s| Image { path: &s.path, part, label: Some(s.defect.as_str()) })
+    });
+    let left_out = category.left_out.iter().flat_map(|left_out| &left_out.images);
+    samples.chain(left_out.map(|path| Image { path, part: Part::LeftOut, label: None })).collect()
+}
+
+fn read(path: &Path, options: &CheckOptions) -> Result<ImageHeader, DataError> {
+    // An empty file has no header to complain about.
+    let header = image_header(path, &options.decode)?;
+    if options.depth == Depth::Pixels {
+        decode_file(path, &options.decode)?;
+    }
+    Ok(header)
+}
+
+/// What is wrong with a ground truth, if anything is.
+fn wrong_mask(truth: &GroundTruth, decode: &DecodeOptions) -> Option<(&'static str, String)> {
+    let of_error = |error: DataError| (super::kind(&error), error.to_string());
+    if let GroundTruth::Mask { path, .. } = truth {
+        let mask = match truth.read_union(decode) {
+            Ok(mask) => mask,
+            Err(error) => return Some(of_error(error)),
+        };
+        let empty = mask.iter().all(|&value| value == 0);
+        return empty.then(|| {
+            let message = format!("the mask {} marks nothing, and its image is anomalous", path.display());
+            ("empty-mask", message)
+        });
+    }
+    let defects = match truth.read_defects(decode) {
+        Ok(defects) => defects,
+        // Sizes are compared with the image's already.
+        Err(DataError::MaskSize { .. }) => return None,
+        Err(error) => return Some(of_error(error)),
+    };
+    defects.iter().zip(truth.files()).find_map(|(defect, path)| {
+        let area = defect.mask.iter().filter(|&&value| value > 0).count();
+        let SaturationArea::Share(share) = defect.kind.saturation else { return None };
+        ((share * area as f64) as usize == 0).then(|| {
+            let message = format!(
+                "the mask {} marks {area} pixels, of which the saturation area of `{}`, a share of {share}, is none",
+                path.display(),
+                defect.kind.name
+            );
+            ("defect-mask", message)
+        })
+    })
+}
+
+fn mixed(counts: &CategoryCounts, findings: &mut Findings) {
+    /// Sizes that a message names.
+    const SHOWN: usize = 5;
+    if counts.sizes.len() > 1 {
+        let one = |size: &super::SizeCount| format!("{} x {} ({})", size.size[0], size.size[1], size.images);
+        let mut sizes: Vec<String> = counts.sizes.iter().take(SHOWN).map(one).collect();
+        if counts.sizes.len() > SHOWN {
+            sizes.push(format!("{} more sizes", counts.sizes.len() - SHOWN));
+        }
+        findings.note("mixed-sizes", format!("images of several sizes: {}", sizes.join(", ")));
+    }
+    if counts.pixels.len() > 1 {
+        let kinds: Vec<String> =
+            counts.pixels.iter().map(|(kind, count)| format!("{kind} ({count})")).collect();
+        findings.note("mixed-pixels", format!("images of several kinds: {}", kinds.join(", ")));
+    }
+}
+
+/// Images that are trained on and sound defective.
+fn names(category: &Category, findings: &mut Findings) {
+    for sample in category.train.iter().chain(&category.validation) {
+        let below = sample
+            .path
+            .strip_prefix(&category.root)
+            .unwrap_or(Path::new(sample.path.file_name().unwrap_or_default()));
+        let name = below.to_string_lossy().to_ascii_lowercase();
+        let mut words = name.split(|c: char| !c.is_ascii_alphabetic());
+        if let Some(word) = words.find(|word| DEFECT_WORDS.contains(word)) {
+            let message =
+                format!("{} is trained on as good, and its name says `{word}`", sample.path.display());
+            findings.note("suspicious-name", message);
+        }
+    }
+}
+
+/// Files with the same bytes.
+fn duplicates(images: &[Image<'_>], findings: &mut Findings) {
+    let mut by_length: BTreeMap<u64, Vec<&Image<'_>>> = BTreeMap::new();
+    for image in images {
+        if let Ok(data) = std::fs::metadata(image.path)
+            && data.len() > 0
+        {
+            by_length.entry(data.len()).or_default().push(image);
+        }
+    }
+    let candidates: Vec<&Image<'_>> =
+        by_length.into_values().filter(|same| same.len() > 1).flatten().collect();
+    let hashes: Vec<Option<u64>> = candidates.par_iter().map(|image| hash(image.path).ok()).collect();
+    let mut by_hash: BTreeMap<u64, Vec<&Image<'_>>> = BTreeMap::new();
+    for (image, hash) in candidates.into_iter().zip(hashes) {
+        if let Some(hash) = hash {
+            by_hash.entry(hash).or_default().push(image);
+        }
+    }
+    let mut groups: Vec<Vec<&Image<'_>>> = by_hash.into_values().flat_map(same_bytes).collect();
+    groups.sort_by_key(|group| (group[0].part, group[0].path.to_path_buf()));
+    for group in groups {
+        tell(&group, findings);
+    }
+}
+
+fn tell(group: &[&Image<'_>], findings: &mut Findings) {
+    let names: Vec<String> = group.iter().map(|image| image.path.display().to_string()).collect();
+    let names = names.join(" = ");
+    let has = |part: Part| group.iter().any(|image| image.part == part);
+    let in_test = group.iter().filter(|image| image.part == Part::Test);
+    let is_good = |image: &&&Image<'_>| image.label == Some(crate::dataset::GOOD);
+    let contradiction =
+        in_test.clone().any(|image| is_good(&image)) && in_test.clone().any(|image| !is_good(&image));
+    match () {
+        () if has(Part::Train) && has(Part::Test) => {
+            findings.problem("leak", format!("trained on and tested on, the same bytes: {names}"));
+        }
+        () if has(Part::Validation) && (has(Part::Train) || has(Part::Test)) => {
+            findings
+                .problem("leak", format!("in the validation set and in another, the same bytes: {names}"));
+        }
+        () if contradiction => {
+            findings.problem("contradiction", format!("good and defective, the same bytes: {names}"));
+        }
+        () => findings.note("duplicate", format!("the same bytes: {names}")),
+    }
+}
+
+/// Files of one hash, in groups of the same bytes; those that are alone are left out.
+fn same_bytes<'a>(mut images: Vec<&'a Image<'a>>) -> Vec<Vec<&'a Image<'a>>> {
+    let mut groups = vec![];
+    while images.len() > 1 {
+        let first = images.remove(0);
+        let Ok(content) = std::fs::read(first.path) else { continue };
+        let (same, others): (Vec<_>, Vec<_>) = images
+            .into_iter()
+            .partition(|image| std::fs::read(image.path).is_ok_and(|bytes| bytes == content));
+        images = others;
+        if !same.is_empty() {
+            groups.push([vec![first], same].concat());
+        }
+    }
+    groups
+}
+
+fn hash(path: &Path) -> std::io::Result<u64> {
+    let mut hasher = DefaultHasher::new();
+    let mut file = std::fs::File::open(PathBuf::from(path))?;
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hasher.finish()),
+            read => hasher.write(&buffer[..read]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_one_hash_are_compared_byte_by_byte() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = ["a", "b", "c", "d"].map(|name| dir.path().join(name));
+        for (path, content) in paths.iter().zip(["one", "two", "one", "six"]) {
+            std::fs::write(path, content).unwrap();
+        }
+        let images: Vec<Image<'_>> = paths
+            .iter()
+            .map(|path| Image { path, part: Part::Train, label: Some(crate::dataset::GOOD) })
+            .collect();
+        // As if all four had the same hash.
+        let groups = same_bytes(images.iter().collect());
+        assert_eq!(groups.len(), 1);
+        assert_eq!(groups[0].iter().map(|image| image.path).collect::<Vec<_>>(), [&paths[0], &paths[2]]);
+        assert_eq!(hash(&paths[0]).unwrap(), hash(&paths[2]).unwrap());
+        assert_ne!(hash(&paths[0]).unwrap(), hash(&paths[1]).unwrap());
+    }
+}
