@@ -102,7 +102,12 @@ pub struct Heading<'a> {
 ///
 /// # Errors
 /// A file that cannot be written. A photograph that is gone leaves a placeholder.
-pub fn write(path: &Path, heading: Heading<'_>, table: ResultTable, cards: Vec<Card>) -> Result<(), CliError> {
+pub fn write(
+    path: &Path,
+    heading: Heading<'_>,
+    table: ResultTable,
+    cards: Vec<Card>,
+) -> Result<(), CliError> {
     let mut facts = vec![
         Fact::new("machine", machine::description()),
         Fact::new("program", concat!("simplenet ", env!("CARGO_PKG_VERSION"))),

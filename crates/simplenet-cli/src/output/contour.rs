@@ -78,8 +78,10 @@ fn rings(mask: &[u8], width: usize, height: usize) -> Vec<Vec<(f32, f32)>> {
                 ring.push((x as f32 + dx as f32 / 2.0, y as f32 + dy as f32 / 2.0));
                 at = (y + dy) as usize * corners + (x + dx) as usize;
                 // Left before straight on before right: regions that touch at a corner are one, as the metrics have it.
-                let Some(next) =
-                    [3, 0, 1].map(|turn| (direction + turn) % 4).into_iter().find(|d| leaving[at] & (1 << d) != 0)
+                let Some(next) = [3, 0, 1]
+                    .map(|turn| (direction + turn) % 4)
+                    .into_iter()
+                    .find(|d| leaving[at] & (1 << d) != 0)
                 else {
                     break;
                 };
@@ -138,7 +140,8 @@ mod tests {
             .map(|t| t.parse().unwrap())
             .collect();
         let (xs, ys): (Vec<f32>, Vec<f32>) = numbers.chunks(2).map(|p| (p[0], p[1])).unzip();
-        let range = |v: &[f32]| (v.iter().copied().fold(f32::MAX, f32::min), v.iter().copied().fold(0.0, f32::max));
+        let range =
+            |v: &[f32]| (v.iter().copied().fold(f32::MAX, f32::min), v.iter().copied().fold(0.0, f32::max));
         assert_eq!((range(&xs), range(&ys)), ((10.0, 30.0), (20.0, 60.0)), "{path}");
         let moved = outline_path(&mask, 4, [100, 0, 140, 80]);
         assert!(moved.starts_with("M115 20"), "{moved}");

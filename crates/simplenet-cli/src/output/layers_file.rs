@@ -79,8 +79,9 @@ impl LayersWriter {
         match self.sink {
             Sink::Kept(_) => Ok(None),
             Sink::Passing(file, folder) => {
-                let file =
-                    file.into_inner().map_err(|e| OutputError::io("write a file in", &folder)(e.into_error()))?;
+                let file = file
+                    .into_inner()
+                    .map_err(|e| OutputError::io("write a file in", &folder)(e.into_error()))?;
                 LayersReader::index(file, folder).map(Some)
             }
         }
@@ -156,10 +157,8 @@ impl LayersReader {
             return Ok(None);
         }
         let mut text = String::new();
-        let read = self
-            .file
-            .seek(SeekFrom::Start(self.starts[line]))
-            .and_then(|_| self.file.read_line(&mut text));
+        let read =
+            self.file.seek(SeekFrom::Start(self.starts[line])).and_then(|_| self.file.read_line(&mut text));
         read.map_err(OutputError::io("read", &self.path))?;
         let layers = serde_json::from_str(&text);
         layers.map(Some).map_err(|source| OutputError::Json {
@@ -197,9 +196,13 @@ mod tests {
                 false => writer.passing().unwrap().unwrap(),
             };
             assert_eq!(reader.len(), 3);
-            for (line, want) in
-                [(2, Some(layers("three"))), (0, Some(layers("one"))), (1, None), (2, Some(layers("three"))), (9, None)]
-            {
+            for (line, want) in [
+                (2, Some(layers("three"))),
+                (0, Some(layers("one"))),
+                (1, None),
+                (2, Some(layers("three"))),
+                (9, None),
+            ] {
                 assert_eq!(reader.read(line).unwrap(), want, "line {line}");
             }
             assert!(reader.page_bytes(0) > 20 && reader.page_bytes(1) == 0);

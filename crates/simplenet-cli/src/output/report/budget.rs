@@ -43,7 +43,9 @@ pub(super) fn plan(
         .categories
         .iter()
         .enumerate()
-        .map(|(c, category)| (0..category.predictions.len()).map(|line| pictures.page_bytes(c, line)).collect())
+        .map(|(c, category)| {
+            (0..category.predictions.len()).map(|line| pictures.page_bytes(c, line)).collect()
+        })
         .collect();
     let order = in_turn(report.categories.iter().map(|c| by_interest(&c.predictions)).collect());
     let order: Vec<(usize, usize)> = order.into_iter().filter(|&(c, line)| bytes[c][line] > 0).collect();

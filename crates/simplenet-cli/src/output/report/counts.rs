@@ -64,8 +64,11 @@ fn sentence(counts: &Counts) -> String {
 
 fn table(html: &mut String, category: &CategoryReport, counts: &Counts) {
     let banded = category.review_threshold.is_some();
-    let columns: &[(usize, &str)] =
-        if banded { &[(0, "pass"), (1, "review"), (2, "reject")] } else { &[(0, "judged normal"), (2, "judged anomalous")] };
+    let columns: &[(usize, &str)] = if banded {
+        &[(0, "pass"), (1, "review"), (2, "reject")]
+    } else {
+        &[(0, "judged normal"), (2, "judged anomalous")]
+    };
     html.push_str("<table class=\"matrix\"><caption>Verdicts at the threshold</caption><thead><tr><td></td>");
     for (_, name) in columns {
         let _ = write!(html, "<th scope=\"col\">{name}</th>");
@@ -76,13 +79,13 @@ fn table(html: &mut String, category: &CategoryReport, counts: &Counts) {
             continue;
         }
         let _ = write!(html, "<tr><th scope=\"row\">{name}</th>");
-        for (column, verdict) in columns {
+        for (column, _) in columns {
             let class = match (label, column) {
                 (Some(Verdict::Normal), 0) | (Some(Verdict::Anomalous), 2) => "right",
                 (Some(Verdict::Normal), 2) | (Some(Verdict::Anomalous), 0) => "wrong",
                 _ => "plain",
             };
-            let _ = write!(html, "<td class=\"{class}\" data-n=\"{key}-{verdict}\">{}</td>", row[*column]);
+            let _ = write!(html, "<td class=\"{class}\" data-n=\"{key}-{column}\">{}</td>", row[*column]);
         }
         html.push_str("</tr>");
     }

@@ -8,7 +8,7 @@ use std::fmt::Write;
 
 const WIDTH: f64 = 380.0;
 const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 46.0;
+const LEFT: f64 = 62.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
@@ -101,7 +101,7 @@ fn axes(html: &mut String, across: &str, vertical: &str) {
     let _ = write!(
         html,
         "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{across}</text>\
-         <text x=\"12\" y=\"{middle:.1}\" text-anchor=\"middle\" transform=\"rotate(-90 12 {middle:.1})\">{vertical}</text>",
+         <text x=\"14\" y=\"{middle:.1}\" text-anchor=\"middle\" transform=\"rotate(-90 14 {middle:.1})\">{vertical}</text>",
         (x(0.0) + x(1.0)) / 2.0,
         HEIGHT - 8.0
     );

@@ -59,8 +59,12 @@ struct Image<'a> {
 
 /// The JSON; every `<` is written as an escape, so that no name can end the element or begin a comment.
 pub(super) fn json(report: &Report, plan: &Plan) -> Result<String, OutputError> {
-    let categories =
-        report.categories.iter().zip(&plan.sizes).map(|(category, sizes)| describe(category, sizes)).collect();
+    let categories = report
+        .categories
+        .iter()
+        .zip(&plan.sizes)
+        .map(|(category, sizes)| describe(category, sizes))
+        .collect();
     let json = serde_json::to_string(&Page { categories }).map_err(|source| OutputError::Json {
         path: "<memory>".into(),
         line: 0,

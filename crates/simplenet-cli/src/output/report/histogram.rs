@@ -4,9 +4,9 @@
 //! page's style, so it follows light and dark. Without labels all scores stand above the axis. The script moves the
 //! threshold; the elements that it moves bear the class `moves`.
 
+use super::CategoryReport;
 use super::html::score;
 use super::interest::records;
-use super::CategoryReport;
 use crate::output::prediction::Verdict;
 use std::fmt::Write;
 
@@ -23,7 +23,8 @@ const BINS: usize = 36;
 
 /// The ends of a category's histogram; `None` without a finite score.
 pub(super) fn extent_of(category: &CategoryReport) -> Option<(f64, f64)> {
-    let scores: Vec<f32> = records(&category.predictions).map(|(_, r)| r.score).filter(|s| s.is_finite()).collect();
+    let scores: Vec<f32> =
+        records(&category.predictions).map(|(_, r)| r.score).filter(|s| s.is_finite()).collect();
     let borders = [category.threshold, category.review_threshold].into_iter().flatten();
     let borders: Vec<f32> = borders.filter(|t| t.is_finite()).collect();
     if scores.is_empty() { None } else { extent(scores.into_iter().chain(borders)) }
@@ -34,7 +35,9 @@ pub(super) fn histogram(scores: &[Scored], threshold: Option<f32>, review: Optio
     let scores: Vec<Scored> = scores.iter().copied().filter(|(s, _)| s.is_finite()).collect();
     let threshold = threshold.filter(|t| t.is_finite());
     let review = review.filter(|t| t.is_finite());
-    let Some((low, high)) = extent(scores.iter().map(|s| s.0).chain(threshold).chain(review)) else { return String::new() };
+    let Some((low, high)) = extent(scores.iter().map(|s| s.0).chain(threshold).chain(review)) else {
+        return String::new();
+    };
     if scores.is_empty() {
         return String::new();
     }
@@ -195,7 +198,7 @@ fn axes(
 }
 
 /// Round values inside the range, with as many decimals as their distance needs.
-pub(crate) fn ticks(low: f64, high: f64) -> Vec<(f64, String)> {
+fn ticks(low: f64, high: f64) -> Vec<(f64, String)> {
     let rough = (high - low) / 8.0;
     let power = 10f64.powf(rough.log10().floor());
     let step =

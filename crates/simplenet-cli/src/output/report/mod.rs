@@ -24,9 +24,6 @@ use super::layers::Layers;
 use super::prediction::PredictionLine;
 use super::table::ResultTable;
 
-pub(crate) use histogram::ticks;
-pub(crate) use html::score as short_score;
-
 /// Everything the page says.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Report {

@@ -169,7 +169,8 @@ fn row(html: &mut String, name: &str, cells: &[Cell]) {
 }
 
 fn card(html: &mut String, category: &CategoryReport, id: &str, left_out: &str) {
-    let _ = write!(html, "<section class=\"panel category\" id=\"{id}\">\n<h2>{}</h2>\n", escape(&category.name));
+    let _ =
+        write!(html, "<section class=\"panel category\" id=\"{id}\">\n<h2>{}</h2>\n", escape(&category.name));
     if let Some(note) = &category.note {
         let _ = writeln!(html, "<p class=\"note\">{}</p>", escape(note));
     }
@@ -179,7 +180,10 @@ fn card(html: &mut String, category: &CategoryReport, id: &str, left_out: &str) 
     if chart.is_empty() {
         facts(html, &category.metrics, "tiles");
     } else {
-        let _ = write!(html, "<div class=\"overview\">\n<div class=\"chart\">{chart}</div>\n<div class=\"counts\">");
+        let _ = write!(
+            html,
+            "<div class=\"overview\">\n<div class=\"chart\">{chart}</div>\n<div class=\"counts\">"
+        );
         html.push_str(&counts::counts(category));
         html.push_str("</div>\n</div>\n<div class=\"measures\">");
         for (kind, curve) in [(Kind::Roc, &category.roc), (Kind::Pro, &category.pro)] {

@@ -35,8 +35,12 @@ fn record(name: &str, score: f32, label: Option<Verdict>) -> PredictionRecord {
 fn report(predictions: Vec<PredictionLine>) -> Report {
     let run = RunNumbers { image_auroc: Some(0.975), ..RunNumbers::default() };
     let point = |x, y, threshold| CurvePoint { x, y, threshold };
-    let points =
-        vec![point(0.0, 0.0, None), point(0.0, 0.5, Some(0.9)), point(0.5, 1.0, Some(0.5)), point(1.0, 1.0, Some(0.1))];
+    let points = vec![
+        point(0.0, 0.0, None),
+        point(0.0, 0.5, Some(0.9)),
+        point(0.5, 1.0, Some(0.5)),
+        point(1.0, 1.0, Some(0.1)),
+    ];
     let curve = Curve { area: Some(0.875), points, threshold: Some(0.6) };
     Report {
         title: "Run <7>".into(),
@@ -70,7 +74,8 @@ impl PictureSource for Same {
 
 fn layers() -> Layers {
     // A pattern that is worth compressing: its size falls with its side.
-    let photograph = RgbImage::from_fn(640, 480, |x, y| image::Rgb([(x * y % 251) as u8, (x * 7 % 256) as u8, 9]));
+    let photograph =
+        RgbImage::from_fn(640, 480, |x, y| image::Rgb([(x * y % 251) as u8, (x * 7 % 256) as u8, 9]));
     let range = ScoreRange::new(0.0, 1.0).unwrap();
     Layers::draw(&photograph, &vec![0.4; 640 * 480], range, LayerSizes::for_count(1)).unwrap()
 }
@@ -103,9 +108,21 @@ fn data(html: &str) -> serde_json::Value {
 
 /// Opening and closing tags of the elements that need both must balance.
 fn check_balanced(html: &str) {
-    for tag in
-        ["div", "section", "table", "figure", "figcaption", "span", "dl", "ul", "details", "svg", "main", "p", "tr"]
-    {
+    for tag in [
+        "div",
+        "section",
+        "table",
+        "figure",
+        "figcaption",
+        "span",
+        "dl",
+        "ul",
+        "details",
+        "svg",
+        "main",
+        "p",
+        "tr",
+    ] {
         let opened = html.matches(&format!("<{tag}>")).count() + html.matches(&format!("<{tag} ")).count();
         let closed = html.matches(&format!("</{tag}>")).count();
         // The body is cut before its end.
@@ -161,7 +178,11 @@ fn hostile_names_stay_text() {
     let html = page(&hostile, &ReportOptions::default(), None);
     check_balanced(body(&html));
     assert!(!html.contains("<script>alert") && !html.contains("<b>bolt") && !html.contains("<!--"));
-    assert_eq!(data(&html)["categories"][0]["images"][0]["n"], "script><!--.png", "below the folder that looks like one");
+    assert_eq!(
+        data(&html)["categories"][0]["images"][0]["n"],
+        "script><!--.png",
+        "below the folder that looks like one"
+    );
     assert_eq!(data(&html)["categories"][0]["images"][0]["p"], 0);
 }
 
@@ -180,8 +201,7 @@ fn pictures_keep_to_their_room_and_the_page_says_so() {
             .collect();
         let count = |size: i64| sizes.iter().filter(|s| **s == size).count();
         assert!(kept.contains(&count(2)), "share {share}: {} kept, {} small", count(2), count(1));
-        let embedded: usize =
-            html.split("<script type=\"text/plain\"").skip(1).map(str::len).sum();
+        let embedded: usize = html.split("<script type=\"text/plain\"").skip(1).map(str::len).sum();
         assert!(embedded <= room + room / 8 + 4096, "share {share}: {embedded} bytes for {room}");
         assert_eq!(html.contains("To keep this file small"), share < 1.0);
         if share == 0.5 {
@@ -207,7 +227,8 @@ fn an_empty_report_is_a_page() {
     let html = page(&Report::default(), &ReportOptions::default(), None);
     check_balanced(body(&html));
     let failed = CategoryReport { note: Some("failed: no images".into()), ..CategoryReport::default() };
-    let html = page(&Report { categories: vec![failed], ..Report::default() }, &ReportOptions::default(), None);
+    let html =
+        page(&Report { categories: vec![failed], ..Report::default() }, &ReportOptions::default(), None);
     check_balanced(body(&html));
     assert!(html.contains("failed: no images"));
 }
