@@ -323,7 +323,15 @@ fn eval_names_every_metric() {
     assert_eq!(counts(&["test_normal", "test_anomalous"]), [2, 5]);
     assert_eq!(
         names(&folder.join("eval")),
-        ["all.json", "heatmaps", "metrics.json", "predictions.jsonl", "report.html"]
+        [
+            "all.json",
+            "curves.json",
+            "heatmaps",
+            "metrics.json",
+            "pictures.jsonl",
+            "predictions.jsonl",
+            "report.html"
+        ]
     );
     let lines = predictions(&folder.join("eval"));
     assert_eq!(lines.len(), 7);

@@ -54,9 +54,11 @@ fn every_file_is_there_tables_agree_and_a_second_run_keeps_what_is_complete() {
 
     let expected = [
         "config.toml",
+        "curves.json",
         "heatmaps",
         "metrics.json",
         "model.safetensors",
+        "pictures.jsonl",
         "predictions.jsonl",
         "training.json",
     ];

@@ -18,11 +18,15 @@ use simplenet_train::{
 };
 
 use crate::{
+    curves_file::CurvesFile,
     error::CliError,
     inspect::{PREDICTIONS_FILE, Recorder},
     output::{
         anomaly_map_file::MapFormat,
         atomic,
+        contour::outline_path,
+        layers::LayerSizes,
+        layers_file::LayersWriter,
         prediction::{PredictionLine, Verdict, cpu},
         prediction_file::PredictionWriter,
         table::RunNumbers,
@@ -106,7 +110,8 @@ pub struct InReview {
     pub normal: usize,
 }
 
-/// Evaluates `detector` on a category; with `out`, writes predictions.jsonl and heat maps there.
+/// Evaluates `detector` on a category; with `out`, writes predictions.jsonl, heat maps, and what a report shows of them
+/// (pictures.jsonl, curves.json) there.
 ///
 /// # Errors
 /// An unreadable image or mask, a folder that cannot be written.
@@ -121,15 +126,17 @@ pub fn evaluate_category(
         Some(out) => {
             std::fs::create_dir_all(out).map_err(CliError::io("create", out))?;
             let writer = PredictionWriter::create(&out.join(PREDICTIONS_FILE))?;
-            Some((Recorder::new(detector, out, None::<MapFormat>)?, writer))
+            let recorder = Recorder::new(detector, out, None::<MapFormat>)?;
+            let sizes = LayerSizes::for_count(category.test.len());
+            Some(Sink { recorder, writer, pictures: LayersWriter::create(out)?, sizes })
         }
         None => None,
     };
     // What the disk says must not be lost on its way through the evaluation, whose callback has its own error type.
     let mut failure = None;
     let mut on_image = |image: &Evaluated, photograph: &image::RgbImage| {
-        let Some((recorder, writer)) = &mut sink else { return Ok(()) };
-        record(recorder, writer, &category.root, image, photograph).map_err(|error| {
+        let Some(sink) = &mut sink else { return Ok(()) };
+        sink.record(&category.root, image, photograph).map_err(|error| {
             failure = Some(error);
             TrainError::Stopped
         })
@@ -139,28 +146,51 @@ pub fn evaluate_category(
         return Err(error);
     }
     let evaluation = evaluation?;
-    if let Some((_, writer)) = sink {
-        writer.finish()?;
+    if let (Some(sink), Some(out)) = (sink, out) {
+        CurvesFile::of(detector, &evaluation).write(out)?;
+        sink.pictures.finish()?;
+        sink.writer.finish()?;
     }
     Ok(evaluation)
 }
 
-fn record(
-    recorder: &mut Recorder<'_>,
-    writer: &mut PredictionWriter,
-    root: &Path,
-    image: &Evaluated,
-    photograph: &image::RgbImage,
-) -> Result<(), CliError> {
-    let path = &image.sample.path;
-    let name = recorder.reserve(&name_below(path, root));
-    let mut record = recorder.record(path, &name, photograph, &image.inspection, image.decode)?;
-    record.label = Some(match image.sample.label {
-        Label::Normal => Verdict::Normal,
-        Label::Anomalous => Verdict::Anomalous,
-    });
-    record.defect = Some(image.sample.defect.clone());
-    Ok(writer.push(&PredictionLine::Prediction(record))?)
+/// Where an evaluation's photographs go.
+struct Sink<'a> {
+    recorder: Recorder<'a>,
+    writer: PredictionWriter,
+    pictures: LayersWriter,
+    sizes: LayerSizes,
+}
+
+impl Sink<'_> {
+    fn record(
+        &mut self,
+        root: &Path,
+        image: &Evaluated,
+        photograph: &image::RgbImage,
+    ) -> Result<(), CliError> {
+        let path = &image.sample.path;
+        let name = self.recorder.reserve(&name_below(path, root));
+        let mut record = self.recorder.record(path, &name, photograph, &image.inspection, image.decode)?;
+        record.label = Some(match image.sample.label {
+            Label::Normal => Verdict::Normal,
+            Label::Anomalous => Verdict::Anomalous,
+        });
+        record.defect = Some(image.sample.defect.clone());
+        let mut layers = self.recorder.layers(photograph, &image.inspection, self.sizes)?;
+        layers.truth = truth(image);
+        self.pictures.push(Some(&layers.to_json()?))?;
+        Ok(self.writer.push(&PredictionLine::Prediction(record))?)
+    }
+}
+
+/// The outline of the ground truth, from the mask at the network's size; `None` without a defect.
+fn truth(image: &Evaluated) -> Option<String> {
+    let placement = &image.inspection.placement;
+    let place = placement.inspected_box();
+    let (_, _, width, _) = placement.crop;
+    let path = outline_path(image.mask.as_deref()?, width as usize, [place.x0, place.y0, place.x1, place.y1]);
+    (!path.is_empty()).then_some(path)
 }
 
 /// What an image is called below the category's folder; of other places, its path without what leads out of a folder.

@@ -18,6 +18,7 @@ use crate::{
         anomaly_map_file::{MapFormat, write_map},
         atomic,
         heatmap::{OverlayOptions, ScoreRange, overlay},
+        layers::{LayerSizes, Layers},
         prediction::{JsonPath, Milliseconds, PredictedRegion, PredictionRecord, Verdict},
     },
 };
@@ -82,6 +83,19 @@ impl<'a> Recorder<'a> {
         let outline_from = outline_from.filter(|_| !inspection.regions.is_empty());
         let options = OverlayOptions { outline_from, ..OverlayOptions::default() };
         Ok(overlay(photograph, &inspection.photograph_map, self.range, &options)?)
+    }
+
+    /// The small pictures of a photograph that a report shows.
+    ///
+    /// # Errors
+    /// A picture that cannot be encoded.
+    pub fn layers(
+        &self,
+        photograph: &RgbImage,
+        inspection: &Inspection,
+        sizes: LayerSizes,
+    ) -> Result<Layers, CliError> {
+        Ok(Layers::draw(photograph, &inspection.photograph_map, self.range, sizes)?)
     }
 
     /// Writes heat map and raw map of a photograph that is called `name` (from [`Recorder::reserve`]) in the output folder,

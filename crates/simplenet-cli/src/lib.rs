@@ -16,6 +16,7 @@ macro_rules! println {
 
 pub mod args;
 pub mod commands;
+pub mod curves_file;
 pub mod device;
 pub mod error;
 pub mod evaluation;

@@ -24,6 +24,7 @@
 //!   for sets that do not fit in memory: [`PixelAccumulator`].
 //! - Regions and images: [`region_detection()`], [`auspro`] (MVTec LOCO AD's sPRO), [`aupimo`],
 //!   [`aupro_interval()`], [`connected_components`].
+//! - Curves with fewer points, for drawing: [`thin_curve`], [`PixelRanking::thin_pro_curve`].
 //! - For comparing with the numbers of SimpleNet's paper only: [`simplenet_compute_pro`].
 //!
 //! With the feature `ndarray`, maps and masks can be views of its arrays.
@@ -58,6 +59,7 @@ mod spro;
 mod steps;
 mod sum;
 mod tally;
+mod thin;
 mod threshold;
 #[cfg(feature = "ndarray")]
 mod views;
@@ -77,6 +79,7 @@ pub use region_detection::{RegionDetection, RegionDetectionOptions, region_detec
 pub use roc::{RocPoint, auroc, roc_curve};
 pub use simplenet_pro::simplenet_compute_pro;
 pub use spro::{AUSPRO_LIMIT, Defect, DefectMap, Saturation, SproAccumulator, SproRanking, auspro};
+pub use thin::thin_curve;
 pub use threshold::{quantiles, threshold_for_false_reject_rate};
 
 /// The README's example, compiled by the tests.

@@ -11,7 +11,7 @@ use crate::anomaly_map::{AnomalyMap, check_finite, pixels};
 use crate::confusion::check_threshold;
 use crate::operating_point::{FprAtTpr, RecallAtFpr};
 use crate::precision_recall::{BestF1, PrecisionSum};
-use crate::pro::OverlapArea;
+use crate::pro::{OverlapArea, ProPoint, thin_curve_of};
 use crate::ranking::{Pixels, Ranking};
 use crate::roc::OrderedPairs;
 use crate::score_key::key;
@@ -236,6 +236,15 @@ impl PixelRanking {
     /// An invalid limit, no region, no defect-free pixel.
     pub fn aupro(&self, limit: f64) -> Result<f64, MetricError> {
         Ok(fold(self.0.steps(), OverlapArea::new(&self.0, limit)?))
+    }
+
+    /// As [`crate::pro_curve`], with points left out as by [`crate::thin_curve`]: at most 4 · `parts` + 3 remain, and the
+    /// full curve is never held.
+    ///
+    /// # Errors
+    /// No region, no defect-free pixel.
+    pub fn thin_pro_curve(&self, parts: usize) -> Result<Vec<ProPoint>, MetricError> {
+        thin_curve_of(&self.0, parts)
     }
 
     /// As [`crate::fpr_at_tpr()`], over all pixels.

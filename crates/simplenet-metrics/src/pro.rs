@@ -54,11 +54,21 @@ pub fn pro_curve(maps: &[AnomalyMap<'_>]) -> Result<Vec<ProPoint>, MetricError> 
 
 /// The PRO curve of a ranking.
 fn curve_of(ranking: &Ranking) -> Result<Vec<ProPoint>, MetricError> {
+    Ok(points_of(ranking)?.collect())
+}
+
+/// The PRO curve of a ranking, thinned as by [`crate::thin_curve`] while it is walked down.
+pub(crate) fn thin_curve_of(ranking: &Ranking, parts: usize) -> Result<Vec<ProPoint>, MetricError> {
+    let rates = |point: &ProPoint| (point.false_positive_rate, point.region_overlap);
+    Ok(crate::thin_curve(points_of(ranking)?, rates, parts))
+}
+
+/// The points of the PRO curve, one after the other.
+fn points_of(ranking: &Ranking) -> Result<impl Iterator<Item = ProPoint> + '_, MetricError> {
     let totals = defined(ranking)?;
-    let mut curve =
-        vec![ProPoint { threshold: f32::INFINITY, false_positive_rate: 0.0, region_overlap: 0.0 }];
+    let start = ProPoint { threshold: f32::INFINITY, false_positive_rate: 0.0, region_overlap: 0.0 };
     let (mut found, mut overlap) = (0, Sum::default());
-    curve.extend(ranking.all_steps().map(|step| {
+    let steps = ranking.all_steps().map(move |step| {
         found += step.positives;
         overlap.add(step.overlap);
         ProPoint {
@@ -70,8 +80,8 @@ fn curve_of(ranking: &Ranking) -> Result<Vec<ProPoint>, MetricError> {
                 false => overlap.value() / ranking.regions as f64,
             },
         }
-    }));
-    Ok(curve)
+    });
+    Ok(std::iter::once(start).chain(steps))
 }
 
 /// AUPRO.

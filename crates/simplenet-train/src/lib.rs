@@ -11,6 +11,7 @@ mod batch_limit;
 pub mod calibrate;
 mod cholesky;
 pub mod config;
+pub mod curves;
 pub mod detector;
 pub mod error;
 pub mod evaluate;

@@ -12,7 +12,7 @@ use simplenet_cli::{
         published::Published,
         table::{ResultRow, ResultTable, terminal_width},
     },
-    report_page::{self, Card, REPORT_FILE},
+    report_page::{self, Card, Heading, REPORT_FILE},
 };
 use simplenet_train::config::TrainConfig;
 
@@ -41,7 +41,8 @@ pub(super) fn write(
     println!("\n{}", table.to_terminal(terminal_width()));
     atomic::write_text(&run_folder.join("table.csv"), &table.to_csv())?;
     atomic::write_text(&run_folder.join("table.md"), &markdown(&title, &table, config)?)?;
-    report_page::write(&run_folder.join(REPORT_FILE), &title, config, table, cards(results, failures)?)?;
+    let heading = Heading { title: &title, facts: vec![], config: Some(config) };
+    report_page::write(&run_folder.join(REPORT_FILE), heading, table, cards(results, failures)?)?;
     println!("results: {}", run_folder.display());
     println!("report:  {}", run_folder.join(REPORT_FILE).display());
     Ok(())

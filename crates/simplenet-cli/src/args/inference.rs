@@ -89,7 +89,7 @@ pub struct InferArgs {
     /// [default: the test images of the category that the model was trained on].
     #[arg(long, value_name = "PATH")]
     pub input: Vec<PathBuf>,
-    /// Where heat maps, maps and predictions.jsonl go.
+    /// Where heat maps, maps, predictions.jsonl and report.html go.
     #[arg(long, value_name = "DIR", default_value = "results/infer")]
     pub output: PathBuf,
     /// File format of the raw anomaly maps.
@@ -98,6 +98,9 @@ pub struct InferArgs {
     /// Use this threshold on the raw score instead of the model's.
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     pub threshold: Option<f32>,
+    /// Write no report.html.
+    #[arg(long)]
+    pub no_report: bool,
     /// The precision and the device.
     #[command(flatten)]
     pub inference: InferenceArgs,

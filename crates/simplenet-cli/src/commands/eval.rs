@@ -9,9 +9,12 @@ use crate::{
     device,
     error::CliError,
     evaluation::{METRICS_FILE, MetricsFile, evaluate_category, run_numbers, summarise, write_metrics},
-    output::table::{ResultRow, ResultTable},
+    output::{
+        report::Fact,
+        table::{ResultRow, ResultTable},
+    },
     progress::TerminalProgress,
-    report_page::{self, Card, REPORT_FILE},
+    report_page::{self, Card, Heading, REPORT_FILE},
 };
 
 /// Runs the verb.
@@ -67,8 +70,11 @@ pub fn with_detector(
         let cards = vec![Card::read(&metrics, out, None)?];
         report_page::write(
             &out.join(REPORT_FILE),
-            &format!("{}: evaluation", metrics.category),
-            &config,
+            Heading {
+                title: &format!("{}: evaluation", metrics.category),
+                facts: vec![Fact::new("model", args.model.display().to_string())],
+                config: Some(&config),
+            },
             table,
             cards,
         )?;

@@ -8,7 +8,7 @@ use simplenet_train::{
     in_batches::{Inspected, inspect_file, inspect_files},
 };
 
-use super::{model_path, warn_of_slow_precision};
+use super::{eval::training_config, model_path, warn_of_slow_precision};
 use crate::{
     args::InferArgs,
     device,
@@ -17,10 +17,15 @@ use crate::{
     inspect::{PREDICTIONS_FILE, Recorder},
     one_a_thread,
     output::{
+        layers::LayerSizes,
+        layers_file::LayersWriter,
         prediction::{JsonPath, PredictionError, PredictionLine, PredictionRecord, Verdict},
         prediction_file::PredictionWriter,
+        report::{CategoryReport, Fact},
+        table::ResultTable,
     },
     progress::TerminalProgress,
+    report_page::{self, Card, Heading, REPORT_FILE},
 };
 
 /// How a run went.
@@ -76,18 +81,25 @@ pub fn with_detector(
     let mut recorder = Recorder::new(&detector, &args.output, args.map_format.format())?;
     let predictions = args.output.join(PREDICTIONS_FILE);
     let mut writer = PredictionWriter::create(&predictions)?;
+    let mut gathered = Gathered::begin(args, inputs.len(), progress)?;
 
     let mut outcome = Outcome::default();
     progress.start("inspecting", inputs.len() as u64);
     let tasks: Vec<Task> =
         inputs.into_iter().map(|Input { path, name }| Task { path, name: recorder.reserve(&name) }).collect();
+    let sizes = gathered.as_ref().map(|gathered| gathered.sizes);
     let record = |task: &Task, inspected: Result<Inspected, TrainError>| {
         let Inspected { photograph, inspection, decode } = inspected?;
-        recorder.record(&task.path, &task.name, &photograph, &inspection, decode)
+        let record = recorder.record(&task.path, &task.name, &photograph, &inspection, decode)?;
+        let pictures = match sizes {
+            Some(sizes) => Some(recorder.layers(&photograph, &inspection, sizes)?.to_json()?),
+            None => None,
+        };
+        Ok((record, pictures))
     };
-    let mut on_result = |task: &Task, result: Result<PredictionRecord, CliError>| {
-        let line = match result {
-            Ok(record) => {
+    let mut on_result = |task: &Task, result: Result<(PredictionRecord, Option<String>), CliError>| {
+        let (line, pictures) = match result {
+            Ok((record, pictures)) => {
                 progress.line(&sentence(&record));
                 match (record.verdict, record.decision) {
                     (_, Some(Decision::Review)) => outcome.review += 1,
@@ -95,18 +107,21 @@ pub fn with_detector(
                     (Some(Verdict::Normal), _) => outcome.normal += 1,
                     (None, _) => outcome.unjudged += 1,
                 }
-                PredictionLine::Prediction(record)
+                (PredictionLine::Prediction(record), pictures)
             }
             Err(error @ (CliError::Data(_) | CliError::Train(_))) => {
                 let error = error.to_string();
                 progress.line(&format!("error      {error}"));
                 outcome.failed += 1;
-                PredictionLine::Error(PredictionError { path: JsonPath::new(&task.path), error })
+                (PredictionLine::Error(PredictionError { path: JsonPath::new(&task.path), error }), None)
             }
             // Not the photograph's fault: a full disk, say. Going on would lose results.
             Err(other) => return Err(other),
         };
         writer.push(&line)?;
+        if let Some(gathered) = &mut gathered {
+            gathered.push(line, pictures.as_deref())?;
+        }
         progress.advance(1);
         Ok(())
     };
@@ -122,6 +137,10 @@ pub fn with_detector(
     }
     writer.finish()?;
     progress.finish();
+    let report = match gathered {
+        Some(gathered) => gathered.write(args, model, &detector)?,
+        None => "",
+    };
     let unjudged = match outcome.unjudged {
         0 => String::new(),
         n => format!("{n} scored but not judged (the model has no threshold; see --threshold), "),
@@ -131,11 +150,77 @@ pub fn with_detector(
         false => format!("{} normal, {} anomalous", outcome.normal, outcome.anomalous),
     };
     println!(
-        "{judged}, {unjudged}{} failed; heat maps and {PREDICTIONS_FILE} are in {}",
+        "{judged}, {unjudged}{} failed; heat maps{report} and {PREDICTIONS_FILE} are in {}",
         outcome.failed,
         args.output.display()
     );
     Ok(outcome)
+}
+
+/// Photographs up to which a report is written: a page of more is of no use.
+const MOST_IN_REPORT: usize = 20_000;
+
+/// What the report will show: predictions in memory, pictures in a file without a name.
+struct Gathered {
+    predictions: Vec<PredictionLine>,
+    pictures: LayersWriter,
+    sizes: LayerSizes,
+}
+
+impl Gathered {
+    /// `None` where no report is wanted, or it would be too large, which is said.
+    fn begin(
+        args: &InferArgs,
+        photographs: usize,
+        progress: &TerminalProgress,
+    ) -> Result<Option<Self>, CliError> {
+        if args.no_report {
+            return Ok(None);
+        }
+        if photographs > MOST_IN_REPORT {
+            progress.line(&format!(
+                "no {REPORT_FILE}: it is written for up to {MOST_IN_REPORT} photographs, and these are {photographs}"
+            ));
+            return Ok(None);
+        }
+        let sizes = LayerSizes::for_count(photographs);
+        Ok(Some(Self { predictions: vec![], pictures: LayersWriter::unnamed(&args.output)?, sizes }))
+    }
+
+    fn push(&mut self, line: PredictionLine, pictures: Option<&str>) -> Result<(), CliError> {
+        self.pictures.push(pictures)?;
+        self.predictions.push(line);
+        Ok(())
+    }
+
+    /// Writes the page; gives what the last line says of it.
+    fn write(self, args: &InferArgs, model: &Path, detector: &Detector) -> Result<&'static str, CliError> {
+        let threshold = detector.record().threshold;
+        let name = match args.input.as_slice() {
+            [one] => one.display().to_string(),
+            [] => String::from("the model's test images"),
+            several => format!("{} inputs", several.len()),
+        };
+        let category = CategoryReport {
+            name: name.clone(),
+            threshold: threshold.map(|t| t.value),
+            review_threshold: threshold.and_then(|t| t.review).map(|band| band.value),
+            predictions: self.predictions,
+            ..CategoryReport::default()
+        };
+        let facts = vec![
+            Fact::new("model", model.display().to_string()),
+            Fact::new("computed", format!("in {} on {}", detector.precision().name(), detector.device())),
+        ];
+        let config = training_config(detector).ok();
+        report_page::write(
+            &args.output.join(REPORT_FILE),
+            Heading { title: &format!("{name}: inspection"), facts, config: config.as_ref() },
+            ResultTable::default(),
+            vec![Card::inspected(category, self.pictures.passing()?)],
+        )?;
+        Ok(", report.html")
+    }
 }
 
 /// A photograph, and the name that it alone has in the output folder.

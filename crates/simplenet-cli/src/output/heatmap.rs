@@ -165,15 +165,18 @@ pub fn thumbnail(picture: &RgbImage, longest: u32) -> RgbImage {
 /// Steps of the precomputed colour scale; finer than 8-bit output can show.
 const SHADES: usize = 512;
 
-/// Colour and opacity of each step. Opacity follows the smoothstep curve 3t² − 2t³: the small ups and downs of
-/// normal scores stay faint, the threshold's neighbourhood changes fastest, and the strongest score still lets the
-/// photograph show through.
+/// Share of the full opacity at `t` in 0..=1: the smoothstep curve 3t² − 2t³. The small ups and downs of normal scores
+/// stay faint, the threshold's neighbourhood changes fastest.
+pub(super) fn opacity(t: f32) -> f32 {
+    t * t * (3.0 - 2.0 * t)
+}
+
+/// Colour and opacity of each step; below an opacity of 1 the strongest score still lets the photograph show through.
 fn shades(max_opacity: f32) -> Vec<([u8; 3], f32)> {
     (0..SHADES)
         .map(|i| {
             let t = i as f32 / (SHADES - 1) as f32;
-            let opacity = max_opacity.clamp(0.0, 1.0) * t * t * (3.0 - 2.0 * t);
-            (inferno(COLOUR_START + (1.0 - COLOUR_START) * t), opacity)
+            (inferno(COLOUR_START + (1.0 - COLOUR_START) * t), max_opacity.clamp(0.0, 1.0) * opacity(t))
         })
         .collect()
 }

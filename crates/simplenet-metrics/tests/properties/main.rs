@@ -13,3 +13,4 @@ mod other_overlaps;
 mod regions_found;
 mod streaming;
 mod support;
+mod thinned;

@@ -1,9 +1,12 @@
 //! Image scores as an inline SVG: good parts above the axis, defective ones below, the threshold across both.
 //!
-//! In: scores with their labels and the threshold. Out: one `<svg>`; its colours come from the page's style, so it
-//! follows light and dark. Without labels all scores stand above the axis.
+//! In: scores with their labels, the threshold and the band for review. Out: one `<svg>`; its colours come from the
+//! page's style, so it follows light and dark. Without labels all scores stand above the axis. The script moves the
+//! threshold; the elements that it moves bear the class `moves`.
 
+use super::CategoryReport;
 use super::html::score;
+use super::interest::records;
 use crate::output::prediction::Verdict;
 use std::fmt::Write;
 
@@ -18,11 +21,23 @@ const TOP: f64 = 46.0;
 const SIDE: f64 = 84.0;
 const BINS: usize = 36;
 
+/// The ends of a category's histogram; `None` without a finite score.
+pub(super) fn extent_of(category: &CategoryReport) -> Option<(f64, f64)> {
+    let scores: Vec<f32> =
+        records(&category.predictions).map(|(_, r)| r.score).filter(|s| s.is_finite()).collect();
+    let borders = [category.threshold, category.review_threshold].into_iter().flatten();
+    let borders: Vec<f32> = borders.filter(|t| t.is_finite()).collect();
+    if scores.is_empty() { None } else { extent(scores.into_iter().chain(borders)) }
+}
+
 /// The histogram; empty text without a finite score.
-pub(super) fn histogram(scores: &[Scored], threshold: Option<f32>) -> String {
+pub(super) fn histogram(scores: &[Scored], threshold: Option<f32>, review: Option<f32>) -> String {
     let scores: Vec<Scored> = scores.iter().copied().filter(|(s, _)| s.is_finite()).collect();
     let threshold = threshold.filter(|t| t.is_finite());
-    let Some((low, high)) = extent(scores.iter().map(|s| s.0).chain(threshold)) else { return String::new() };
+    let review = review.filter(|t| t.is_finite());
+    let Some((low, high)) = extent(scores.iter().map(|s| s.0).chain(threshold).chain(review)) else {
+        return String::new();
+    };
     if scores.is_empty() {
         return String::new();
     }
@@ -32,9 +47,12 @@ pub(super) fn histogram(scores: &[Scored], threshold: Option<f32>) -> String {
     let axis = TOP + SIDE;
     let height = axis + below + 30.0;
     let x = |value: f64| LEFT + (value - low) / (high - low) * (WIDTH - LEFT - RIGHT);
+    let right = WIDTH - RIGHT;
     let mut svg = format!(
-        "<svg class=\"histogram\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"Histogram of image scores\">"
+        "<svg class=\"histogram\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"Histogram of image scores\" \
+         data-left=\"{LEFT}\" data-right=\"{right}\">"
     );
+    ranges(&mut svg, threshold.map(|t| x(f64::from(t))), review.map(|t| x(f64::from(t))), axis + below);
     let tallest = bins.tallest().max(1);
     let step = (high - low) / BINS as f64;
     for (index, (&above, &under)) in bins.above.iter().zip(&bins.below).enumerate() {
@@ -53,12 +71,11 @@ pub(super) fn histogram(scores: &[Scored], threshold: Option<f32>) -> String {
     }
     if let Some(threshold) = threshold {
         let at = x(f64::from(threshold));
-        let anchor = if at > WIDTH * 0.7 { "end" } else { "start" };
-        let shift = if anchor == "end" { -5.0 } else { 5.0 };
+        let (anchor, shift) = if at > WIDTH * 0.7 { ("end", -5.0) } else { ("start", 5.0) };
         let _ = write!(
             svg,
-            "<line class=\"threshold\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{:.1}\" y2=\"{:.1}\"/>\
-             <text class=\"threshold\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">threshold {}</text>",
+            "<line class=\"threshold moves\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{:.1}\" y2=\"{:.1}\"/>\
+             <text class=\"threshold moves\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">threshold {}</text>",
             TOP - 16.0,
             axis + below,
             at + shift,
@@ -68,6 +85,23 @@ pub(super) fn histogram(scores: &[Scored], threshold: Option<f32>) -> String {
     }
     svg.push_str("</svg>");
     svg
+}
+
+/// What is rejected, and what a person should look at, as shaded ranges behind the bars.
+fn ranges(svg: &mut String, threshold: Option<f64>, review: Option<f64>, bottom: f64) {
+    let Some(threshold) = threshold else { return };
+    let mut shade = |class: &str, from: f64, to: f64| {
+        let _ = write!(
+            svg,
+            "<rect class=\"{class} moves\" x=\"{from:.1}\" y=\"{TOP}\" width=\"{:.1}\" height=\"{:.1}\"/>",
+            (to - from).max(0.0),
+            bottom - TOP
+        );
+    };
+    shade("reject", threshold, WIDTH - RIGHT);
+    if let Some(review) = review {
+        shade("review", review, threshold);
+    }
 }
 
 /// Counts per bin: good (or unlabelled) above, defective below.
@@ -212,7 +246,7 @@ mod tests {
     fn counts_labels_and_threshold_are_drawn() {
         let scores: Vec<Scored> =
             (0..50).map(|i| good(i as f32 * 0.01)).chain([bad(0.9), bad(0.95)]).collect();
-        let svg = histogram(&scores, Some(0.6));
+        let svg = histogram(&scores, Some(0.6), None);
         assert!(svg.contains("good (50)") && svg.contains("defective (2)"), "{svg}");
         assert!(svg.contains("threshold 0.600"));
         assert_eq!(svg.matches("<svg").count(), svg.matches("</svg>").count());
@@ -221,17 +255,17 @@ mod tests {
 
     #[test]
     fn odd_inputs_draw_something_or_nothing() {
-        assert_eq!(histogram(&[], Some(0.5)), "");
-        assert_eq!(histogram(&[good(f32::NAN)], None), "");
+        assert_eq!(histogram(&[], Some(0.5), None), "");
+        assert_eq!(histogram(&[good(f32::NAN)], None, None), "");
         for scores in
             [vec![good(0.0)], vec![bad(-3.0), bad(-3.0)], vec![(1e-9, None)], vec![good(1e30), bad(-1e30)]]
         {
             for threshold in [None, Some(0.0), Some(f32::INFINITY)] {
-                let svg = histogram(&scores, threshold);
+                let svg = histogram(&scores, threshold, threshold);
                 assert!(svg.contains("<rect") && !svg.contains("NaN"), "{scores:?} {threshold:?}: {svg}");
             }
         }
-        assert!(histogram(&[(1.0, None)], None).contains("all images (1)"));
+        assert!(histogram(&[(1.0, None)], None, None).contains("all images (1)"));
     }
 
     #[test]

@@ -1,10 +1,4 @@
-//! Text and pictures made safe to stand inside a page.
-
-use crate::output::OutputError;
-use crate::output::heatmap::thumbnail;
-use base64::Engine;
-use image::RgbImage;
-use image::codecs::jpeg::JpegEncoder;
+//! Text made safe to stand inside a page.
 
 /// Text for element content and quoted attributes. Control characters, which HTML cannot hold, become U+FFFD.
 pub(super) fn escape(text: &str) -> String {
@@ -22,17 +16,6 @@ pub(super) fn escape(text: &str) -> String {
         }
     }
     out
-}
-
-/// A picture, shrunk to `side`, as a JPEG `data:` URI.
-pub(super) fn data_uri(picture: &RgbImage, side: u32, quality: u8) -> Result<String, OutputError> {
-    let mut jpeg = Vec::new();
-    thumbnail(picture, side)
-        .write_with_encoder(JpegEncoder::new_with_quality(&mut jpeg, quality.clamp(1, 100)))
-        .map_err(|e| OutputError::Encode { what: "thumbnail", reason: e.to_string() })?;
-    let mut uri = String::from("data:image/jpeg;base64,");
-    base64::engine::general_purpose::STANDARD.encode_string(&jpeg, &mut uri);
-    Ok(uri)
 }
 
 /// A score as people read it: three decimals, or an exponent where that would show nothing.
@@ -55,16 +38,6 @@ mod tests {
             "&lt;img src=x onerror=&#39;a()&#39;&gt;&amp;&quot;\u{fffd} "
         );
         assert_eq!(escape("größe 螺丝"), "größe 螺丝");
-    }
-
-    #[test]
-    fn thumbnails_are_small_jpegs() {
-        let uri = data_uri(&RgbImage::from_pixel(900, 600, image::Rgb([200, 30, 30])), 90, 80).unwrap();
-        let base64 = uri.strip_prefix("data:image/jpeg;base64,").unwrap();
-        let bytes = base64::engine::general_purpose::STANDARD.decode(base64).unwrap();
-        let back = image::load_from_memory(&bytes).unwrap().to_rgb8();
-        assert_eq!(back.dimensions(), (90, 60));
-        assert!(back.get_pixel(45, 30).0[0] > 180);
     }
 
     #[test]

@@ -1,22 +1,28 @@
 //! `report.html`: one self-contained page about a run, for people who were not there.
 //!
-//! In: what the run was (date, machine, settings as text), the [`ResultTable`], and for each category its metrics and
-//! predictions; pictures are asked for one at a time, only for the photographs that the page shows. Out: one HTML
-//! string with inline style and SVG and with pictures as `data:` URIs. The page has no script and loads nothing (a
-//! content security policy inside it forbids both), so it works from a USB stick and in a mail.
+//! In: what the run was (date, machine, settings as text), the [`ResultTable`], and for each category its metrics,
+//! curves and predictions; pictures are asked for one at a time. Out: HTML in pieces, with inline style, SVG and one
+//! script, and with pictures as text for `data:` URIs. The page loads nothing (a content security policy inside it
+//! forbids it, and any script but its own), so it works from a USB stick and in a mail. Without script there are the
+//! table, histograms, curves and counts; with it a threshold that can be moved, and the photographs.
 //!
-//! Parts: `page.rs` puts the page together, `html.rs` escapes text and embeds pictures, `histogram.rs` draws scores
-//! as SVG, `gallery.rs` chooses and shows photographs, `style.css` is the look in light, dark and print.
+//! Parts: `page.rs` puts the page together, `html.rs` escapes text, `histogram.rs` and `curves.rs` draw SVG,
+//! `counts.rs` counts verdicts, `data.rs` is what the script reads, `interest.rs` says which photographs matter most,
+//! `budget.rs` how large each may be, `style.css` is the look in light, dark and print, `script.js` what moves.
 
-mod gallery;
+mod budget;
+mod counts;
+mod curves;
+mod data;
 mod histogram;
 mod html;
+mod interest;
 mod page;
 
 use super::OutputError;
-use super::prediction::{PredictionLine, PredictionRecord};
+use super::layers::Layers;
+use super::prediction::PredictionLine;
 use super::table::ResultTable;
-use image::RgbImage;
 
 /// Everything the page says.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -42,10 +48,38 @@ pub struct CategoryReport {
     pub metrics: Vec<Fact>,
     /// The model's threshold on image scores.
     pub threshold: Option<f32>,
-    /// Its predictions, in any order.
+    /// Where its band for review begins, if it has one.
+    pub review_threshold: Option<f32>,
+    /// Its predictions, in the order of predictions.jsonl.
     pub predictions: Vec<PredictionLine>,
     /// A sentence above the card's content: a failure, the seed shown, …
     pub note: Option<String>,
+    /// The ROC curve of image scores.
+    pub roc: Option<Curve>,
+    /// The curve of per-region overlap.
+    pub pro: Option<Curve>,
+}
+
+/// A curve over the false-positive rate.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Curve {
+    /// Area under it, as its metric defines it.
+    pub area: Option<f64>,
+    /// Its points, from the highest threshold to the lowest.
+    pub points: Vec<CurvePoint>,
+    /// The model's own threshold on these scores, marked on the curve.
+    pub threshold: Option<f32>,
+}
+
+/// A point of a curve.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct CurvePoint {
+    /// False-positive rate.
+    pub x: f64,
+    /// True-positive rate, or mean overlap.
+    pub y: f64,
+    /// The threshold it belongs to; none for (0, 0).
+    pub threshold: Option<f32>,
 }
 
 /// A name and a value, both plain text.
@@ -71,41 +105,43 @@ impl Fact {
     }
 }
 
-/// The pictures of one prediction, at any size; the page shrinks them.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pictures {
-    /// The photograph.
-    pub photograph: RgbImage,
-    /// The heat-map overlay.
-    pub overlay: Option<RgbImage>,
+/// Where the pictures of a report come from.
+pub trait PictureSource {
+    /// About how many bytes of the page the pictures of a prediction are; 0 where there are none.
+    fn page_bytes(&self, category: usize, line: usize) -> usize;
+
+    /// The pictures of a prediction, by the numbers of its category and of its line; `None` leaves a placeholder.
+    ///
+    /// # Errors
+    /// A file of pictures that is damaged.
+    fn read(&mut self, category: usize, line: usize) -> Result<Option<Layers>, OutputError>;
 }
 
 /// How much the page embeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReportOptions {
-    /// At most so many photographs a category: wrong verdicts first, then the highest and the lowest scores.
-    pub photographs_per_category: usize,
-    /// Longer side of a thumbnail, pixels.
-    pub thumbnail_side: u32,
-    /// JPEG quality of thumbnails, 1 to 100.
-    pub jpeg_quality: u8,
+    /// About so many bytes of pictures in all. What does not fit is embedded smaller, the photographs that matter
+    /// least first; the page says so.
+    pub picture_bytes: usize,
 }
 
 impl Default for ReportOptions {
     fn default() -> Self {
-        Self { photographs_per_category: 40, thumbnail_side: 256, jpeg_quality: 82 }
+        Self { picture_bytes: 48 << 20 }
     }
 }
 
-/// Render the page.
+/// Renders the page, handing it piece by piece to `sink`.
 ///
-/// `pictures` is called once for every photograph shown; `None` (the file is gone, say) leaves a placeholder.
+/// # Errors
+/// What `pictures` and `sink` return; a picture that cannot be made smaller.
 pub fn render(
     report: &Report,
     options: &ReportOptions,
-    pictures: &mut dyn FnMut(&CategoryReport, &PredictionRecord) -> Option<Pictures>,
-) -> Result<String, OutputError> {
-    page::page(report, options, pictures)
+    pictures: &mut dyn PictureSource,
+    sink: &mut dyn FnMut(&str) -> Result<(), OutputError>,
+) -> Result<(), OutputError> {
+    page::page(report, options, pictures, sink)
 }
 
 #[cfg(test)]

@@ -1,29 +1,28 @@
-//! The page itself: header, table of results, one card a category.
+//! The page itself: header, table of results, one card a category, then what the script reads.
 
+use super::budget::{Plan, Size, plan};
+use super::curves::Kind;
 use super::html::escape;
-use super::{CategoryReport, Fact, Pictures, Report, ReportOptions, gallery, histogram};
+use super::interest::records;
+use super::{CategoryReport, Fact, PictureSource, Report, ReportOptions, counts, curves, data, histogram};
 use crate::output::OutputError;
-use crate::output::prediction::{Mistake, PredictionLine, PredictionRecord, Verdict};
+use crate::output::prediction::PredictionLine;
 use crate::output::table::{Cell, Grid};
+use base64::Engine;
+use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
 const STYLE: &str = include_str!("style.css");
-/// Nothing may be loaded or run: only this file's own style and embedded pictures.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+const SCRIPT: &str = include_str!("script.js");
 
 pub(super) fn page(
     report: &Report,
     options: &ReportOptions,
-    pictures: &mut dyn FnMut(&CategoryReport, &PredictionRecord) -> Option<Pictures>,
-) -> Result<String, OutputError> {
-    let title = escape(&report.title);
-    let mut html = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<header>\n<h1>{title}</h1>\n"
-    );
+    pictures: &mut dyn PictureSource,
+    sink: &mut dyn FnMut(&str) -> Result<(), OutputError>,
+) -> Result<(), OutputError> {
+    let plan = plan(report, options.picture_bytes, pictures)?;
+    let mut html = head(&escape(&report.title));
     facts(&mut html, &report.facts, "facts");
     if !report.settings.is_empty() {
         html.push_str("<details><summary>Settings</summary>");
@@ -35,10 +34,72 @@ pub(super) fn page(
         results(&mut html, report);
     }
     for (index, category) in report.categories.iter().enumerate() {
-        card(&mut html, category, &anchor(index), options, pictures)?;
+        card(&mut html, category, &anchor(index), &left_out(&plan, index));
     }
-    html.push_str("</main>\n</body>\n</html>\n");
-    Ok(html)
+    html.push_str("</main>\n<script type=\"application/json\" id=\"data\">");
+    sink(&html)?;
+    sink(&data::json(report, &plan)?)?;
+    sink("</script>\n")?;
+    embed(&plan, pictures, sink)?;
+    sink("</body>\n</html>\n")
+}
+
+/// Up to the page's heading. Nothing may be loaded, and nothing run but this page's own script.
+fn head(title: &str) -> String {
+    let hash = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(SCRIPT));
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
+         script-src 'sha256-{hash}'; img-src data:\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{title}</title>\n<style>\n{STYLE}</style>\n<script>{SCRIPT}</script>\n</head>\n\
+         <body>\n<header>\n<h1>{title}</h1>\n"
+    )
+}
+
+/// The pictures, each prediction's in an element of its own that nothing shows: the script makes images of those that
+/// are looked at. They come last, so that the page can be read before they are there.
+fn embed(
+    plan: &Plan,
+    pictures: &mut dyn PictureSource,
+    sink: &mut dyn FnMut(&str) -> Result<(), OutputError>,
+) -> Result<(), OutputError> {
+    for (category, sizes) in plan.sizes.iter().enumerate() {
+        for (line, size) in sizes.iter().enumerate() {
+            if *size == Size::Absent {
+                continue;
+            }
+            let Some(mut layers) = pictures.read(category, line)? else { continue };
+            if let (Size::Small, Some(small)) = (size, plan.small) {
+                layers = layers.smaller(small)?;
+            }
+            sink(&format!(
+                "<script type=\"text/plain\" id=\"p{category}-{line}\">{}\n{}\n{}</script>\n",
+                layers.photograph,
+                layers.heat.unwrap_or_default(),
+                layers.truth.unwrap_or_default()
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+/// What the page does not show as it was kept, in one sentence; empty when it shows all.
+fn left_out(plan: &Plan, category: usize) -> String {
+    let count = |size: Size| plan.sizes[category].iter().filter(|s| **s == size).count();
+    let (small, absent) = (count(Size::Small), count(Size::Absent));
+    let Some(sizes) = plan.small.filter(|_| small + absent > 0) else { return String::new() };
+    let mut text = format!(
+        "To keep this file small, {small} of {} photographs are embedded with {} pixels on the longer side",
+        plan.sizes[category].len(),
+        sizes.photograph
+    );
+    if absent > 0 {
+        let _ = write!(text, " and {absent} not at all");
+    }
+    text.push_str(": those that tell least. predictions.jsonl and heatmaps/ have them all.");
+    text
 }
 
 /// Identifiers are numbered: a category's name may hold anything.
@@ -107,65 +168,41 @@ fn row(html: &mut String, name: &str, cells: &[Cell]) {
     html.push_str("</tr>\n");
 }
 
-fn card(
-    html: &mut String,
-    category: &CategoryReport,
-    id: &str,
-    options: &ReportOptions,
-    pictures: &mut dyn FnMut(&CategoryReport, &PredictionRecord) -> Option<Pictures>,
-) -> Result<(), OutputError> {
-    let _ = write!(html, "<section class=\"panel\" id=\"{id}\">\n<h2>{}</h2>\n", escape(&category.name));
+fn card(html: &mut String, category: &CategoryReport, id: &str, left_out: &str) {
+    let _ =
+        write!(html, "<section class=\"panel category\" id=\"{id}\">\n<h2>{}</h2>\n", escape(&category.name));
     if let Some(note) = &category.note {
         let _ = writeln!(html, "<p class=\"note\">{}</p>", escape(note));
     }
-    let scores: Vec<histogram::Scored> = records(category).map(|r| (r.score, r.label)).collect();
-    let chart = histogram::histogram(&scores, category.threshold);
+    let scores: Vec<histogram::Scored> =
+        records(&category.predictions).map(|(_, r)| (r.score, r.label)).collect();
+    let chart = histogram::histogram(&scores, category.threshold, category.review_threshold);
     if chart.is_empty() {
         facts(html, &category.metrics, "tiles");
     } else {
-        let _ = write!(html, "<div class=\"overview\">\n<div class=\"chart\">{chart}</div>\n<div>");
-        verdicts(html, category);
+        let _ = write!(
+            html,
+            "<div class=\"overview\">\n<div class=\"chart\">{chart}</div>\n<div class=\"counts\">"
+        );
+        html.push_str(&counts::counts(category));
+        html.push_str("</div>\n</div>\n<div class=\"measures\">");
+        for (kind, curve) in [(Kind::Roc, &category.roc), (Kind::Pro, &category.pro)] {
+            html.push_str(&curve.as_ref().map(|curve| curves::figure(kind, curve)).unwrap_or_default());
+        }
         facts(html, &category.metrics, "tiles");
-        html.push_str("</div>\n</div>\n");
+        html.push_str("</div>\n");
+        let _ = write!(
+            html,
+            "<div class=\"gallery\"><noscript><p class=\"shown\">The photographs are shown by a script, which does not \
+             run here.</p></noscript>"
+        );
+        if !left_out.is_empty() {
+            let _ = write!(html, "<p class=\"shown\">{}</p>", escape(left_out));
+        }
+        html.push_str("</div>\n");
     }
-    html.push_str(&gallery::gallery(category, id, options, pictures)?);
     failures(html, category);
     html.push_str("</section>\n");
-    Ok(())
-}
-
-fn records(category: &CategoryReport) -> impl Iterator<Item = &PredictionRecord> {
-    category.predictions.iter().filter_map(|line| match line {
-        PredictionLine::Prediction(record) => Some(record),
-        PredictionLine::Error(_) => None,
-    })
-}
-
-/// What the verdicts come to, in the words of an inspection line.
-fn verdicts(html: &mut String, category: &CategoryReport) {
-    let count = |holds: &dyn Fn(&PredictionRecord) -> bool| records(category).filter(|r| holds(r)).count();
-    let judged = count(&|r| r.verdict.is_some());
-    if judged == 0 {
-        html.push_str("<p class=\"verdicts\">No threshold in the model: scores only.</p>");
-        return;
-    }
-    let bad = count(&|r| r.label == Some(Verdict::Anomalous));
-    let good = count(&|r| r.label == Some(Verdict::Normal));
-    if bad + good == 0 {
-        let rejected = count(&|r| r.verdict == Some(Verdict::Anomalous));
-        let _ =
-            write!(html, "<p class=\"verdicts\"><b>{rejected}</b> of {judged} parts judged anomalous.</p>");
-        return;
-    }
-    let missed = count(&|r| r.mistake() == Some(Mistake::FalseAccept));
-    let rejected = count(&|r| r.mistake() == Some(Mistake::FalseReject));
-    let _ = write!(
-        html,
-        "<p class=\"verdicts\"><b>{}</b> of {bad} defective parts found{}; \
-         <b>{rejected}</b> of {good} good parts rejected.</p>",
-        bad - missed,
-        if missed > 0 { format!(", <b class=\"wrong\">{missed} missed</b>") } else { String::new() }
-    );
 }
 
 fn failures(html: &mut String, category: &CategoryReport) {

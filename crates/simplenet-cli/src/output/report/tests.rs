@@ -1,8 +1,13 @@
-//! Tests of the page as a whole, and of the choice of photographs.
+//! Tests of the page as a whole, of the order of photographs and of the room that they are given.
 
+use super::budget::{Size, plan};
+use super::interest::by_interest;
 use super::*;
-use crate::output::prediction::{JsonPath, Milliseconds, PredictionError, Verdict};
+use crate::output::heatmap::ScoreRange;
+use crate::output::layers::LayerSizes;
+use crate::output::prediction::{JsonPath, Milliseconds, PredictionError, PredictionRecord, Verdict};
 use crate::output::table::{ResultRow, RunNumbers};
+use image::RgbImage;
 use std::path::Path;
 
 fn record(name: &str, score: f32, label: Option<Verdict>) -> PredictionRecord {
@@ -29,6 +34,14 @@ fn record(name: &str, score: f32, label: Option<Verdict>) -> PredictionRecord {
 
 fn report(predictions: Vec<PredictionLine>) -> Report {
     let run = RunNumbers { image_auroc: Some(0.975), ..RunNumbers::default() };
+    let point = |x, y, threshold| CurvePoint { x, y, threshold };
+    let points = vec![
+        point(0.0, 0.0, None),
+        point(0.0, 0.5, Some(0.9)),
+        point(0.5, 1.0, Some(0.5)),
+        point(1.0, 1.0, Some(0.1)),
+    ];
+    let curve = Curve { area: Some(0.875), points, threshold: Some(0.6) };
     Report {
         title: "Run <7>".into(),
         facts: vec![Fact::new("machine", "2 cores & more")],
@@ -39,27 +52,81 @@ fn report(predictions: Vec<PredictionLine>) -> Report {
             metrics: vec![Fact::new("pixel AUROC", "n/a").with_detail("no masks")],
             threshold: Some(0.5),
             predictions,
-            note: None,
+            roc: Some(curve.clone()),
+            pro: Some(curve),
+            ..CategoryReport::default()
         }],
     }
 }
 
-fn picture() -> Option<Pictures> {
-    let photograph = RgbImage::from_pixel(64, 48, image::Rgb([9, 99, 199]));
-    Some(Pictures { overlay: Some(photograph.clone()), photograph })
+/// The same pictures for every prediction, or none.
+struct Same(Option<Layers>);
+
+impl PictureSource for Same {
+    fn page_bytes(&self, _: usize, _: usize) -> usize {
+        self.0.as_ref().map_or(0, Layers::page_bytes)
+    }
+
+    fn read(&mut self, _: usize, _: usize) -> Result<Option<Layers>, OutputError> {
+        Ok(self.0.clone())
+    }
+}
+
+fn layers() -> Layers {
+    // A pattern that is worth compressing: its size falls with its side.
+    let photograph =
+        RgbImage::from_fn(640, 480, |x, y| image::Rgb([(x * y % 251) as u8, (x * 7 % 256) as u8, 9]));
+    let range = ScoreRange::new(0.0, 1.0).unwrap();
+    Layers::draw(&photograph, &vec![0.4; 640 * 480], range, LayerSizes::for_count(1)).unwrap()
+}
+
+fn page(report: &Report, options: &ReportOptions, pictures: Option<Layers>) -> String {
+    let mut html = String::new();
+    render(report, options, &mut Same(pictures), &mut |piece| {
+        html.push_str(piece);
+        Ok(())
+    })
+    .unwrap();
+    html
 }
 
 fn lines(records: impl IntoIterator<Item = PredictionRecord>) -> Vec<PredictionLine> {
     records.into_iter().map(PredictionLine::Prediction).collect()
 }
 
+/// The page without its script, style and embedded data.
+fn body(html: &str) -> &str {
+    let start = html.find("<body>").unwrap();
+    &html[start..html.find("<script type=\"application/json\"").unwrap()]
+}
+
+/// What the script reads.
+fn data(html: &str) -> serde_json::Value {
+    let (_, rest) = html.split_once("<script type=\"application/json\" id=\"data\">").unwrap();
+    serde_json::from_str(rest.split_once("</script>").unwrap().0).unwrap()
+}
+
 /// Opening and closing tags of the elements that need both must balance.
 fn check_balanced(html: &str) {
-    for tag in
-        ["div", "section", "table", "figure", "figcaption", "span", "dl", "ul", "details", "svg", "main", "p"]
-    {
+    for tag in [
+        "div",
+        "section",
+        "table",
+        "figure",
+        "figcaption",
+        "span",
+        "dl",
+        "ul",
+        "details",
+        "svg",
+        "main",
+        "p",
+        "tr",
+    ] {
         let opened = html.matches(&format!("<{tag}>")).count() + html.matches(&format!("<{tag} ")).count();
-        assert_eq!(opened, html.matches(&format!("</{tag}>")).count(), "<{tag}>");
+        let closed = html.matches(&format!("</{tag}>")).count();
+        // The body is cut before its end.
+        assert_eq!(opened, closed, "<{tag}>");
     }
 }
 
@@ -75,66 +142,105 @@ fn the_page_is_whole_and_self_contained() {
         path: JsonPath::new(Path::new("bad.png")),
         error: "truncated".into(),
     }));
-    let html = render(&report(predictions), &ReportOptions::default(), &mut |_, _| picture()).unwrap();
-    check_balanced(&html);
+    let html = page(&report(predictions), &ReportOptions::default(), Some(layers()));
+    check_balanced(body(&html));
     for expected in [
         "<title>Run &lt;7&gt;</title>",
         "2 cores &amp; more",
         "0.9750",
         "no masks",
         "href=\"#category-1\"",
-        "false accept",
-        "false reject",
-        "truth: hole",
         "<b>1</b> of 2 defective parts found",
+        "data-n=\"good-2\">1<",
+        "data-rate=\"recall\">50.0 %",
+        "AUROC 0.8750",
+        "AUPRO@0.30 0.8750",
         "Could not be judged: 1",
-        "All 3 images",
     ] {
         assert!(html.contains(expected), "{expected}");
     }
-    assert_eq!(html.matches("src=\"data:image/jpeg;base64,").count(), 6);
-    for outside in ["http://", "https://", "<script", "@import", "url("] {
+    assert!(!html.contains("To keep this file small"));
+    assert_eq!(html.matches("<script type=\"text/plain\" id=\"p0-").count(), 3);
+    assert_eq!(data(&html)["categories"][0]["images"][1]["n"], "hole/002.png");
+    assert_eq!(data(&html)["categories"][0]["images"][1]["l"], 1);
+    // Only the names of SVG and HTML themselves: nothing is loaded.
+    for outside in ["https://", "@import", "url(", " src=\"http", " href=\"http"] {
         assert!(!html.contains(outside), "{outside}");
     }
 }
 
 #[test]
 fn hostile_names_stay_text() {
-    let name = "\"><script>alert(1)</script>.png";
-    let mut page = report(lines([record(name, 0.2, None)]));
-    page.categories[0].name = "<b>bolt".into();
-    page.table.rows[0].category = "<b>bolt".into();
-    let html = render(&page, &ReportOptions::default(), &mut |_, _| None).unwrap();
-    check_balanced(&html);
-    assert!(!html.contains("<script") && !html.contains("<b>bolt"));
-    assert!(html.contains("picture not available"));
+    let name = "\"></script><script>alert(1)</script><!--.png";
+    let mut hostile = report(lines([record(name, 0.2, None)]));
+    hostile.categories[0].name = "<b>bolt".into();
+    hostile.table.rows[0].category = "<b>bolt".into();
+    let html = page(&hostile, &ReportOptions::default(), None);
+    check_balanced(body(&html));
+    assert!(!html.contains("<script>alert") && !html.contains("<b>bolt") && !html.contains("<!--"));
+    assert_eq!(
+        data(&html)["categories"][0]["images"][0]["n"],
+        "script><!--.png",
+        "below the folder that looks like one"
+    );
+    assert_eq!(data(&html)["categories"][0]["images"][0]["p"], 0);
 }
 
 #[test]
-fn the_cap_holds_and_the_page_says_so() {
-    let many = (0..100).map(|i| record(&format!("{i}.png"), i as f32 / 100.0, Some(Verdict::Normal)));
-    let options = ReportOptions { photographs_per_category: 60, ..ReportOptions::default() };
-    let mut asked = 0;
-    let html = render(&report(lines(many)), &options, &mut |_, _| {
-        asked += 1;
-        None
-    })
-    .unwrap();
-    assert_eq!((asked, html.matches("<figure").count()), (60, 60));
-    assert!(
-        html.contains("60 of 100 images to keep this file small: all 50 wrong verdicts, then the highest")
-    );
+fn pictures_keep_to_their_room_and_the_page_says_so() {
+    let many = || (0..60).map(|i| record(&format!("{i}.png"), i as f32 / 60.0, Some(Verdict::Normal)));
+    let each = layers().page_bytes();
+    for (share, kept) in [(2.0, 60..61), (0.5, 5..40), (0.02, 0..2)] {
+        let room = (each as f64 * 60.0 * share) as usize;
+        let html = page(&report(lines(many())), &ReportOptions { picture_bytes: room }, Some(layers()));
+        let sizes: Vec<i64> = data(&html)["categories"][0]["images"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|image| image["p"].as_i64().unwrap())
+            .collect();
+        let count = |size: i64| sizes.iter().filter(|s| **s == size).count();
+        assert!(kept.contains(&count(2)), "share {share}: {} kept, {} small", count(2), count(1));
+        let embedded: usize = html.split("<script type=\"text/plain\"").skip(1).map(str::len).sum();
+        assert!(embedded <= room + room / 8 + 4096, "share {share}: {embedded} bytes for {room}");
+        assert_eq!(html.contains("To keep this file small"), share < 1.0);
+        if share == 0.5 {
+            assert_eq!((count(1) + count(2), sizes[59]), (60, 2), "all are there, the wrong ones large");
+        }
+    }
+}
+
+#[test]
+fn categories_get_the_same_number_of_large_pictures() {
+    let lots = |n: usize| lines((0..n).map(|i| record(&format!("{i}.png"), i as f32, None)));
+    let mut two = report(lots(40));
+    two.categories.push(CategoryReport { predictions: lots(8), ..CategoryReport::default() });
+    let each = layers().page_bytes();
+    let plan = plan(&two, each * 24, &mut Same(Some(layers()))).unwrap();
+    let kept = |c: usize| plan.sizes[c].iter().filter(|s| **s == Size::Kept).count();
+    assert!(kept(0).abs_diff(kept(1)) <= 1 || kept(1) == 8, "{} and {}", kept(0), kept(1));
+    assert!(kept(0) > 2);
 }
 
 #[test]
 fn an_empty_report_is_a_page() {
-    let html = render(&Report::default(), &ReportOptions::default(), &mut |_, _| None).unwrap();
-    check_balanced(&html);
+    let html = page(&Report::default(), &ReportOptions::default(), None);
+    check_balanced(body(&html));
     let failed = CategoryReport { note: Some("failed: no images".into()), ..CategoryReport::default() };
-    let page = Report { categories: vec![failed], ..Report::default() };
-    let html = render(&page, &ReportOptions::default(), &mut |_, _| None).unwrap();
-    check_balanced(&html);
+    let html =
+        page(&Report { categories: vec![failed], ..Report::default() }, &ReportOptions::default(), None);
+    check_balanced(body(&html));
     assert!(html.contains("failed: no images"));
+}
+
+#[test]
+fn a_band_for_review_has_its_column() {
+    let mut banded = report(lines((0..10).map(|i| record(&format!("{i}"), i as f32 / 10.0, None))));
+    banded.categories[0].review_threshold = Some(0.3);
+    let html = page(&banded, &ReportOptions::default(), None);
+    for cell in ["data-n=\"none-0\">3<", "data-n=\"none-1\">2<", "data-n=\"none-2\">5<"] {
+        assert!(html.contains(cell), "{cell}");
+    }
 }
 
 #[test]
@@ -150,18 +256,8 @@ fn wrong_verdicts_first_then_both_ends() {
         (0.80, Anomalous),
         (0.05, Anomalous), // missed, far
     ];
-    let records: Vec<PredictionRecord> =
-        scores.iter().map(|(s, l)| record(&format!("{s}"), *s, Some(*l))).collect();
-    let refs: Vec<&PredictionRecord> = records.iter().collect();
-    let cases: [(usize, &[usize]); 6] = [
-        (0, &[]),
-        (1, &[7]),
-        (2, &[4, 7]),
-        (5, &[6, 4, 3, 0, 7]),
-        (6, &[6, 5, 4, 3, 0, 7]),
-        (99, &[6, 5, 4, 3, 2, 1, 0, 7]),
-    ];
-    for (cap, expected) in cases {
-        assert_eq!(gallery::choose(&refs, cap), expected, "cap {cap}");
-    }
+    let labelled = lines(scores.iter().map(|(s, l)| record(&format!("{s}"), *s, Some(*l))));
+    assert_eq!(by_interest(&labelled), [7, 4, 3, 6, 0, 5, 1, 2]);
+    let plain = lines(scores.iter().map(|(s, _)| record(&format!("{s}"), *s, None)));
+    assert_eq!(by_interest(&plain), [6, 5, 4, 3, 2, 1, 0, 7]);
 }
