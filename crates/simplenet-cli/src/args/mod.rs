@@ -1,5 +1,6 @@
 //! What a person types: verbs and flags, as clap reads them. Nothing is decided here; `commands/` resolves and runs.
 
+mod global;
 mod inference;
 mod model;
 pub(crate) mod parse;
@@ -8,6 +9,7 @@ mod train;
 use clap::{Args, Parser, Subcommand};
 use simplenet_model::DeviceChoice;
 
+pub use global::*;
 pub use inference::*;
 pub use model::*;
 pub use train::*;
@@ -19,9 +21,9 @@ pub use train::*;
     after_help = "Exit codes: 0 all went well, 1 something failed (an image, a file, a setting), 2 the command line cannot be read, 130 stopped by Ctrl-C."
 )]
 pub struct Cli {
-    /// Processor threads to use; all by default.
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
+    /// Flags of every verb.
+    #[command(flatten)]
+    pub global: GlobalArgs,
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,

@@ -23,6 +23,7 @@ use simplenet_train::{
 use super::{MODEL_FILE, RESULTS, backbone_weights};
 use crate::{
     args::{RunArgs, TrainArgs},
+    config_file::ConfigFile,
     device,
     error::CliError,
     evaluation::METRICS_FILE,
@@ -84,12 +85,12 @@ impl Origin {
     }
 }
 
-/// Runs the verb.
+/// Runs the verb; `file` has settings that the flags do not name.
 ///
 /// # Errors
 /// Unreadable images or settings, missing weights, a folder that cannot be written.
-pub fn run(args: &TrainArgs, progress: &TerminalProgress) -> Result<(), CliError> {
-    let config = resolve(&args.settings, args.seed)?;
+pub fn run(args: &TrainArgs, file: Option<&ConfigFile>, progress: &TerminalProgress) -> Result<(), CliError> {
+    let config = resolve(&args.settings, args.seed, file)?;
     let category = match (&args.data, &args.normal) {
         (Some(dir), _) => mvtec::load_category_with(dir, &config.preprocess.decode)?,
         (None, Some(dir)) => folder::load_normal(dir)?,
