@@ -6,7 +6,7 @@ use clap::CommandFactory;
 use simplenet_cli::{
     CliError,
     args::{Cli, Verb},
-    commands::{bench, calibrate, eval, infer, info, train, verify},
+    commands::{bench, calibrate, eval, export, import, infer, info, train, verify},
     config_file::{ConfigFile, Vocabulary},
     program,
     progress::TerminalProgress,
@@ -29,5 +29,7 @@ fn run(cli: &Cli, file: Option<&ConfigFile>) -> Result<usize, CliError> {
         Verb::Info(args) => info::run(args).map(|()| 0),
         Verb::Verify(args) => verify::run(args).map(|()| 0),
         Verb::Bench(args) => bench::run(args, &progress).map(|_| 0),
+        Verb::Import(args) => import::run(args, file, &progress).map(|()| 0),
+        Verb::Export(args) => export::run(args, &progress).map(|()| 0),
     }
 }

@@ -2,6 +2,7 @@
 
 mod global;
 mod inference;
+mod interchange;
 mod model;
 pub(crate) mod parse;
 mod train;
@@ -11,6 +12,7 @@ use simplenet_model::DeviceChoice;
 
 pub use global::*;
 pub use inference::*;
+pub use interchange::*;
 pub use model::*;
 pub use train::*;
 
@@ -46,6 +48,13 @@ pub enum Verb {
     Verify(ModelArgs),
     /// Measure how long an inspection takes on this machine: each part, images a second, memory.
     Bench(BenchArgs),
+    /// Make a model file of the official code's checkpoint.
+    ///
+    /// Where it was trained with other settings than the official script's (widths, layers, image size), these stand in the file of
+    /// --config, over the paper preset.
+    Import(ImportArgs),
+    /// Write a model for other programs: as an ONNX graph, or as the official code's checkpoint.
+    Export(ExportArgs),
 }
 
 /// Where to compute; every verb that runs a network takes it.
