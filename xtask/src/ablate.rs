@@ -11,6 +11,7 @@ use simplenet_cli::{
     CliError,
     args::{RunArgs, SettingArgs},
     commands::{RESULTS, backbone_weights},
+    config_file::ConfigFile,
     interrupt::Interrupt,
     progress::TerminalProgress,
     settings::{resolve, weights_source},
@@ -76,10 +77,14 @@ struct Subject {
 ///
 /// # Errors
 /// What concerns all trainings: no data, unusable settings, an unknown table, no weights, a folder that cannot be written.
-pub(crate) fn run(args: &AblateArgs, progress: &TerminalProgress) -> Result<usize, CliError> {
+pub(crate) fn run(
+    args: &AblateArgs,
+    file: Option<&ConfigFile>,
+    progress: &TerminalProgress,
+) -> Result<usize, CliError> {
     let root = data_root(args.data.as_deref(), progress)?;
     let categories = select(&root, args.layout, &args.categories)?;
-    let base = resolve(&args.settings, None)?;
+    let base = resolve(&args.settings, None, file)?;
     let ablations = chosen(tables::ablations(&base), &args.only)?;
     let subjects = subjects(&base, &ablations)?;
     let of_base = baselines(base.backbone, args.coreset_share)?;

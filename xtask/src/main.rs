@@ -18,15 +18,22 @@ mod weights;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
-use simplenet_cli::{CliError, progress::TerminalProgress, set_threads};
+use clap::{CommandFactory, Parser, Subcommand};
+use simplenet_cli::{
+    CliError,
+    args::{Cli, GlobalArgs},
+    config_file::{ConfigFile, Vocabulary},
+    program,
+    progress::TerminalProgress,
+    set_threads,
+};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "Project tasks", arg_required_else_help = true)]
 struct Arguments {
-    /// Processor threads to use; all by default.
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
+    /// Flags of every task.
+    #[command(flatten)]
+    global: GlobalArgs,
     #[command(subcommand)]
     task: Task,
 }
@@ -68,21 +75,16 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    match run(&arguments) {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::from(1),
-        Err(error) => error.tell(),
-    }
+    program::main(&Vocabulary::of_xtask(Arguments::command(), Cli::command()), run)
 }
 
 /// Runs the task; gives the number of things that failed.
-fn run(arguments: &Arguments) -> Result<usize, CliError> {
-    set_threads(arguments.threads)?;
+fn run(arguments: &Arguments, file: Option<&ConfigFile>) -> Result<usize, CliError> {
+    set_threads(arguments.global.threads)?;
     let progress = TerminalProgress::default();
     match &arguments.task {
-        Task::TrainAll(args) => train_all::run(args, &progress),
-        Task::Ablate(args) => ablate::run(args, &progress),
+        Task::TrainAll(args) => train_all::run(args, file, &progress),
+        Task::Ablate(args) => ablate::run(args, file, &progress),
         Task::Bench(args) => bench::run(args, &progress).map(|()| 0),
         Task::Weights(args) => weights::run(args, &progress).map(|()| 0),
         Task::CudaCheck(args) => cuda_check::run(args, &progress),

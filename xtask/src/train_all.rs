@@ -11,6 +11,7 @@ use simplenet_cli::{
     CliError,
     args::{RunArgs, SettingArgs},
     commands::{RESULTS, backbone_weights},
+    config_file::ConfigFile,
     interrupt::Interrupt,
     progress::TerminalProgress,
     settings::{resolve, weights_source},
@@ -61,10 +62,14 @@ pub(crate) struct TrainAllArgs {
 ///
 /// # Errors
 /// What concerns all categories: no data, unusable settings, no weights, a folder that cannot be written.
-pub(crate) fn run(args: &TrainAllArgs, progress: &TerminalProgress) -> Result<usize, CliError> {
+pub(crate) fn run(
+    args: &TrainAllArgs,
+    file: Option<&ConfigFile>,
+    progress: &TerminalProgress,
+) -> Result<usize, CliError> {
     let root = data_root(args.data.as_deref(), progress)?;
     let categories = select(&root, args.layout, &args.categories)?;
-    let base = resolve(&args.settings, None)?;
+    let base = resolve(&args.settings, None, file)?;
     let baselines = match args.baselines {
         true => Some(baselines(base.backbone, args.coreset_share)?),
         false => None,

@@ -16,6 +16,7 @@ macro_rules! println {
 
 pub mod args;
 pub mod commands;
+pub mod config_file;
 pub mod curves_file;
 pub mod device;
 pub mod error;
@@ -26,6 +27,7 @@ pub mod interrupt;
 pub mod machine;
 pub mod one_a_thread;
 pub mod output;
+pub mod program;
 pub mod progress;
 pub mod report_page;
 mod reporting;

@@ -7,10 +7,12 @@ use simplenet_model::{BackboneId, WeightsSource};
 use simplenet_train::{
     FeatureStorage,
     config::{Preset, TrainConfig},
+    placed_toml::PlacedValue,
 };
 
 use crate::{
     args::{PresetArg, SettingArgs, StorageArgs},
+    config_file::ConfigFile,
     error::CliError,
     machine::free_memory,
     output::bench_report::NearestPreset,
@@ -19,27 +21,29 @@ use crate::{
 /// The paper's ratio of resized shorter side to crop.
 const RESIZE_TO_CROP: f64 = 329.0 / 288.0;
 
-/// The configuration that the flags ask for.
+/// The configuration that the flags and the configuration file ask for.
 ///
 /// # Errors
-/// A configuration file that cannot be read, an unknown key, a setting that cannot work.
-pub fn resolve(args: &SettingArgs, seed: Option<u64>) -> Result<TrainConfig, CliError> {
-    let file = match &args.config {
-        Some(path) => Some((std::fs::read_to_string(path).map_err(CliError::io("read", path))?, path)),
-        None => None,
+/// An unknown key or a wrong type in the file, a setting that cannot work.
+pub fn resolve(
+    args: &SettingArgs,
+    seed: Option<u64>,
+    file: Option<&ConfigFile>,
+) -> Result<TrainConfig, CliError> {
+    let in_file = file.and_then(|file| file.training().get("backbone")).map(|placed| &placed.value);
+    // A preset's settings depend on the backbone. What is no backbone's name is refused below, with its line.
+    let in_file = match in_file {
+        Some(PlacedValue::Text(name)) => name.parse().ok(),
+        _ => None,
     };
-    let backbone = match (args.backbone, &file) {
-        (Some(id), _) => id,
-        (None, Some((text, path))) => backbone_in(text, path)?.unwrap_or(BackboneId::EfficientNetLite0),
-        (None, None) => BackboneId::EfficientNetLite0,
-    };
+    let backbone = args.backbone.or(in_file).unwrap_or(BackboneId::EfficientNetLite0);
     let preset = match args.preset {
         Some(PresetArg::Paper) => Preset::Paper,
         Some(PresetArg::Default) | None => Preset::Default,
     };
     let mut config = TrainConfig::preset(preset, backbone);
-    if let Some((text, path)) = &file {
-        config = config.overridden_by(text, path)?;
+    if let Some(file) = file {
+        config = config.overridden_by_table(file.training(), file.path())?;
     }
     config.backbone = backbone;
     if let Some(seed) = seed {
@@ -113,17 +117,6 @@ fn resize(preprocess: &mut Preprocess, args: &SettingArgs) {
         preprocess.resize = Resize::Exact { width, height };
         preprocess.crop = None;
     }
-}
-
-/// The backbone that a configuration file names, if it does.
-fn backbone_in(text: &str, path: &std::path::Path) -> Result<Option<BackboneId>, CliError> {
-    #[derive(serde::Deserialize)]
-    struct OnlyBackbone {
-        backbone: Option<BackboneId>,
-    }
-    toml::from_str::<OnlyBackbone>(text)
-        .map(|file| file.backbone)
-        .map_err(|e| CliError::Usage(format!("{}: {e}", path.display())))
 }
 
 #[cfg(test)]

@@ -316,53 +316,12 @@ impl TrainConfig {
         Ok(())
     }
 
-    /// Reads a whole configuration, as `to_toml` writes it.
-    ///
-    /// # Errors
-    /// `TrainError::Config` with `origin` and the parser's words, line and column; unknown keys are errors.
-    pub fn from_toml(text: &str, origin: &Path) -> Result<Self, TrainError> {
-        let config: Self = toml::from_str(text).map_err(|e| TrainError::config(origin, e))?;
-        config.validate()?;
-        Ok(config)
-    }
-
-    /// This configuration with the keys that `text` (TOML, any subset of the keys) gives put in their place.
-    ///
-    /// # Errors
-    /// As `from_toml`.
-    pub fn overridden_by(&self, text: &str, origin: &Path) -> Result<Self, TrainError> {
-        let changes: toml::Table = text.parse().map_err(|e| TrainError::config(origin, e))?;
-        let mut all = toml::Table::try_from(self).map_err(|e| TrainError::config(origin, e))?;
-        merge(&mut all, changes);
-        // Without a place in the text the message has the key in a line of its own.
-        let one_line = |e: toml::de::Error| e.to_string().trim().replace('\n', " ");
-        let config: Self = all.try_into().map_err(|e| TrainError::config(origin, one_line(e)))?;
-        config.validate()?;
-        Ok(config)
-    }
-
     /// The configuration as TOML, complete.
     ///
     /// # Errors
     /// `TrainError::Config` when a value cannot stand in TOML (a seed above `i64::MAX`).
     pub fn to_toml(&self) -> Result<String, TrainError> {
         toml::to_string_pretty(self).map_err(|e| TrainError::config(Path::new("config.toml"), e))
-    }
-}
-
-/// Keys whose tables are choices: another choice replaces the table, it does not mix with it.
-const CHOICES: [&str; 2] = ["batch", "resize"];
-
-fn merge(into: &mut toml::Table, changes: toml::Table) {
-    for (key, value) in changes {
-        match (into.get_mut(&key), value) {
-            (Some(toml::Value::Table(old)), toml::Value::Table(new)) if !CHOICES.contains(&key.as_str()) => {
-                merge(old, new)
-            }
-            (_, value) => {
-                into.insert(key, value);
-            }
-        }
     }
 }
 

@@ -22,10 +22,6 @@ pub struct ImportArgs {
     /// The model file to write.
     #[arg(long, value_name = "FILE", default_value = "model.safetensors")]
     pub out: PathBuf,
-    /// Where the checkpoint was trained with other settings than the official script's (widths, layers, image size): these, as
-    /// a TOML file over the paper preset.
-    #[arg(long, value_name = "FILE.toml")]
-    pub config: Option<PathBuf>,
     /// A folder of photographs of good parts (read with its sub-folders) that the checkpoint was not trained on: sets the
     /// threshold, as `calibrate` does.
     #[arg(long, value_name = "DIR")]

@@ -1,6 +1,7 @@
 //! What a person types: verbs and flags, as clap reads them. Nothing is decided here; `commands/` resolves and runs.
 
 mod data;
+mod global;
 mod inference;
 mod interchange;
 mod model;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use simplenet_model::DeviceChoice;
 
 pub use data::*;
+pub use global::*;
 pub use inference::*;
 pub use interchange::*;
 pub use model::*;
@@ -23,9 +25,9 @@ pub use train::*;
     after_help = "Exit codes: 0 all went well, 1 something failed (an image, a file, a setting), 2 the command line cannot be read, 130 stopped by Ctrl-C."
 )]
 pub struct Cli {
-    /// Processor threads to use; all by default.
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    pub threads: Option<u16>,
+    /// Flags of every verb.
+    #[command(flatten)]
+    pub global: GlobalArgs,
     /// What to do.
     #[command(subcommand)]
     pub verb: Verb,
@@ -49,6 +51,9 @@ pub enum Verb {
     /// Measure how long an inspection takes on this machine: each part, images a second, memory.
     Bench(BenchArgs),
     /// Make a model file of the official code's checkpoint.
+    ///
+    /// Where it was trained with other settings than the official script's (widths, layers, image size), these stand in the file of
+    /// --config, over the paper preset.
     Import(ImportArgs),
     /// Write a model for other programs: as an ONNX graph, or as the official code's checkpoint.
     Export(ExportArgs),

@@ -61,9 +61,6 @@ pub struct SettingArgs {
     /// Named settings to start from [default: default].
     #[arg(long, value_enum)]
     pub preset: Option<PresetArg>,
-    /// Settings from a TOML file, over the preset's; flags win over the file.
-    #[arg(long, value_name = "FILE.toml")]
-    pub config: Option<PathBuf>,
     /// Passes over the training patches.
     #[arg(long, value_name = "N")]
     pub epochs: Option<usize>,

@@ -1,7 +1,7 @@
 //! `simplenet import`: a checkpoint of the official code in; a model file with the backbone, its preprocessing and, from
 //! photographs of good parts, a threshold out. Nothing is trained.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use simplenet_data::dataset::{Sample, folder};
 use simplenet_model::{WeightsSource, official::OfficialCheckpoint};
@@ -14,19 +14,23 @@ use simplenet_train::{
 };
 
 use super::{backbone_weights, refuse_same_file};
-use crate::{args::ImportArgs, error::CliError, progress::TerminalProgress};
+use crate::{args::ImportArgs, config_file::ConfigFile, error::CliError, progress::TerminalProgress};
 
-/// Runs the verb.
+/// Runs the verb; `file` has the settings that the checkpoint was trained with, where they are not the official script's.
 ///
 /// # Errors
 /// A checkpoint that is none or does not fit the settings; missing weights; photographs that cannot be read; a file that
 /// cannot be written.
-pub fn run(args: &ImportArgs, progress: &TerminalProgress) -> Result<(), CliError> {
+pub fn run(
+    args: &ImportArgs,
+    file: Option<&ConfigFile>,
+    progress: &TerminalProgress,
+) -> Result<(), CliError> {
     let rates = Rates { false_reject: args.false_reject, review: args.review };
     rates.validate()?;
     refuse_same_file("--out", &args.out, &args.checkpoint)?;
     let checkpoint = OfficialCheckpoint::read(&args.checkpoint)?;
-    let config = settings(args)?;
+    let config = settings(args, file)?;
     let good: Vec<Sample> = match &args.normal {
         Some(dir) => folder::load_normal(dir)?.train,
         None => Vec::new(),
@@ -79,12 +83,11 @@ pub fn run(args: &ImportArgs, progress: &TerminalProgress) -> Result<(), CliErro
     Ok(())
 }
 
-/// The paper preset's settings with what the file changes.
-fn settings(args: &ImportArgs) -> Result<TrainConfig, CliError> {
+/// The paper preset's settings with what the configuration file changes.
+fn settings(args: &ImportArgs, file: Option<&ConfigFile>) -> Result<TrainConfig, CliError> {
     let preset = TrainConfig::preset(Preset::Paper, args.backbone);
-    let read = |path: &Path| std::fs::read_to_string(path).map_err(CliError::io("read", path));
-    let mut config = match &args.config {
-        Some(path) => preset.overridden_by(&read(path)?, path)?,
+    let mut config = match file {
+        Some(file) => preset.overridden_by_table(file.training(), file.path())?,
         None => preset,
     };
     config.backbone = args.backbone;

@@ -23,6 +23,7 @@ use simplenet_train::{
 use super::{MODEL_FILE, RESULTS, backbone_weights};
 use crate::{
     args::{RunArgs, TrainArgs},
+    config_file::ConfigFile,
     device,
     error::CliError,
     evaluation::METRICS_FILE,
@@ -95,12 +96,12 @@ fn place_to_record(place: &Place) -> Option<Place> {
     (!by_path || place.path.is_file()).then(|| place.clone())
 }
 
-/// Runs the verb.
+/// Runs the verb; `file` has settings that the flags do not name.
 ///
 /// # Errors
 /// Unreadable images or settings, missing weights, a folder that cannot be written.
-pub fn run(args: &TrainArgs, progress: &TerminalProgress) -> Result<(), CliError> {
-    let config = resolve(&args.settings, args.seed)?;
+pub fn run(args: &TrainArgs, file: Option<&ConfigFile>, progress: &TerminalProgress) -> Result<(), CliError> {
+    let config = resolve(&args.settings, args.seed, file)?;
     let category = args.source.source()?.load(&config.preprocess.decode)?;
     note_left_out(&category, progress);
     let out = args.out.clone().unwrap_or_else(|| Path::new(RESULTS).join(&category.name));

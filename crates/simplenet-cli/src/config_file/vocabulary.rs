@@ -1,0 +1,189 @@
+//! What a configuration file may say: the keys of the training, the flags of every verb, one table a verb.
+//!
+//! In: the programs' command lines as clap knows them, and a file. Out: the file's parts, or an error that names the line, the
+//! key and the nearest known one.
+
+use clap::{Arg, Command};
+use simplenet_model::BackboneId;
+use simplenet_train::{
+    Preset, TrainConfig,
+    config_text::unknown,
+    placed_toml::{Placed, PlacedTable},
+};
+
+use super::flags;
+
+/// The tasks of `cargo xtask`: their tables may stand in a file that `simplenet` reads, which does not look into them. A test of
+/// `xtask` holds this list against its tasks.
+pub const TASKS: [&str; 6] = ["train-all", "ablate", "weights", "cuda-check", "gpu-check", "import-backbone"];
+/// Holds the tables of tasks that have the name of a verb of `simplenet`.
+pub const XTASK: &str = "xtask";
+
+/// What may stand in a file.
+pub struct Vocabulary {
+    /// The program that reads.
+    own: Command,
+    /// Another program whose tables are in the same file, and known here.
+    other: Option<Command>,
+    /// Tables of programs that are not known here.
+    foreign: &'static [&'static str],
+    training: Vec<String>,
+}
+
+impl Vocabulary {
+    /// Of the program `simplenet`.
+    pub fn of_simplenet(own: Command) -> Self {
+        Self { own: built(own), other: None, foreign: &TASKS, training: training_keys() }
+    }
+
+    /// Of `cargo xtask`, which knows the verbs of `simplenet` too.
+    pub fn of_xtask(own: Command, simplenet: Command) -> Self {
+        Self { own: built(own), other: Some(built(simplenet)), foreign: &[], training: training_keys() }
+    }
+
+    /// The program that reads, built: global flags are in every verb.
+    pub(super) fn own(&self) -> &Command {
+        &self.own
+    }
+
+    /// The names of the tables that lead to a verb's flags.
+    pub(super) fn table_of(&self, verb: &[String]) -> Vec<String> {
+        let taken =
+            |name: &String| self.other.as_ref().is_some_and(|other| other.find_subcommand(name).is_some());
+        let prefix = verb.first().filter(|name| taken(name)).map(|_| XTASK.to_string());
+        prefix.into_iter().chain(verb.iter().cloned()).collect()
+    }
+
+    /// Whether a key at the top is a setting of the training.
+    pub(super) fn is_training(&self, key: &str) -> bool {
+        self.training.iter().any(|known| known == key)
+    }
+
+    /// Checks every key of a file, and the type of every flag's value, of all verbs.
+    ///
+    /// # Errors
+    /// The first one that is wrong, with its line.
+    pub(super) fn check(&self, file: &PlacedTable) -> Result<(), String> {
+        for (key, placed) in file.iter() {
+            self.check_top(key, placed).map_err(|problem| at_line(placed, problem))?;
+        }
+        Ok(())
+    }
+
+    fn check_top(&self, key: &str, placed: &Placed) -> Result<(), String> {
+        if self.is_training(key) {
+            return Ok(());
+        }
+        if let Some(flag) = self.global(key) {
+            return flags::arguments(flag, key, placed).map(drop);
+        }
+        let own = |key: &str| self.own.find_subcommand(key).filter(|verb| is_verb(verb));
+        let other = |key: &str| self.other.as_ref()?.find_subcommand(key).filter(|verb| is_verb(verb));
+        let inside = placed.value.table();
+        match (key, other(key).or_else(|| own(key)), inside) {
+            (_, Some(verb), Some(table)) => self.check_table(verb, key, table),
+            (XTASK, None, Some(table)) => self.check_xtask(table),
+            (_, Some(_), None) => Err(format!("`{key}` must be a table: `[{key}]`, and its keys below")),
+            (_, None, Some(_)) if self.foreign.contains(&key) => Ok(()),
+            (_, None, inside) => Err(self.unknown_at_top(key, inside.is_some())),
+        }
+    }
+
+    fn check_xtask(&self, tasks: &PlacedTable) -> Result<(), String> {
+        // Known to `xtask` alone.
+        if self.other.is_none() {
+            return Ok(());
+        }
+        for (key, placed) in tasks.iter() {
+            let task = self.own.find_subcommand(key).filter(|task| is_verb(task));
+            match (task, placed.value.table()) {
+                (Some(task), Some(table)) => self.check_table(task, &format!("{XTASK}.{key}"), table)?,
+                _ => {
+                    let known = self.own.get_subcommands().map(Command::get_name);
+                    return Err(at_line(placed, format!("{} (in [{XTASK}])", unknown("table", key, known))));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks a verb's table; `name` is what stands between the brackets.
+    fn check_table(&self, verb: &Command, name: &str, table: &PlacedTable) -> Result<(), String> {
+        for (key, placed) in table.iter() {
+            let verb_below = verb.find_subcommand(key).filter(|verb| is_verb(verb));
+            if let (Some(verb), Some(inside)) = (verb_below, placed.value.table()) {
+                self.check_table(verb, &format!("{name}.{key}"), inside)?;
+                continue;
+            }
+            let checked = match flags::keys(verb).find(|(known, _)| known == key) {
+                Some((_, flag)) => flags::arguments(flag, key, placed).map(drop),
+                None => Err(self.unknown_in_table(verb, key)),
+            };
+            checked.map_err(|problem| at_line(placed, format!("{problem} (in [{name}])")))?;
+        }
+        Ok(())
+    }
+
+    fn unknown_in_table(&self, verb: &Command, key: &str) -> String {
+        let flags: Vec<String> = flags::keys(verb).map(|(key, _)| key).collect();
+        let verbs = verb.get_subcommands().filter(|verb| is_verb(verb)).map(Command::get_name);
+        if self.is_training(key) {
+            return format!("`{key}` is no flag but a setting of the training: it stands above all tables");
+        }
+        unknown("key", key, flags.iter().map(String::as_str).chain(verbs))
+    }
+
+    fn unknown_at_top(&self, key: &str, is_table: bool) -> String {
+        let globals: Vec<String> = self.globals().map(|(key, _)| key).collect();
+        let programs = || [Some(&self.own), self.other.as_ref()].into_iter().flatten();
+        let verbs = || programs().flat_map(Command::get_subcommands).filter(|verb| is_verb(verb));
+        let takes = |verb: &&Command| flags::keys(verb).any(|(known, _)| known == key);
+        if let (false, Some(verb)) = (is_table, verbs().find(takes)) {
+            let verb = verb.get_name();
+            return format!(
+                "unknown key `{key}` above all tables; as a flag of `{verb}` it stands in [{verb}]"
+            );
+        }
+        let tables = verbs().map(Command::get_name).chain(self.foreign.iter().copied());
+        let known = self.training.iter().chain(&globals).map(String::as_str);
+        match is_table {
+            true => unknown("table", key, tables.chain(self.training.iter().map(String::as_str))),
+            false => unknown("key", key, known.chain(tables)),
+        }
+    }
+
+    /// The flags of every verb that may stand at the top.
+    pub(super) fn globals(&self) -> impl Iterator<Item = (String, &Arg)> {
+        flags::keys(&self.own).filter(|(_, flag)| flag.is_global_set())
+    }
+
+    fn global(&self, key: &str) -> Option<&Arg> {
+        self.globals().find(|(known, _)| known == key).map(|(_, flag)| flag)
+    }
+}
+
+/// Not clap's own `help`.
+pub(super) fn is_verb(verb: &Command) -> bool {
+    verb.get_name() != "help"
+}
+
+/// The problem with its line, unless it has one.
+fn at_line(placed: &Placed, problem: String) -> String {
+    match placed.line {
+        Some(line) if !problem.starts_with("line ") => format!("line {line}: {problem}"),
+        _ => problem,
+    }
+}
+
+fn built(mut command: Command) -> Command {
+    command.build();
+    command
+}
+
+/// The keys at the top of a training configuration.
+fn training_keys() -> Vec<String> {
+    let config = TrainConfig::preset(Preset::Default, BackboneId::EfficientNetLite0);
+    // A preset can stand in TOML: a test of the training crate holds it.
+    let keys = config.keys().unwrap_or_default();
+    keys.into_iter().filter(|key| !key.contains('.')).collect()
+}
