@@ -2,17 +2,19 @@
 //!
 //! In: a detector and samples with labels, and masks where there are any. Out: a score an image, the anomaly maps at
 //! the network's size, and the metrics under the names that `metrics.json` uses. Pixel metrics are taken at the
-//! network's input size, over the inspected part of each image, with masks resized the same way.
+//! network's input size (with tiles, that of all tiles together), over the inspected part of each image, with masks resized
+//! the same way.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use image::RgbImage;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use simplenet_data::{
     dataset::{Label, Sample},
     preprocess::MaskRule,
 };
-use simplenet_metrics::{AnomalyMap, MetricError};
+use simplenet_metrics::{AnomalyMap, MetricError, PixelAccumulator, PixelMetrics};
 
 use crate::{
     detector::{Detector, Inspection},
@@ -53,7 +55,7 @@ pub struct Evaluated {
     pub inspection: Inspection,
     /// How long reading and decoding the file took.
     pub decode: Duration,
-    /// Ground truth at the network's size, (height · width), 0 or 1; `None` for an anomalous image without a mask.
+    /// Ground truth at the map's size, (height · width), 0 or 1; `None` for an anomalous image without a mask.
     pub mask: Option<Vec<u8>>,
 }
 
@@ -64,6 +66,7 @@ impl Evaluated {
             sample: &self.sample,
             score: self.inspection.score,
             map: &self.inspection.map,
+            size: self.inspection.map_size,
             mask: self.mask.as_deref(),
         }
     }
@@ -76,8 +79,10 @@ pub struct Measured<'a> {
     pub sample: &'a Sample,
     /// Image score.
     pub score: f32,
-    /// Anomaly map at the network's size, (height · width).
+    /// Anomaly map, (height · width); NaN where nothing was inspected, which no pixel metric counts.
     pub map: &'a [f32],
+    /// Width and height of the map.
+    pub size: (u32, u32),
     /// Ground truth of that size, 0 or 1; `None` for an anomalous image without a mask.
     pub mask: Option<&'a [u8]>,
 }
@@ -109,7 +114,7 @@ pub fn evaluate(
     let finish = |i: usize, inspected: Result<Inspected, TrainError>| {
         let Inspected { photograph, inspection, decode } = inspected?;
         let sample = samples[i].clone();
-        let mask = ground_truth(detector, &sample, photograph.dimensions(), mask_rule)?;
+        let mask = ground_truth(detector, &sample, &inspection, mask_rule)?;
         Ok((Evaluated { sample, inspection, decode, mask }, photograph))
     };
     inspect_files(detector, &paths, reporter, finish, |_, result: Result<_, TrainError>| {
@@ -123,18 +128,19 @@ pub fn evaluate(
     })?;
     reporter.finish();
     let measured: Vec<Measured<'_>> = images.iter().map(Evaluated::measured).collect();
-    let metrics = measure(&measured, detector.preprocess().network_size());
+    let metrics = measure(&measured);
     Ok(Evaluation { images, metrics })
 }
 
-/// The mask at the network's size; good images have an empty one.
+/// The mask at the map's size; good images have an empty one.
 fn ground_truth(
     detector: &Detector,
     sample: &Sample,
-    original: (u32, u32),
+    inspection: &Inspection,
     rule: MaskRule,
 ) -> Result<Option<Vec<u8>>, TrainError> {
-    let (width, height) = detector.preprocess().network_size();
+    let original = inspection.placement.original;
+    let (width, height) = inspection.map_size;
     match (&sample.mask, sample.label) {
         (Some(path), _) => Ok(Some(detector.preprocess().mask_file(path, &sample.path, original, rule)?)),
         (None, Label::Normal) => Ok(Some(vec![0; width as usize * height as usize])),
@@ -142,8 +148,8 @@ fn ground_truth(
     }
 }
 
-/// The metrics of images whose maps are `size` = (width, height).
-pub fn measure(images: &[Measured<'_>], size: (u32, u32)) -> Metrics {
+/// The metrics of images.
+pub fn measure(images: &[Measured<'_>]) -> Metrics {
     let mut metrics = Metrics::default();
     let scores: Vec<f32> = images.iter().map(|i| i.score).collect();
     let labels: Vec<bool> = images.iter().map(|i| i.sample.label == Label::Anomalous).collect();
@@ -163,11 +169,11 @@ pub fn measure(images: &[Measured<'_>], size: (u32, u32)) -> Metrics {
     let maps: Vec<AnomalyMap<'_>> = images
         .iter()
         .filter_map(|image| {
-            let (scores, mask) = (image.map, image.mask?);
-            Some(AnomalyMap { scores, mask, width: size.0 as usize, height: size.1 as usize })
+            let (scores, mask, (width, height)) = (image.map, image.mask?, image.size);
+            Some(AnomalyMap { scores, mask, width: width as usize, height: height as usize })
         })
         .collect();
-    let pixel = simplenet_metrics::pixel_metrics(&maps, &AUPRO_LIMITS);
+    let pixel = pixel_metrics(&maps);
     metrics.pixel_AUROC = defined(pixel.auroc, "pixel_AUROC", reasons);
     metrics.pixel_AP = defined(pixel.average_precision, "pixel_AP", reasons);
     metrics.pixel_F1Max = defined(pixel.f1_max.map(|best| best.f1), "pixel_F1Max", reasons);
@@ -178,6 +184,32 @@ pub fn measure(images: &[Measured<'_>], size: (u32, u32)) -> Metrics {
         *slot = aupro.next().and_then(|value| defined(value, name, reasons));
     }
     metrics
+}
+
+/// The pixel metrics of maps, of which pixels without a score count for nothing.
+fn pixel_metrics(maps: &[AnomalyMap<'_>]) -> PixelMetrics {
+    let partly = |map: &AnomalyMap<'_>| map.scores.iter().any(|score| score.is_nan());
+    if !maps.par_iter().any(partly) {
+        return simplenet_metrics::pixel_metrics(maps, &AUPRO_LIMITS);
+    }
+    let set = PixelAccumulator::new();
+    let add = |map: &AnomalyMap<'_>| {
+        let inspected: Vec<bool> = map.scores.iter().map(|score| !score.is_nan()).collect();
+        set.add_inspected(map, &inspected)
+    };
+    let added: Vec<Result<(), MetricError>> = maps.par_iter().map(add).collect();
+    match added.into_iter().collect::<Result<(), _>>().and_then(|()| set.finish()) {
+        Ok(ranking) => ranking.metrics(&AUPRO_LIMITS),
+        Err(error) => PixelMetrics {
+            auroc: Err(error.clone()),
+            average_precision: Err(error.clone()),
+            f1_max: Err(error.clone()),
+            aupro: vec![Err(error); AUPRO_LIMITS.len()],
+            normal_pixels: 0,
+            anomalous_pixels: 0,
+            regions: 0,
+        },
+    }
 }
 
 /// Why there can be no pixel metric, if so.

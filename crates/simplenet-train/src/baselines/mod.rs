@@ -91,6 +91,10 @@ pub fn evaluate_baselines(
     reporter: &dyn Reporter,
 ) -> Result<BaselineResults, TrainError> {
     baselines.patch_core.validate()?;
+    if config.preprocess.tiles.is_some() || config.preprocess.roi.is_some() {
+        let problem = "the baselines take whole photographs, without tiles and without a region of interest";
+        return Err(TrainError::setting("preprocess", "tiles or roi", problem));
+    }
     let (width, height) = config.preprocess.network_size();
     let (width, height) = (width as usize, height as usize);
     let mut extraction =
@@ -159,6 +163,7 @@ impl Scored {
                 sample: &image.sample,
                 score: *score,
                 map,
+                size,
                 mask: image.mask.as_deref(),
             })
             .collect();
@@ -166,7 +171,7 @@ impl Scored {
             return Err(TrainError::NonFiniteScore { path: broken.sample.path.clone(), score: broken.score });
         }
         Ok(BaselineResult {
-            metrics: measure(&measured, size),
+            metrics: measure(&measured),
             fit_seconds: self.fit.as_secs_f64(),
             scoring_ms: 1e3 * self.scoring.as_secs_f64() / images.len().max(1) as f64,
         })
