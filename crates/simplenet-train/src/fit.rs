@@ -213,7 +213,7 @@ pub fn fit(
         Some(positions) => net.with_position(positions)?,
         None => net,
     };
-    let record = record(config, &net, ranges)?;
+    let record = record(config, &net, Some(ranges))?;
     let mut detector = Detector::new(&net, record)?;
     calibrate_detector(&mut detector, config, &held_out, &train, reporter)?;
     let report = FitReport {
@@ -294,10 +294,10 @@ fn to_json<T: Serialize>(value: &T) -> Result<serde_json::Value, TrainError> {
 }
 
 /// The record that travels in the model file, without a threshold yet.
-fn record(
+pub(crate) fn record(
     config: &TrainConfig,
     net: &SimpleNet,
-    ranges: ActivationRanges,
+    ranges: Option<ActivationRanges>,
 ) -> Result<ModelRecord, TrainError> {
     let input = RecordInput {
         created_by: crate::program(),
@@ -310,7 +310,7 @@ fn record(
         goldens: golden_inputs(&Generator::new(config.seed), golden_sides(config))?,
     };
     let min_region_area = config.min_region_area;
-    Ok(ModelRecord { activation_ranges: Some(ranges), min_region_area, ..ModelRecord::new(net, input)? })
+    Ok(ModelRecord { activation_ranges: ranges, min_region_area, ..ModelRecord::new(net, input)? })
 }
 
 /// Width and height of the golden inputs: no larger than the network's, whose places the position-aware statistics know.

@@ -1,6 +1,7 @@
 //! What a person types: verbs and flags, as clap reads them. Nothing is decided here; `commands/` resolves and runs.
 
 mod inference;
+mod interchange;
 mod model;
 pub(crate) mod parse;
 mod train;
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use simplenet_model::DeviceChoice;
 
 pub use inference::*;
+pub use interchange::*;
 pub use model::*;
 pub use train::*;
 
@@ -44,6 +46,10 @@ pub enum Verb {
     Verify(ModelArgs),
     /// Measure how long an inspection takes on this machine: each part, images a second, memory.
     Bench(BenchArgs),
+    /// Make a model file of the official code's checkpoint.
+    Import(ImportArgs),
+    /// Write a model for other programs: as an ONNX graph, or as the official code's checkpoint.
+    Export(ExportArgs),
 }
 
 /// Where to compute; every verb that runs a network takes it.

@@ -5,6 +5,8 @@ pub mod bench;
 pub mod bench_batches;
 pub mod calibrate;
 pub mod eval;
+pub mod export;
+pub mod import;
 pub mod infer;
 pub mod info;
 pub mod train;
@@ -12,15 +14,31 @@ pub mod verify;
 
 use std::path::{Path, PathBuf};
 
+use simplenet_data::RegionOfInterest;
 use simplenet_model::{BackboneId, BackboneWeights, WeightsSource, ops::Isa, weights};
 use simplenet_train::Detector;
 
-use crate::{error::CliError, machine::precision_note, progress::TerminalProgress};
+use crate::{args::RegionArgs, error::CliError, machine::precision_note, progress::TerminalProgress};
 
 /// Where results go and are looked for.
 pub const RESULTS: &str = "results";
 /// The model file's name in a result folder.
 pub const MODEL_FILE: &str = "model.safetensors";
+
+/// Looks only at what was asked for, and gives only regions that are large enough.
+///
+/// # Errors
+/// A file that is no region of interest.
+fn narrow(detector: &mut Detector, args: &RegionArgs) -> Result<(), CliError> {
+    if let Some(file) = &args.roi {
+        let region = RegionOfInterest::read(file, &detector.preprocess().decode)?;
+        detector.narrow(region)?;
+    }
+    if let Some(pixels) = args.min_region_area {
+        detector.override_min_region_area(pixels);
+    }
+    Ok(())
+}
 
 /// The model that was asked for, or the newest one under `results/`.
 ///
@@ -56,6 +74,17 @@ pub fn newest_model(root: &Path) -> Option<PathBuf> {
         .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.into_path())))
         .max_by(|a, b| a.0.cmp(&b.0))
         .map(|(_, path)| path)
+}
+
+/// Two files of a command line must not be one: what is read would be lost.
+fn refuse_same_file(flag: &str, out: &Path, read: &Path) -> Result<(), CliError> {
+    match (out.canonicalize(), read.canonicalize()) {
+        (Ok(a), Ok(b)) if a == b => Err(CliError::Usage(format!(
+            "{flag} {} is the file that is read: give another name",
+            out.display()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The backbone's weights; downloads them at the first use, with a progress bar.
