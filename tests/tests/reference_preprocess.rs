@@ -204,7 +204,7 @@ fn preprocess(manifest: &Value, test: &Value) -> Preprocess {
         std::array::from_fn(|c| manifest["normalize"][key][c].as_f64().expect("three numbers") as f32)
     };
     let crop = crop.map(|side| CropSize { width: side, height: side });
-    Preprocess { resize, crop, mean: three("mean"), std: three("std"), decode }
+    Preprocess { resize, crop, mean: three("mean"), std: three("std"), decode, ..Preprocess::paper() }
 }
 
 /// The reference decoder's pixels for a JPEG: `decoded/<stem>.<variant>.png` or `decoded/<stem>.png`.

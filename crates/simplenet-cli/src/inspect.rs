@@ -144,7 +144,7 @@ impl<'a> Recorder<'a> {
                 .collect(),
             milliseconds: Milliseconds::new(decode, times.preprocess, times.network, times.postprocess),
             image_size: [photograph.width(), photograph.height()],
-            inspected_share: inspection.placement.inspected_share(),
+            inspected_share: inspection.inspected_share,
             model_id: self.model_id.clone(),
             precision: self.detector.precision(),
             device: self.detector.device().to_string(),

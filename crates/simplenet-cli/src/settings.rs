@@ -2,7 +2,10 @@
 //! model was trained with.
 
 use bytesize::ByteSize;
-use simplenet_data::preprocess::{CropSize, Preprocess, Resize};
+use simplenet_data::{
+    RegionOfInterest, Tiles,
+    preprocess::{CropSize, Preprocess, Resize},
+};
 use simplenet_model::{BackboneId, WeightsSource};
 use simplenet_train::{
     FeatureStorage,
@@ -63,6 +66,13 @@ pub fn resolve(
         config.calibration.target_false_reject_rate = rate;
     }
     resize(&mut config.preprocess, args);
+    tile(&mut config, args)?;
+    if let Some(file) = &args.roi {
+        config.preprocess.roi = Some(RegionOfInterest::read(file, &config.preprocess.decode)?);
+    }
+    if let Some(pixels) = args.min_region_area {
+        config.min_region_area = pixels;
+    }
     config.validate()?;
     Ok(config)
 }
@@ -111,12 +121,34 @@ fn resize(preprocess: &mut Preprocess, args: &SettingArgs) {
     let (width, height) = args.size.unwrap_or_else(|| preprocess.network_size());
     if args.centre_crop || (args.size.is_some() && preprocess.crop.is_some()) {
         let shorter = (f64::from(width.max(height)) * RESIZE_TO_CROP).round() as u32;
+        preprocess.tiles = None;
         preprocess.resize = Resize::ShorterSide(shorter);
         preprocess.crop = Some(CropSize { width, height });
     } else {
         preprocess.resize = Resize::Exact { width, height };
         preprocess.crop = None;
     }
+}
+
+/// Tiles of the size and overlap that were asked for. Without a network's size beside them, tiles are not resized, but for
+/// backbones that take only some sides.
+fn tile(config: &mut TrainConfig, args: &SettingArgs) -> Result<(), CliError> {
+    let preprocess = &mut config.preprocess;
+    if let Some((width, height)) = args.tile {
+        preprocess.tiles = Some(Tiles::of(width, height));
+        preprocess.crop = None;
+        let size = args.size.unwrap_or_else(|| {
+            let side = |side: u32| config.backbone.nearest_side(side as usize) as u32;
+            (side(width), side(height))
+        });
+        preprocess.resize = Resize::Exact { width: size.0, height: size.1 };
+    }
+    match (args.overlap, &mut preprocess.tiles) {
+        (Some(overlap), Some(tiles)) => tiles.overlap = overlap,
+        (Some(_), None) => return Err(CliError::Usage("--overlap is of tiles: give --tile too".into())),
+        (None, _) => {}
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -139,7 +139,23 @@ pub fn image_size(path: &Path, options: &DecodeOptions) -> Result<(u32, u32), Da
 /// The header cannot be read, or announces more pixels than allowed.
 pub fn image_header(path: &Path, options: &DecodeOptions) -> Result<ImageHeader, DataError> {
     let file = File::open(path).map_err(DataError::io("read", path))?;
-    let (mut decoder, format) = open_decoder(BufReader::new(file), path, options.max_pixels)?;
+    header_in(BufReader::new(file), path, options)
+}
+
+/// The same of an image in memory; `name` stands for the path in errors.
+///
+/// # Errors
+/// As [`image_size`].
+pub fn image_size_of(bytes: &[u8], name: &Path, options: &DecodeOptions) -> Result<(u32, u32), DataError> {
+    header_in(Cursor::new(bytes), name, options).map(|header| header.size)
+}
+
+fn header_in<'a, R: BufRead + Seek + 'a>(
+    source: R,
+    path: &Path,
+    options: &DecodeOptions,
+) -> Result<ImageHeader, DataError> {
+    let (mut decoder, format) = open_decoder(source, path, options.max_pixels)?;
     let (width, height) = decoder.dimensions();
     let upright = match options.exif {
         Exif::Ignore => Orientation::NoTransforms,

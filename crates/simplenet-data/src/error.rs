@@ -138,6 +138,15 @@ pub enum DataError {
         expected: String,
     },
 
+    /// A file that is not a region of interest.
+    #[error("the region of interest {} cannot be used: {problem}", path.display())]
+    Region {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what is expected.
+        problem: String,
+    },
+
     /// A buffer or image of another size than the call needs.
     #[error("{what} has {found}, expected {expected}")]
     WrongSize {

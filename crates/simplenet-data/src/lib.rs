@@ -16,9 +16,11 @@ pub mod error;
 pub mod loader;
 mod placement;
 pub mod preprocess;
+pub mod region;
 mod resize;
 pub mod rng;
 pub mod synthetic;
+pub mod tiles;
 
 pub use ahead::{Ahead, Lost};
 pub use augment::Augment;
@@ -29,6 +31,8 @@ pub use loader::{KeepPixels, Loader, LoaderOptions, PreparedImage};
 pub use preprocess::{
     CropSize, IMAGENET_MEAN, IMAGENET_STD, MaskRule, PixelBox, Placement, Preprocess, Resize,
 };
+pub use region::RegionOfInterest;
+pub use tiles::{TileLayout, Tiles};
 
 /// The README's example, compiled by the tests.
 #[cfg(doctest)]

@@ -14,7 +14,7 @@ use crate::ahead::{Ahead, Lost};
 use crate::augment::Augment;
 use crate::decode::{decode_bytes, read_file};
 use crate::error::DataError;
-use crate::preprocess::Preprocess;
+use crate::preprocess::{PixelBox, Preprocess};
 use crate::rng::SplitMix64;
 
 /// Whether the decoded pixels stay with the result.
@@ -76,7 +76,7 @@ impl Loader {
     /// Starts on the first images at once, on rayon's threads.
     ///
     /// # Errors
-    /// The preprocessing or the augmentation is invalid.
+    /// The preprocessing or the augmentation is invalid, or the preprocessing has tiles.
     pub fn new(
         paths: Vec<PathBuf>,
         preprocess: &Preprocess,
@@ -84,6 +84,7 @@ impl Loader {
     ) -> Result<Self, DataError> {
         preprocess.validate()?;
         options.augment.validate()?;
+        refuse_tiles(preprocess)?;
         let job = Arc::new(Job { paths, preprocess: preprocess.clone(), options: options.clone() });
         let shared = Arc::clone(&job);
         let images = Ahead::new(job.paths.len(), options.look_ahead, move |index| {
@@ -109,6 +110,18 @@ impl Iterator for Loader {
 
 impl ExactSizeIterator for Loader {}
 
+/// One image is one network input here.
+fn refuse_tiles(preprocess: &Preprocess) -> Result<(), DataError> {
+    match preprocess.tiles {
+        None => Ok(()),
+        Some(_) => Err(DataError::InvalidOption {
+            option: "tiles",
+            found: "in a loader of whole photographs".into(),
+            expected: "none here: `prepare_tiles` gives the tiles of a photograph".into(),
+        }),
+    }
+}
+
 fn prepare(
     path: &Path,
     index: usize,
@@ -126,7 +139,7 @@ fn prepare(
 /// place in the list.
 ///
 /// # Errors
-/// Bytes that cannot be decoded; an invalid configuration.
+/// Bytes that cannot be decoded; an invalid configuration, or one with tiles.
 pub fn prepare_bytes(
     bytes: &[u8],
     name: &Path,
@@ -134,24 +147,73 @@ pub fn prepare_bytes(
     preprocess: &Preprocess,
     options: &LoaderOptions,
 ) -> Result<PreparedImage, DataError> {
+    refuse_tiles(preprocess)?;
+    let (mut inputs, pixels) = prepare_tiles(bytes, name, index, preprocess, options, &[0])?;
+    let mut image = inputs.pop().ok_or_else(|| DataError::lost(name))?;
+    image.pixels = match options.keep {
+        KeepPixels::No => None,
+        KeepPixels::Original => Some(pixels),
+    };
+    Ok(image)
+}
+
+/// Prepares some tiles of one image, which is decoded once: those of these numbers, in order, of
+/// [`Preprocess::layout`], which has a single one, 0, for a preprocessing without tiles. Random changes are of the whole image.
+/// Also returns the decoded pixels.
+///
+/// # Errors
+/// Bytes that cannot be decoded; an invalid configuration; an image smaller than a tile; a tile that there is not.
+pub fn prepare_tiles(
+    bytes: &[u8],
+    name: &Path,
+    index: usize,
+    preprocess: &Preprocess,
+    options: &LoaderOptions,
+    wanted: &[usize],
+) -> Result<(Vec<PreparedImage>, RgbImage), DataError> {
     let start = Instant::now();
     let pixels = decode_bytes(bytes, name, &preprocess.decode)?;
-    let decoded = Instant::now();
+    let mut decode = start.elapsed();
+    let original = pixels.dimensions();
+    let mut begun = Instant::now();
+    let layout = preprocess.layout(original.0, original.1)?;
     let seed = augmentation_seed(options.seed, index);
     let input = preprocess.resize_augment_crop(&pixels, &options.augment, seed)?;
-    let mut tensor = vec![0.0; input.as_raw().len()];
-    preprocess.normalise(&input, &mut tensor)?;
-    Ok(PreparedImage {
-        index,
-        original: pixels.dimensions(),
-        tensor,
-        pixels: match options.keep {
-            KeepPixels::No => None,
-            KeepPixels::Original => Some(pixels),
-        },
-        decode: decoded - start,
-        preprocess: decoded.elapsed(),
-    })
+    let mut images = Vec::with_capacity(wanted.len());
+    for &tile in wanted {
+        if tile >= layout.count() {
+            return Err(DataError::WrongSize {
+                what: "the image",
+                found: format!("{} tiles", layout.count()),
+                expected: format!("a tile {tile}"),
+            });
+        }
+        let mut tensor = vec![];
+        let of_tile = match layout.count() {
+            1 => None,
+            _ => Some(cut(&input, layout.window(tile))),
+        };
+        let of_tile = of_tile.as_ref().unwrap_or(&input);
+        tensor.resize(of_tile.as_raw().len(), 0.0);
+        preprocess.normalise(of_tile, &mut tensor)?;
+        images.push(PreparedImage {
+            index,
+            original,
+            tensor,
+            pixels: None,
+            decode,
+            preprocess: begun.elapsed(),
+        });
+        // What all tiles share is counted with the first.
+        (decode, begun) = (Duration::ZERO, Instant::now());
+    }
+    Ok((images, pixels))
+}
+
+/// A part of an image.
+pub fn cut(image: &RgbImage, window: PixelBox) -> RgbImage {
+    let PixelBox { x0, y0, x1, y1 } = window;
+    image::imageops::crop_imm(image, x0, y0, x1 - x0, y1 - y0).to_image()
 }
 
 /// The seed of the changes of image `index`, given that of the whole list.
@@ -241,6 +303,45 @@ mod tests {
         seen.sort_unstable();
         seen.dedup();
         assert!(seen.len() > 3, "{seen:?}");
+    }
+
+    #[test]
+    fn tiles_are_parts_of_the_whole_and_a_photograph_must_hold_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("large.png");
+        let large = RgbImage::from_fn(50, 41, |x, y| Rgb([x as u8, y as u8, 0]));
+        large.save(&path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let tiles = crate::tiles::Tiles { width: 20, height: 20, overlap: 4 };
+        let plain = LoaderOptions::default();
+        // As they are, and at half size: red is the column, green the row, in the photograph's pixels.
+        for (preprocess, scale, sizes) in
+            [(Preprocess::tiled(tiles, 20, 20), 1, [3, 3]), (Preprocess::tiled(tiles, 10, 10), 2, [3, 3])]
+        {
+            let layout = preprocess.layout(50, 41).unwrap();
+            assert_eq!(layout.grid(), sizes);
+            let wanted = [0, 4, 8, 5];
+            let (images, pixels) = prepare_tiles(&bytes, &path, 3, &preprocess, &plain, &wanted).unwrap();
+            assert_eq!((images.len(), pixels.dimensions()), (4, (50, 41)));
+            for (tile, image) in wanted.iter().zip(&images) {
+                assert_eq!(
+                    (image.index, image.original, image.tensor.len()),
+                    (3, (50, 41), 3 * 20 * 20 / scale / scale)
+                );
+                let window = layout.window(*tile);
+                let got = f32::from(red(image)) / scale as f32;
+                assert!(
+                    (got - window.x0 as f32).abs() <= 1.0,
+                    "tile {tile} begins at {got}, not {}",
+                    window.x0
+                );
+            }
+            assert!(prepare_tiles(&bytes, &path, 0, &preprocess, &plain, &[9]).is_err());
+            assert!(prepare_bytes(&bytes, &path, 0, &preprocess, &plain).is_err());
+            assert!(Loader::new(vec![], &preprocess, &plain).is_err());
+            let error = preprocess.resize_crop(&RgbImage::new(50, 19)).unwrap_err().to_string();
+            assert!(error.contains("50 x 19 pixels, expected at least the 20 x 20 of a tile"), "{error}");
+        }
     }
 
     #[test]

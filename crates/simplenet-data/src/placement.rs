@@ -33,6 +33,12 @@ pub struct Placement {
 }
 
 impl Placement {
+    /// Whether every pixel of the image is one of the network's.
+    pub fn is_identity(&self) -> bool {
+        let (width, height) = self.original;
+        self.resized == self.original && self.crop == (0, 0, width, height)
+    }
+
     /// Share of the image's area that the network sees, 0 to 1.
     pub fn inspected_share(&self) -> f64 {
         let (_, _, width, height) = self.crop;
@@ -84,6 +90,9 @@ impl Placement {
                 found: format!("{} values", map.len()),
                 expected: format!("{crop_width} x {crop_height}, not empty"),
             });
+        }
+        if self.is_identity() {
+            return Ok(map.to_vec());
         }
         let columns = samples(self.original.0, self.resized.0, left, crop_width);
         let rows = samples(self.original.1, self.resized.1, top, crop_height);

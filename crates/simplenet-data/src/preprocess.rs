@@ -12,7 +12,9 @@ use crate::dataset::GroundTruth;
 use crate::decode::{DecodeOptions, Exif, SixteenBit};
 use crate::error::DataError;
 pub use crate::placement::{PixelBox, Placement};
+use crate::region::RegionOfInterest;
 use crate::resize::{Window, resize};
+use crate::tiles::{TileAxis, TileLayout, Tiles};
 
 /// Mean of the ImageNet training pictures, RGB, on the scale 0 to 1; what torchvision's weights expect.
 pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
@@ -69,6 +71,13 @@ pub struct Preprocess {
     /// A centre crop after it; what lies outside is not inspected. Without one nothing is lost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub crop: Option<CropSize>,
+    /// Large photographs are cut into overlapping tiles, and `resize` (exact) is what becomes of each. Without them the
+    /// whole photograph is one network input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiles: Option<Tiles>,
+    /// What of the photograph is inspected; without it all that the network sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roi: Option<RegionOfInterest>,
     /// Subtracted from the values on the scale 0 to 1, RGB.
     pub mean: [f32; 3],
     /// Divides after that, RGB.
@@ -91,6 +100,8 @@ impl Preprocess {
         Self {
             resize: Resize::ShorterSide(329),
             crop: Some(CropSize { width: 288, height: 288 }),
+            tiles: None,
+            roi: None,
             mean: IMAGENET_MEAN,
             std: IMAGENET_STD,
             decode: DecodeOptions {
@@ -101,11 +112,18 @@ impl Preprocess {
         }
     }
 
+    /// Tiles of a large photograph, each at this size; EXIF orientation applied, 16 bits scaled.
+    pub fn tiled(tiles: Tiles, width: u32, height: u32) -> Self {
+        Self { tiles: Some(tiles), ..Self::whole_image(width, height) }
+    }
+
     /// The whole image at the given size, nothing cropped; EXIF orientation applied, 16 bits scaled.
     pub fn whole_image(width: u32, height: u32) -> Self {
         Self {
             resize: Resize::Exact { width, height },
             crop: None,
+            tiles: None,
+            roi: None,
             mean: IMAGENET_MEAN,
             std: IMAGENET_STD,
             decode: DecodeOptions::default(),
@@ -116,7 +134,8 @@ impl Preprocess {
     ///
     /// # Errors
     /// [`DataError::InvalidOption`]: a side that is 0 or too large, a crop larger than the resize, a
-    /// shorter side without a crop (the size would depend on the image), a mean or deviation out of range.
+    /// shorter side without a crop (the size would depend on the image), tiles beside either, a region that is none, a mean
+    /// or deviation out of range.
     pub fn validate(&self) -> Result<(), DataError> {
         let invalid = |option, found: String, expected: &str| {
             Err(DataError::InvalidOption { option, found, expected: expected.to_string() })
@@ -141,6 +160,16 @@ impl Preprocess {
             }
             _ => {}
         }
+        if let Some(tiles) = &self.tiles {
+            tiles.validate(MAX_NETWORK_SIDE)?;
+            if self.crop.is_some() || !matches!(self.resize, Resize::Exact { .. }) {
+                let found = "beside a crop or resize.shorter_side".to_string();
+                return invalid("tiles", found, "no crop and resize.exact, which is each tile's size");
+            }
+        }
+        if let Some(roi) = &self.roi {
+            roi.validate()?;
+        }
         if !self.mean.iter().all(|v| v.is_finite()) {
             return invalid("mean", format!("{:?}", self.mean), "finite numbers");
         }
@@ -163,12 +192,18 @@ impl Preprocess {
         }
     }
 
-    /// Where the network input of an image of `width` × `height` pixels lies in that image.
+    /// Where the network input of an image of `width` × `height` pixels lies in that image; with tiles, where all of them
+    /// together do.
     pub fn placement(&self, width: u32, height: u32) -> Placement {
-        let resized = match self.resize {
-            Resize::Exact { width, height } => (width, height),
-            Resize::ShorterSide(length) if width <= height => (length, longer_side(length, height, width)),
-            Resize::ShorterSide(length) => (longer_side(length, width, height), length),
+        let resized = match (self.resize, self.tiles) {
+            (Resize::Exact { width: to_width, height: to_height }, Some(tiles)) => {
+                (scaled(width, tiles.width, to_width), scaled(height, tiles.height, to_height))
+            }
+            (Resize::Exact { width, height }, None) => (width, height),
+            (Resize::ShorterSide(length), _) if width <= height => {
+                (length, longer_side(length, height, width))
+            }
+            (Resize::ShorterSide(length), _) => (longer_side(length, width, height), length),
         };
         let crop = match self.crop {
             None => (0, 0, resized.0, resized.1),
@@ -180,13 +215,38 @@ impl Preprocess {
         Placement { original: (width, height), resized, crop }
     }
 
-    /// Resize and crop: 8-bit RGB of any size to [`network_size`](Self::network_size), equal to Pillow's
-    /// result in every pixel.
+    /// The tiles of what [`resize_crop`](Self::resize_crop) makes of an image of `width` × `height` pixels, in its pixels:
+    /// one that is all of it without `tiles`.
     ///
     /// # Errors
-    /// The configuration is invalid or the image has no pixels.
+    /// The configuration is invalid, the image has no pixels, or is smaller than a tile.
+    pub fn layout(&self, width: u32, height: u32) -> Result<TileLayout, DataError> {
+        let (_, _, width, height) = self.checked_placement((width, height))?.crop;
+        let axis = |length: u32, tile: u32, side: u32, overlap: u32| {
+            let overlap = u64::from(overlap) * u64::from(side) / u64::from(tile);
+            TileAxis::new(length, side, overlap as u32)
+        };
+        Ok(match (self.tiles, self.network_size()) {
+            (None, _) => {
+                TileLayout { columns: TileAxis::new(width, width, 0), rows: TileAxis::new(height, height, 0) }
+            }
+            (Some(tiles), (tile_width, tile_height)) => TileLayout {
+                columns: axis(width, tiles.width, tile_width, tiles.overlap),
+                rows: axis(height, tiles.height, tile_height, tiles.overlap),
+            },
+        })
+    }
+
+    /// Resize and crop: 8-bit RGB of any size to [`network_size`](Self::network_size), equal to Pillow's
+    /// result in every pixel. With tiles, the image that all of them are cut from: see [`layout`](Self::layout).
+    ///
+    /// # Errors
+    /// The configuration is invalid, the image has no pixels, or is smaller than a tile.
     pub fn resize_crop(&self, rgb: &RgbImage) -> Result<RgbImage, DataError> {
         let placement = self.checked_placement(rgb.dimensions())?;
+        if placement.is_identity() {
+            return Ok(rgb.clone());
+        }
         let (x, y, width, height) = placement.crop;
         let window = Window { columns: x..x + width, rows: y..y + height };
         let pixels = resize::<3>(rgb, placement.original, placement.resized, &window);
@@ -305,8 +365,24 @@ impl Preprocess {
                 expected: "at least 1 x 1".to_string(),
             });
         }
+        if let Some(tiles) = self.tiles.filter(|tiles| width < tiles.width || height < tiles.height) {
+            return Err(DataError::WrongSize {
+                what: "the photograph",
+                found: format!("{width} x {height} pixels"),
+                expected: format!(
+                    "at least the {} x {} of a tile: train with smaller tiles, or without",
+                    tiles.width, tiles.height
+                ),
+            });
+        }
         Ok(self.placement(width, height))
     }
+}
+
+/// Pixels of a side when each `tile` of them become `to`, rounded to the nearest.
+fn scaled(side: u32, tile: u32, to: u32) -> u32 {
+    let tile = u64::from(tile.max(1));
+    u32::try_from((u64::from(side) * u64::from(to) + tile / 2) / tile).unwrap_or(u32::MAX).max(1)
 }
 
 /// `int(length · longer / shorter)`, torchvision's rule.

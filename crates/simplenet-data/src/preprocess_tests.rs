@@ -109,6 +109,10 @@ fn augmentation_comes_between_resize_and_crop() {
 #[test]
 fn invalid_configurations_say_what_is_allowed() {
     let exact = |width, height| Resize::Exact { width, height };
+    let tiled = |width, overlap, resize| {
+        let tiles = Some(Tiles { width, height: 64, overlap });
+        Preprocess { tiles, ..custom(resize, None) }
+    };
     let mut no_std = Preprocess::default();
     no_std.std[1] = 0.0;
     let mut no_mean = Preprocess::default();
@@ -122,6 +126,16 @@ fn invalid_configurations_say_what_is_allowed() {
         (custom(Resize::ShorterSide(256), None), "invalid crop: none; expected a crop size"),
         (custom(exact(64, 64), Some((65, 64))), "invalid crop: 65 x 64; expected 1 x 1 to 64 x 64"),
         (custom(exact(64, 64), Some((0, 64))), "invalid crop"),
+        (tiled(0, 0, exact(64, 64)), "invalid tiles: 0 x 64"),
+        (tiled(64, 33, exact(64, 64)), "invalid tiles.overlap: 33; expected at most 32"),
+        (
+            Preprocess { crop: Some(CropSize { width: 9, height: 9 }), ..tiled(64, 8, exact(64, 64)) },
+            "invalid tiles: beside a crop",
+        ),
+        (
+            Preprocess { roi: Some(RegionOfInterest::default()), ..Preprocess::default() },
+            "invalid roi: nothing",
+        ),
         (no_std, "invalid std"),
         (no_mean, "invalid mean"),
         (no_pixels, "max_pixels"),
@@ -145,13 +159,18 @@ fn invalid_configurations_say_what_is_allowed() {
 
 #[test]
 fn presets_survive_a_configuration_file() {
-    for preprocess in [Preprocess::paper(), Preprocess::whole_image(320, 256)] {
+    let tiled = Preprocess::tiled(Tiles::of(512, 640), 256, 320);
+    for preprocess in [Preprocess::paper(), Preprocess::whole_image(320, 256), tiled] {
         preprocess.validate().unwrap();
         let text = serde_json::to_string(&preprocess).unwrap();
         assert_eq!(serde_json::from_str::<Preprocess>(&text).unwrap(), preprocess, "{text}");
     }
     let text = serde_json::to_string(&Preprocess::paper()).unwrap();
     assert!(text.contains(r#""resize":{"shorter_side":329},"crop":{"width":288,"height":288}"#), "{text}");
+    assert!(
+        !text.contains("tiles") && !text.contains("roi"),
+        "files of those who have none stay as they were: {text}"
+    );
     assert!(text.contains(r#""exif":"ignore","sixteen_bit":"clip""#), "{text}");
     let unknown = text.replace("\"mean\"", "\"center\"");
     assert!(serde_json::from_str::<Preprocess>(&unknown).is_err());

@@ -106,6 +106,45 @@ impl PixelAccumulator {
         self.add_numbered(self.images.load(Ordering::Relaxed), map)
     }
 
+    /// Takes in the part of an image that was looked at: scores elsewhere do not matter, NaN among them, and what the mask
+    /// marks there counts for nothing; a region that reaches out of it is as large as what lies inside.
+    ///
+    /// # Errors
+    /// As [`Self::add`], for the pixels that were looked at; an `inspected` that does not have a value a pixel. An image
+    /// of which nothing was looked at is not an error.
+    pub fn add_inspected(&self, map: &AnomalyMap<'_>, inspected: &[bool]) -> Result<(), MetricError> {
+        let image = self.images.load(Ordering::Relaxed);
+        let AnomalyMap { scores, mask, width, height } = *map;
+        let expected = pixels(width, height)?;
+        if inspected.len() != expected {
+            let actual = inspected.len();
+            return Err(MetricError::MapShape { image, width, height, expected, actual });
+        }
+        if scores.len() != expected || mask.len() != expected {
+            let (scores, mask) = (scores.len(), mask.len());
+            return Err(MetricError::ShapeMismatch { image, width, height, expected, scores, mask });
+        }
+        let kept = |(&score, &inside): (&f32, &bool)| if inside { score } else { 0.0 };
+        let scores: Vec<f32> = scores.iter().zip(inspected).map(kept).collect();
+        let mask: Vec<u8> =
+            mask.iter().zip(inspected).map(|(&mark, &inside)| mark * u8::from(inside)).collect();
+        let map = AnomalyMap { scores: &scores, mask: &mask, width, height };
+        map.check(image)?;
+        let (runs, areas) = map.regions();
+        // Pixels that count as normal, stretch by stretch.
+        let normal: Vec<bool> =
+            mask.iter().zip(inspected).map(|(&mark, &inside)| inside && mark == 0).collect();
+        let mut left = map.scores;
+        let stretches = normal.chunk_by(|a, b| a == b).filter_map(|chunk| {
+            let (stretch, after) = left.split_at(chunk.len());
+            left = after;
+            chunk[0].then_some(stretch)
+        });
+        self.pixels.add(stretches, map.packed(&runs, &areas), areas.len());
+        self.images.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Takes an image without a defect in; there is no need for a mask.
     ///
     /// # Errors
@@ -348,6 +387,39 @@ mod tests {
         check(&[good, infinite, infinite], where_it_is);
         let huge = AnomalyMap { width: usize::MAX, ..good };
         check(&[huge], MetricError::ImageTooLarge { width: usize::MAX, height: 2 });
+    }
+
+    /// What was not looked at counts as if the picture ended there: rows below and columns beside, whatever they hold.
+    #[test]
+    fn what_was_not_looked_at_counts_for_nothing() {
+        let (width, height) = (7, 5);
+        let score = |x: usize, y: usize| ((x * 31 + y * 17 + 3) % 23) as f32 / 7.0;
+        let mark = |x: usize, y: usize| u8::from((2..6).contains(&x) && y < 3 || (x, y) == (0, 3));
+        let inside = |x: usize, y: usize| x < 4 && y < 4;
+        let places = || (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+        let scores: Vec<f32> =
+            places().map(|(x, y)| if inside(x, y) { score(x, y) } else { f32::NAN }).collect();
+        let mask: Vec<u8> = places().map(|(x, y)| mark(x, y)).collect();
+        let inspected: Vec<bool> = places().map(|(x, y)| inside(x, y)).collect();
+        let whole = AnomalyMap { scores: &scores, mask: &mask, width, height };
+        let set = PixelAccumulator::new();
+        set.add_inspected(&whole, &inspected).unwrap();
+        let got = set.finish().unwrap().metrics(&[0.3, 0.05]);
+
+        let small = || places().filter(|&(x, y)| inside(x, y));
+        let scores: Vec<f32> = small().map(|(x, y)| score(x, y)).collect();
+        let mask: Vec<u8> = small().map(|(x, y)| mark(x, y)).collect();
+        let want =
+            pixel_metrics(&[AnomalyMap { scores: &scores, mask: &mask, width: 4, height: 4 }], &[0.3, 0.05]);
+        assert_eq!(got, want);
+        assert_eq!((got.normal_pixels, got.anomalous_pixels, got.regions), (9, 7, 2));
+
+        let set = PixelAccumulator::new();
+        assert!(set.add_inspected(&whole, &inspected[1..]).is_err());
+        // A score inside that is no number is refused, as ever.
+        assert!(set.add_inspected(&whole, &[true; 35]).is_err());
+        set.add_inspected(&whole, &[false; 35]).unwrap();
+        assert!(set.finish().is_err(), "no pixel at all");
     }
 
     #[test]

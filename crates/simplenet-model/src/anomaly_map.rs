@@ -2,6 +2,8 @@
 //! anomaly map at the network input's size and the image's score. Both as the official code: bilinear resize, then
 //! SciPy's Gaussian filter, both in one (`ops/anomaly_map`); the image score is taken of the raw patch scores, before either, and is their largest there.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -87,6 +89,19 @@ impl ImageScore {
 /// An image's score, of its patch scores (h, w), row-major, with `columns` = w. NaN if any score is NaN, so that a broken
 /// network is not taken for a good part; negative infinity without scores.
 pub fn image_score(scores: &[f32], columns: usize, rule: ImageScore) -> f32 {
+    let columns = columns.max(1);
+    image_score_within(scores, [0..scores.len() / columns, 0..columns], columns, None, rule)
+}
+
+/// The same for a part of an image: largest over the squares about patches in these rows and columns. Where only some
+/// patches are `inside`, one value a patch, squares are about these and hold only these.
+pub fn image_score_within(
+    scores: &[f32],
+    [own_rows, own_columns]: [Range<usize>; 2],
+    columns: usize,
+    inside: Option<&[bool]>,
+    rule: ImageScore,
+) -> f32 {
     let larger = |max: f32, s: f32| if s.is_nan() || s > max { s } else { max };
     let side = match rule {
         ImageScore::Largest => 1,
@@ -95,12 +110,25 @@ pub fn image_score(scores: &[f32], columns: usize, rule: ImageScore) -> f32 {
     let (columns, reach) = (columns.max(1), side / 2);
     let rows = scores.len() / columns;
     let around = |at: usize, end: usize| at.saturating_sub(reach)..(at + reach + 1).min(end);
+    let counts = |&place: &usize| inside.is_none_or(|inside| inside.get(place) == Some(&true));
     let mean = |y: usize, x: usize| {
         let (ys, xs) = (around(y, rows), around(x, columns));
-        let count = (ys.len() * xs.len()) as f32;
-        ys.flat_map(|y| &scores[y * columns..][xs.clone()]).sum::<f32>() / count
+        match inside {
+            None => {
+                let count = (ys.len() * xs.len()) as f32;
+                ys.flat_map(|y| &scores[y * columns..][xs.clone()]).sum::<f32>() / count
+            }
+            Some(_) => {
+                let square = ys.flat_map(|y| xs.clone().map(move |x| y * columns + x)).filter(counts);
+                let (sum, count) = square.fold((0.0, 0.0), |(sum, n), place| (sum + scores[place], n + 1.0));
+                sum / count
+            }
+        }
     };
-    let places = (0..rows).flat_map(|y| (0..columns).map(move |x| (y, x)));
+    let own_columns = own_columns.start..own_columns.end.min(columns);
+    let places =
+        (own_rows.start..own_rows.end.min(rows)).flat_map(|y| own_columns.clone().map(move |x| (y, x)));
+    let places = places.filter(|(y, x)| counts(&(y * columns + x)));
     places.fold(f32::NEG_INFINITY, |max, (y, x)| larger(max, mean(y, x)))
 }
 
@@ -207,6 +235,29 @@ mod tests {
         assert_eq!(image_score(&scores, 4, ImageScore::LargestMean(3)), 2.5);
         assert!(
             ImageScore::LargestMean(4).validate().is_err() && ImageScore::LargestMean(3).validate().is_ok()
+        );
+    }
+
+    #[test]
+    fn a_part_of_an_image_has_a_score_of_its_own() {
+        // 2 x 4.
+        let scores = [4.0, 0.0, 0.0, 9.0, 4.0, 2.0, 0.0, 0.0];
+        let of = |rows, columns, inside, rule| image_score_within(&scores, [rows, columns], 4, inside, rule);
+        let (largest, mean) = (ImageScore::Largest, ImageScore::LargestMean(3));
+        assert_eq!(of(0..2, 0..4, None, mean), image_score(&scores, 4, mean));
+        assert_eq!(of(0..2, 1..3, None, largest), 2.0);
+        // The square about a patch reaches beyond the part: (0 + 0 + 9 + 2 + 0 + 0) / 6.
+        assert_eq!(of(0..2, 2..3, None, mean), 11.0 / 6.0);
+        assert_eq!(of(0..9, 3..9, None, largest), 9.0);
+        let inside = [true, true, false, false, true, true, false, true];
+        assert_eq!(of(0..2, 0..4, Some(&inside), largest), 4.0);
+        assert_eq!(of(0..2, 0..4, Some(&inside), mean), 2.5);
+        assert_eq!(of(0..2, 2..4, Some(&inside), mean), 0.0);
+        assert_eq!(of(0..2, 2..3, Some(&inside), mean), f32::NEG_INFINITY);
+        let broken = [f32::NAN, 1.0, 2.0, f32::NAN];
+        assert_eq!(
+            image_score_within(&broken, [0..1, 0..4], 4, Some(&[false, true, true, false]), mean),
+            1.5
         );
     }
 

@@ -33,6 +33,20 @@ pub struct PositionEnergyConfig {
     pub cell: usize,
     /// Numbers of a patch that are whitened, d: the features' own, or a projection of them.
     pub dim: usize,
+    /// Rows and columns of the tiles that a photograph is cut into; each tile has places and cells of its own.
+    #[serde(default = "one_tile", skip_serializing_if = "is_one_tile")]
+    pub tiles: [usize; 2],
+}
+
+/// The whole photograph.
+pub const ONE_TILE: [usize; 2] = [1, 1];
+
+fn one_tile() -> [usize; 2] {
+    ONE_TILE
+}
+
+fn is_one_tile(tiles: &[usize; 2]) -> bool {
+    *tiles == ONE_TILE
 }
 
 impl PositionEnergyConfig {
@@ -41,16 +55,22 @@ impl PositionEnergyConfig {
     /// # Errors
     /// `ModelError::Configuration` names those that cannot work.
     pub fn validate(&self) -> Result<(), ModelError> {
-        let Self { rows, columns, cell, dim } = *self;
-        if [rows, columns, cell, dim].iter().any(|n| !(1..=MOST).contains(n)) {
+        let Self { rows, columns, cell, dim, tiles: [down, across] } = *self;
+        if [rows, columns, cell, dim, down, across].iter().any(|n| !(1..=MOST).contains(n)) {
             return Err(ModelError::Configuration {
                 what: "position energy",
                 reason: format!(
-                    "{rows} x {columns} patches in cells of {cell}, width {dim}: each must lie between 1 and {MOST}"
+                    "{rows} x {columns} patches in cells of {cell}, width {dim}, {down} x {across} tiles: each must lie \
+                     between 1 and {MOST}"
                 ),
             });
         }
         Ok(())
+    }
+
+    /// All tiles.
+    pub fn tile_count(&self) -> usize {
+        self.tiles[0] * self.tiles[1]
     }
 
     /// Cells along the grid's width.
@@ -58,7 +78,7 @@ impl PositionEnergyConfig {
         self.columns.div_ceil(self.cell)
     }
 
-    /// All cells.
+    /// All cells of a tile.
     pub fn cells(&self) -> usize {
         self.rows.div_ceil(self.cell) * self.cell_columns()
     }
@@ -75,10 +95,14 @@ impl PositionEnergyConfig {
 
     /// Names and shapes of the tensors, for features of width D = `features`.
     pub fn tensor_specs(&self, features: usize) -> Vec<(String, Vec<usize>)> {
+        let mut centre = vec![self.rows, self.columns, self.dim];
+        if self.tiles != ONE_TILE {
+            centre.insert(0, self.tile_count());
+        }
         vec![
             (PROJECTION.into(), vec![self.dim, features]),
-            (CENTRE.into(), vec![self.rows, self.columns, self.dim]),
-            (WHITENING.into(), vec![self.cells(), self.triangle()]),
+            (CENTRE.into(), centre),
+            (WHITENING.into(), vec![self.tile_count() * self.cells(), self.triangle()]),
             (WEIGHTS.into(), vec![3]),
         ]
     }
@@ -109,10 +133,10 @@ pub struct PositionEnergy {
     pub config: PositionEnergyConfig,
     /// What is whitened is `projection` · feature: (d, D).
     pub projection: Vec<f32>,
-    /// Means of the projected features, (h, w, d).
+    /// Means of the projected features, (tiles, h, w, d).
     pub centre: Vec<f32>,
-    /// For each cell the inverse of the Cholesky factor of its covariance, (cells, d(d + 1)/2): the rows of the lower
-    /// triangle one after another.
+    /// For each cell of each tile the inverse of the Cholesky factor of its covariance, (tiles, cells, d(d + 1)/2): the rows of
+    /// the lower triangle one after another.
     pub whitening: Vec<f32>,
     /// How the energy joins the score.
     pub weights: ScoreWeights,
@@ -126,9 +150,10 @@ impl PositionEnergy {
     pub fn validate(&self) -> Result<(), ModelError> {
         self.config.validate()?;
         let PositionEnergyConfig { rows, columns, dim, .. } = self.config;
+        let tiles = self.config.tile_count();
         let sizes = [
-            ("centre", &self.centre, rows * columns * dim),
-            ("whitening", &self.whitening, self.config.cells() * self.config.triangle()),
+            ("centre", &self.centre, tiles * rows * columns * dim),
+            ("whitening", &self.whitening, tiles * self.config.cells() * self.config.triangle()),
             ("projection", &self.projection, dim * self.features()),
         ];
         let ScoreWeights { head, energy, offset } = self.weights;
@@ -158,8 +183,24 @@ impl PositionEnergy {
         &self.whitening[start..=start + row]
     }
 
+    /// The statistics of one tile alone: those of the first where there is no such tile.
+    pub fn tile(&self, index: usize) -> Self {
+        let config = PositionEnergyConfig { tiles: ONE_TILE, ..self.config };
+        let of = |values: &[f32]| {
+            let one = values.len() / self.config.tile_count().max(1);
+            values.get(index * one..(index + 1) * one).unwrap_or(&values[..one]).to_vec()
+        };
+        Self {
+            config,
+            projection: self.projection.clone(),
+            centre: of(&self.centre),
+            whitening: of(&self.whitening),
+            weights: self.weights,
+        }
+    }
+
     /// Features after the norm of an image of `rows` x `columns` patches, (rows · columns, D) -> energies
-    /// (rows · columns). An image of fewer patches than the statistics know is taken for their upper left part.
+    /// (rows · columns), at the places of the first tile: [`PositionEnergy::tile`] gives the others. An image of fewer patches than the statistics know is taken for their upper left part.
     ///
     /// # Errors
     /// `ModelError::InputShape` for more patches a side, or another number of values.
@@ -266,7 +307,7 @@ mod tests {
 
     /// Statistics of these sizes, filled with small numbers.
     fn statistics(rows: usize, columns: usize, cell: usize, dim: usize, features: usize) -> PositionEnergy {
-        let config = PositionEnergyConfig { rows, columns, cell, dim };
+        let config = PositionEnergyConfig { rows, columns, cell, dim, tiles: ONE_TILE };
         PositionEnergy {
             config,
             projection: numbers(dim * features, 1),
@@ -279,7 +320,7 @@ mod tests {
     #[test]
     fn energies_are_lengths_of_whitened_offsets() {
         // Two patches in cells of one: z = (2 x0 - 1, 3 x0 + x1) at the first place.
-        let config = PositionEnergyConfig { rows: 1, columns: 2, cell: 1, dim: 2 };
+        let config = PositionEnergyConfig { rows: 1, columns: 2, cell: 1, dim: 2, tiles: ONE_TILE };
         let energy = PositionEnergy {
             config,
             projection: vec![1.0, 0.0, 0.0, 1.0],
@@ -293,6 +334,41 @@ mod tests {
         // A narrower image: the left part.
         assert_eq!(energy.energies(&[1.0, 1.0], 1, 1).unwrap(), got[..1]);
         assert_eq!(energy.weights.join(3.0, 2.0), 5.0);
+    }
+
+    #[test]
+    fn each_tile_has_statistics_of_its_own() {
+        let one = |seed: u32| {
+            let mut one = statistics(2, 3, 2, 4, 4);
+            one.centre = numbers(2 * 3 * 4, seed);
+            one.whitening = numbers(2 * 10, seed + 100);
+            one
+        };
+        let tiles = [one(10), one(20), one(30), one(40), one(50), one(60)];
+        let all = |of: fn(&PositionEnergy) -> &Vec<f32>| tiles.iter().flat_map(of).copied().collect();
+        let config = PositionEnergyConfig { tiles: [2, 3], ..tiles[0].config };
+        let joined = PositionEnergy {
+            config,
+            centre: all(|tile| &tile.centre),
+            whitening: all(|tile| &tile.whitening),
+            ..tiles[0].clone()
+        };
+        joined.validate().unwrap();
+        for (i, tile) in tiles.iter().enumerate() {
+            assert_eq!(&joined.tile(i), tile, "tile {i}");
+        }
+        let tensors: HashMap<_, _> = joined.named_tensors().unwrap().into_iter().collect();
+        assert_eq!(tensors[CENTRE].dims(), [6, 2, 3, 4]);
+        assert_eq!(PositionEnergy::from_tensors(config, 4, &tensors, Path::new("m")).unwrap(), joined);
+        let text = serde_json::to_string(&config).unwrap();
+        assert!(text.contains("\"tiles\":[2,3]"), "{text}");
+        let old = serde_json::to_string(&tiles[0].config).unwrap();
+        assert!(
+            !old.contains("tiles")
+                && serde_json::from_str::<PositionEnergyConfig>(&old).unwrap() == tiles[0].config
+        );
+        let fewer = PositionEnergy { config: tiles[0].config, ..joined };
+        assert!(fewer.validate().is_err());
     }
 
     #[test]

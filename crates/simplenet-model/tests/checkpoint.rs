@@ -234,7 +234,7 @@ fn any_number_of_adaptor_layers_comes_back() {
 #[test]
 fn position_statistics_come_back() {
     let (net, record) = network();
-    let config = PositionEnergyConfig { rows: 5, columns: 6, cell: 2, dim: 4 };
+    let config = PositionEnergyConfig { rows: 5, columns: 6, cell: 2, dim: 4, tiles: [1, 1] };
     let mut draw = numbers(5);
     let mut draw = |count: usize| (0..count).map(|_| draw()).collect::<Vec<f32>>();
     let energy = PositionEnergy {

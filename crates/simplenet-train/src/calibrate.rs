@@ -179,12 +179,13 @@ struct NormalScore {
 
 impl NormalScore {
     fn of(Inspected { inspection, .. }: &Inspected) -> Self {
-        let map = &inspection.map;
-        let sum: f64 = map.iter().map(|&v| f64::from(v)).sum();
+        // Without what the region of interest leaves out.
+        let map = || inspection.map.iter().copied().filter(|v| !v.is_nan());
+        let sum: f64 = map().map(f64::from).sum();
         Self {
             image_score: inspection.score,
-            map_peak: map.iter().copied().fold(f32::NEG_INFINITY, f32::max),
-            map_mean: (sum / map.len().max(1) as f64) as f32,
+            map_peak: map().fold(f32::NEG_INFINITY, f32::max),
+            map_mean: (sum / map().count().max(1) as f64) as f32,
         }
     }
 }

@@ -65,6 +65,10 @@ pub struct TrainConfig {
     pub feature_precision: Precision,
     /// Standard deviation, in pixels of the network's input, of the Gaussian that smooths the anomaly map.
     pub map_sigma: f64,
+    /// Fewest pixels of the photograph that a region has; smaller ones are not given. 0 gives all. It changes no score and no
+    /// verdict.
+    #[serde(default)]
+    pub min_region_area: u64,
     /// How the threshold is found.
     pub calibration: Calibration,
     /// How a resized ground-truth mask becomes black and white.
@@ -217,6 +221,7 @@ impl TrainConfig {
             image_score: ImageScore::Largest,
             feature_precision: Precision::F16,
             map_sigma: 4.0,
+            min_region_area: 0,
             calibration: Calibration {
                 held_out_share: 0.0,
                 fewest_held_out: 0,

@@ -5,6 +5,7 @@
 
 use std::{
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -12,19 +13,25 @@ use candle_core::Device;
 use image::RgbImage;
 use rayon::prelude::*;
 use simplenet_data::{
-    DataError,
+    DataError, RegionOfInterest,
+    loader::cut,
     preprocess::{Placement, Preprocess},
 };
 use simplenet_model::{
     BatchPredictor, Normalisation, Opened, Predictor, PredictorOptions,
-    anomaly_map::{anomaly_map, image_score},
+    anomaly_map::image_score_within,
     checkpoint::{self, ModelRecord, Threshold},
     device,
     simplenet::SimpleNet,
 };
 
 pub use crate::regions::{AnomalousRegion, regions_above};
-use crate::{batch_limit::BatchLimit, error::TrainError, inference_precision::InferencePrecision};
+use crate::{
+    batch_limit::BatchLimit,
+    error::TrainError,
+    inference_precision::InferencePrecision,
+    views::{TileView, View, Views, tile_map},
+};
 
 /// Photographs that go through the network at once on a GPU, when no number is given.
 pub const BATCH: usize = 16;
@@ -38,6 +45,8 @@ pub struct Detector {
     device: String,
     precision: InferencePrecision,
     preprocess: Preprocess,
+    /// What of photographs is looked at.
+    views: Views,
     record: ModelRecord,
 }
 
@@ -54,15 +63,21 @@ enum Network {
 pub struct Inspection {
     /// Raw image score: of the raw patch scores, by the rule in the record. Higher is more anomalous; no fixed range.
     pub score: f32,
-    /// Anomaly map at the network's input size, (height, width) row-major: raw patch scores, enlarged and smoothed.
+    /// Anomaly map at the network's input size, or that of all tiles together, (height, width) row-major: raw patch scores,
+    /// enlarged and smoothed; NaN outside the region of interest.
     pub map: Vec<f32>,
-    /// The same map in the photograph's own pixels, (height, width) row-major; NaN where a crop left them out.
+    /// Width and height of `map`.
+    pub map_size: (u32, u32),
+    /// The same map in the photograph's own pixels, (height, width) row-major; NaN where a crop left them out, and outside the
+    /// region of interest.
     pub photograph_map: Vec<f32>,
     /// The regions of an anomalous photograph or one for review, largest peak first; none for a normal one or without a
-    /// threshold.
+    /// threshold. None that is smaller than the least area in the record.
     pub regions: Vec<AnomalousRegion>,
-    /// Where the network's input lies in the photograph.
+    /// Where the network's input, or all tiles together, lies in the photograph.
     pub placement: Placement,
+    /// Share of the photograph's area that was inspected, 0 to 1: not what a crop or the region of interest leaves out.
+    pub inspected_share: f64,
     /// How long each part took.
     pub times: Times,
 }
@@ -81,19 +96,34 @@ pub struct Times {
 
 /// A photograph made ready for the network.
 pub(crate) struct Prepared {
+    /// What its tiles are cut from.
     input: RgbImage,
-    original: (u32, u32),
+    view: Arc<View>,
     time: Duration,
+}
+
+impl Prepared {
+    /// The pixels of a tile.
+    fn tile(&self, tile: &TileView) -> RgbImage {
+        cut(&self.input, self.view.layout.window(tile.index))
+    }
 }
 
 /// What the network says of a photograph.
 pub(crate) struct Scored {
+    /// One of each tile of the view.
+    tiles: Vec<ScoredTile>,
+    view: Arc<View>,
+    preprocess: Duration,
+    network: Duration,
+}
+
+/// What the network says of one tile.
+struct ScoredTile {
     patch_scores: Vec<f32>,
     /// Where the network makes it; else it is still to be made.
     map: Option<Vec<f32>>,
-    original: (u32, u32),
-    preprocess: Duration,
-    network: Duration,
+    time: Duration,
 }
 
 impl Detector {
@@ -120,8 +150,9 @@ impl Detector {
         let mut options = PredictorOptions::default();
         options.precision = precision.of(&record)?;
         let predictor = Predictor::compile(net, height as usize, width as usize, &options)?;
+        let views = Views::new(&preprocess, predictor.grid());
         let network = Network::Single(Box::new(predictor));
-        Ok(Self { network, device: device::CPU.into(), precision, preprocess, record })
+        Ok(Self { network, device: device::CPU.into(), precision, preprocess, views, record })
     }
 
     /// The same for a device that was opened: on the CPU as [`Detector::new_in`], on a GPU as [`Detector::in_batches`].
@@ -163,8 +194,9 @@ impl Detector {
             &opened.device,
             precision.of_batches()?,
         )?;
+        let views = Views::new(&preprocess, predictor.grid());
         let network = Network::Batches(Box::new(predictor), BatchLimit::new(BATCH));
-        Ok(Self { network, device: opened.name.clone(), precision, preprocess, record })
+        Ok(Self { network, device: opened.name.clone(), precision, preprocess, views, record })
     }
 
     /// Puts at most so many photographs through the network at once, at least one. Changes nothing on the CPU, which takes
@@ -286,10 +318,28 @@ impl Detector {
         });
     }
 
+    /// Inspects only what lies in this region too, for this object only: where the model has a region of interest of its own,
+    /// what lies in both.
+    ///
+    /// # Errors
+    /// A region that is none.
+    pub fn narrow(&mut self, region: RegionOfInterest) -> Result<(), TrainError> {
+        region.validate()?;
+        self.views.narrow(region);
+        Ok(())
+    }
+
+    /// Gives only regions of at least so many of the photograph's pixels, for this object only. Scores and verdicts do not
+    /// change by it.
+    pub fn override_min_region_area(&mut self, pixels: u64) {
+        self.record.min_region_area = pixels;
+    }
+
     /// Inspects one photograph.
     ///
     /// # Errors
-    /// An image without pixels, or a failing tensor operation.
+    /// An image without pixels; one smaller than a tile, or of another number of tiles than the model was trained on, if it
+    /// knows their places; a region of interest that leaves nothing of it; a failing tensor operation.
     pub fn inspect(&self, photograph: &RgbImage) -> Result<Inspection, TrainError> {
         self.finish(self.score(self.prepare(photograph)?)?)
     }
@@ -308,81 +358,144 @@ impl Detector {
 
     /// Resize and crop.
     pub(crate) fn prepare(&self, photograph: &RgbImage) -> Result<Prepared, TrainError> {
-        let (input, time) = timed(|| self.preprocess.resize_crop(photograph));
-        Ok(Prepared { input: input?, original: photograph.dimensions(), time })
+        let (prepared, time) = timed(|| -> Result<_, TrainError> {
+            let view = self.views.of(photograph.dimensions())?;
+            self.check_tiles(photograph.dimensions(), &view)?;
+            Ok((self.preprocess.resize_crop(photograph)?, view))
+        });
+        let (input, view) = prepared?;
+        Ok(Prepared { input, view, time })
+    }
+
+    /// A network that knows the places of tiles takes photographs of as many.
+    fn check_tiles(&self, (width, height): (u32, u32), view: &View) -> Result<(), TrainError> {
+        let Some(known) = self.record.position.map(|position| position.tiles) else { return Ok(()) };
+        let found = view.layout.grid();
+        if found == known {
+            return Ok(());
+        }
+        let tiles = |[down, across]: [usize; 2]| format!("{across} x {down} tiles");
+        Err(DataError::WrongSize {
+            what: "the photograph",
+            found: format!("{width} x {height} pixels, {}", tiles(found)),
+            expected: format!(
+                "{} as the photographs that the model was trained on, whose places it knows; photographs of another size need \
+                 a model of their own, or one trained with `position = \"unaware\"`",
+                tiles(known)
+            ),
+        }
+        .into())
     }
 
     /// The network, for one.
-    fn score(&self, Prepared { input, original, time }: Prepared) -> Result<Scored, TrainError> {
-        let (scores, network) = timed(|| match &self.network {
-            Network::Single(predictor) => {
-                let scores = predictor.patch_scores_rgb(&input, &normalisation(&self.preprocess))?;
-                Ok::<_, TrainError>((scores, None))
-            }
-            Network::Batches(predictor, _) => {
-                let output = predictor.run(&input)?;
-                Ok((output.patch_scores, Some(output.maps)))
-            }
-        });
-        let (patch_scores, map) = scores?;
-        Ok(Scored { patch_scores, map, original, preprocess: time, network })
+    fn score(&self, prepared: Prepared) -> Result<Scored, TrainError> {
+        let one = |tile: &TileView| -> Result<ScoredTile, TrainError> {
+            let input = prepared.tile(tile);
+            let (scores, time) = timed(|| match &self.network {
+                Network::Single(predictor) => {
+                    let normalisation = normalisation(&self.preprocess);
+                    let scores = predictor.patch_scores_of_tile(&input, &normalisation, tile.index)?;
+                    Ok::<_, TrainError>((scores, None))
+                }
+                Network::Batches(predictor, _) => {
+                    let output = predictor.run_tile(&input, tile.index)?;
+                    Ok((output.patch_scores, Some(output.maps)))
+                }
+            });
+            let (patch_scores, map) = scores?;
+            Ok(ScoredTile { patch_scores, map, time })
+        };
+        let tiles = prepared.view.tiles.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+        Ok(joined(prepared, tiles))
     }
 
     /// The network, for several; in their order.
     pub(crate) fn score_all(&self, prepared: Vec<Prepared>) -> Result<Vec<Scored>, TrainError> {
-        match &self.network {
-            Network::Single(_) => prepared.into_iter().map(|one| self.score(one)).collect(),
-            Network::Batches(predictor, limit) => {
-                limit.run_all(&prepared, |batch| self.score_batch(predictor, batch))
+        let Network::Batches(predictor, limit) = &self.network else {
+            return prepared.into_iter().map(|one| self.score(one)).collect();
+        };
+        let tiles = |(i, one): (usize, &Prepared)| (0..one.view.tiles.len()).map(move |nth| (i, nth));
+        let mut inputs: Vec<(usize, usize)> = prepared.iter().enumerate().flat_map(tiles).collect();
+        // A batch is of one place in the photographs, where the network knows places apart.
+        let place = |&(i, nth): &(usize, usize)| match predictor.tiles() {
+            1 => 0,
+            _ => prepared[i].view.tiles[nth].index,
+        };
+        inputs.sort_by_key(place);
+        let mut scored: Vec<Vec<Option<ScoredTile>>> =
+            prepared.iter().map(|one| one.view.tiles.iter().map(|_| None).collect()).collect();
+        for group in inputs.chunk_by(|a, b| place(a) == place(b)) {
+            let of_group = limit.run_all(group, |batch| self.score_batch(predictor, &prepared, batch))?;
+            for (&(i, nth), tile) in group.iter().zip(of_group) {
+                scored[i][nth] = Some(tile);
             }
         }
+        let with_tiles = |(one, tiles): (Prepared, Vec<Option<ScoredTile>>)| {
+            let tiles: Option<Vec<ScoredTile>> = tiles.into_iter().collect();
+            Ok(joined(one, tiles.ok_or(TrainError::Stopped)?))
+        };
+        prepared.into_iter().zip(scored).map(with_tiles).collect()
     }
 
-    fn score_batch(&self, predictor: &BatchPredictor, batch: &[Prepared]) -> Result<Vec<Scored>, TrainError> {
+    /// Tiles of the same place: photograph, and place among its tiles.
+    fn score_batch(
+        &self,
+        predictor: &BatchPredictor,
+        prepared: &[Prepared],
+        batch: &[(usize, usize)],
+    ) -> Result<Vec<ScoredTile>, TrainError> {
+        let tile = |&(i, nth): &(usize, usize)| &prepared[i].view.tiles[nth];
+        let index = batch.first().map_or(0, |first| tile(first).index);
         let (output, time) = timed(|| {
-            let inputs: Vec<&[u8]> = batch.iter().map(|one| one.input.as_raw().as_slice()).collect();
-            predictor.run(&inputs.concat())
+            let inputs: Vec<RgbImage> = batch.iter().map(|at| prepared[at.0].tile(tile(at))).collect();
+            let inputs: Vec<&[u8]> = inputs.iter().map(|input| input.as_raw().as_slice()).collect();
+            predictor.run_tile(&inputs.concat(), index)
         });
         let output = output?;
         let (rows, columns) = predictor.grid();
         let (width, height) = self.preprocess.network_size();
         let scores = output.patch_scores.chunks_exact(rows * columns);
         let maps = output.maps.chunks_exact(width as usize * height as usize);
-        Ok(batch
-            .iter()
-            .zip(scores.zip(maps))
-            .map(|(one, (scores, map))| Scored {
-                patch_scores: scores.to_vec(),
-                map: Some(map.to_vec()),
-                original: one.original,
-                preprocess: one.time,
-                network: time / batch.len() as u32,
-            })
-            .collect())
+        let scored = scores.zip(maps).map(|(scores, map)| ScoredTile {
+            patch_scores: scores.to_vec(),
+            map: Some(map.to_vec()),
+            time: time / batch.len() as u32,
+        });
+        Ok(scored.collect())
     }
 
     /// Score, maps and regions.
     pub(crate) fn finish(&self, scored: Scored) -> Result<Inspection, TrainError> {
-        let Scored { patch_scores, map, original, preprocess, network } = scored;
+        let Scored { tiles, view, preprocess, network } = scored;
         let (width, height) = self.preprocess.network_size();
         let (rows, columns) = match &self.network {
             Network::Single(predictor) => predictor.grid(),
             Network::Batches(predictor, _) => predictor.grid(),
         };
-        let placement = self.preprocess.placement(original.0, original.1);
+        let original = view.placement.original;
         let (found, postprocess) = timed(|| -> Result<_, TrainError> {
-            let score = image_score(&patch_scores, columns, self.record.image_score);
-            let (height, width) = (height as usize, width as usize);
-            let map = map.unwrap_or_else(|| {
-                anomaly_map(&patch_scores, rows, columns, height, width, &self.record.anomaly_map)
-            });
-            let photograph_map = placement.map_to_original(&map, f32::NAN)?;
-            let regions = self.regions(score, &photograph_map, placement.original)?;
+            // Not a number where any tile's is not, so that a broken network is not taken for a good part.
+            let larger = |max: f32, score: f32| if score.is_nan() || score > max { score } else { max };
+            let of_tile = |(tile, scored): (&TileView, &ScoredTile)| {
+                let (inside, rule) = (tile.inside.as_deref(), self.record.image_score);
+                image_score_within(&scored.patch_scores, tile.own.clone(), columns, inside, rule)
+            };
+            let score = view.tiles.iter().zip(&tiles).map(of_tile).fold(f32::NEG_INFINITY, larger);
+            let size = (width as usize, height as usize);
+            let map = |(tile, scored): (&TileView, ScoredTile)| match scored.map {
+                Some(map) if tile.inside.is_none() => map,
+                _ => tile_map(tile, &scored.patch_scores, (rows, columns), size, &self.record.anomaly_map),
+            };
+            let maps: Vec<Vec<f32>> = view.tiles.iter().zip(tiles).map(map).collect();
+            let (map, photograph_map) = view.join(maps)?;
+            let regions = self.regions(score, &photograph_map, original)?;
             Ok((score, map, photograph_map, regions))
         });
         let (score, map, photograph_map, regions) = found?;
         let times = Times { preprocess, network, postprocess };
-        Ok(Inspection { score, map, photograph_map, regions, placement, times })
+        let View { placement, inspected_share, .. } = *view;
+        let map_size = view.map_size();
+        Ok(Inspection { score, map, map_size, photograph_map, regions, placement, inspected_share, times })
     }
 
     /// Inspects the pixels of a photograph that is not a file: (height, width, 3) bytes, RGB, row by row, as cameras and
@@ -402,7 +515,8 @@ impl Detector {
     /// A region is an 8-connected set of pixels at or above the map threshold, or the lower border of the band for a
     /// photograph in it. The image score is the largest raw
     /// patch score and the map is smoothed: a small defect may raise the first above its threshold and leave the
-    /// second below. Then the region around the map's peak is given, down to half way from the peak to the mean.
+    /// second below. Then the region around the map's peak is given, down to half way from the peak to the mean. Regions of
+    /// less than the record's least area are left out.
     fn regions(
         &self,
         score: f32,
@@ -416,8 +530,10 @@ impl Detector {
             return Ok(vec![]);
         }
         let (width, height) = (width as usize, height as usize);
-        let found = regions_above(map, width, height, from)?;
+        let large_enough = |region: &AnomalousRegion| region.area >= self.record.min_region_area;
+        let mut found = regions_above(map, width, height, from)?;
         if !found.is_empty() {
+            found.retain(large_enough);
             return Ok(found);
         }
         let inspected = || map.iter().copied().filter(|v| !v.is_nan());
@@ -425,8 +541,14 @@ impl Detector {
         let mean = inspected().map(f64::from).sum::<f64>() / inspected().count().max(1) as f64;
         let mut around = regions_above(map, width, height, 0.5 * (peak + mean as f32))?;
         around.truncate(1);
+        around.retain(large_enough);
         Ok(around)
     }
+}
+
+fn joined(Prepared { view, time, .. }: Prepared, tiles: Vec<ScoredTile>) -> Scored {
+    let network = tiles.iter().map(|tile| tile.time).sum();
+    Scored { tiles, view, preprocess: time, network }
 }
 
 fn preprocess_of(record: &ModelRecord) -> Result<Preprocess, TrainError> {

@@ -64,6 +64,14 @@ pub enum TrainError {
         /// The score.
         score: f32,
     },
+    /// A photograph that does not fit the settings.
+    #[error("{}: {problem}", path.display())]
+    Photograph {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        problem: String,
+    },
     /// Several images that cannot be used where none may be left out.
     #[error(
         "{} of {found} photographs cannot be used, and a threshold from the others would promise more than it keeps; remove \

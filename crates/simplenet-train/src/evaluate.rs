@@ -2,7 +2,8 @@
 //!
 //! In: a detector and samples with labels, and masks where there are any. Out: a score an image, the anomaly maps at
 //! the network's size, and the metrics under the names that `metrics.json` uses. Pixel metrics are taken at the
-//! network's input size, over the inspected part of each image, with masks resized the same way.
+//! network's input size (with tiles, that of all tiles together), over the inspected part of each image, with masks resized
+//! the same way.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,12 +12,13 @@ use std::{
 };
 
 use image::RgbImage;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use simplenet_data::{
     dataset::{GroundTruth, Label, Sample},
     preprocess::MaskRule,
 };
-use simplenet_metrics::{AnomalyMap, MetricError};
+use simplenet_metrics::{AnomalyMap, MetricError, PixelAccumulator, PixelMetrics};
 
 use crate::{
     detector::{Detector, Inspection},
@@ -67,7 +69,7 @@ pub struct Evaluated {
     pub inspection: Inspection,
     /// How long reading and decoding the file took.
     pub decode: Duration,
-    /// Ground truth at the network's size, (height · width), 0 or 1; `None` for an anomalous image without a mask.
+    /// Ground truth at the map's size, (height · width), 0 or 1; `None` for an anomalous image without a mask.
     pub mask: Option<Vec<u8>>,
 }
 
@@ -78,6 +80,7 @@ impl Evaluated {
             sample: &self.sample,
             score: self.inspection.score,
             map: &self.inspection.map,
+            size: self.inspection.map_size,
             mask: self.mask.as_deref(),
         }
     }
@@ -90,8 +93,10 @@ pub struct Measured<'a> {
     pub sample: &'a Sample,
     /// Image score.
     pub score: f32,
-    /// Anomaly map at the network's size, (height · width).
+    /// Anomaly map, (height · width); NaN where nothing was inspected, which no pixel metric counts.
     pub map: &'a [f32],
+    /// Width and height of the map.
+    pub size: (u32, u32),
     /// Ground truth of that size, 0 or 1; `None` for an anomalous image without a mask.
     pub mask: Option<&'a [u8]>,
 }
@@ -124,7 +129,7 @@ pub fn evaluate(
     let finish = |i: usize, inspected: Result<Inspected, TrainError>| {
         let Inspected { photograph, inspection, decode } = inspected?;
         let sample = samples[i].clone();
-        let mask = ground_truth(detector, &sample, photograph.dimensions(), mask_rule)?;
+        let mask = ground_truth(detector, &sample, &inspection, mask_rule)?;
         if let Some(overlap) = &overlap {
             overlap.add(i, &sample, &inspection.photograph_map, &detector.preprocess().decode)?;
         }
@@ -141,21 +146,22 @@ pub fn evaluate(
     })?;
     reporter.finish();
     let measured: Vec<Measured<'_>> = images.iter().map(Evaluated::measured).collect();
-    let mut metrics = measure(&measured, detector.preprocess().network_size());
+    let mut metrics = measure(&measured);
     if let Some(overlap) = overlap {
         overlap.finish(&mut metrics);
     }
     Ok(Evaluation { images, metrics })
 }
 
-/// The mask at the network's size; good images have an empty one.
+/// The mask at the map's size; good images have an empty one.
 fn ground_truth(
     detector: &Detector,
     sample: &Sample,
-    original: (u32, u32),
+    inspection: &Inspection,
     rule: MaskRule,
 ) -> Result<Option<Vec<u8>>, TrainError> {
-    let (width, height) = detector.preprocess().network_size();
+    let original = inspection.placement.original;
+    let (width, height) = inspection.map_size;
     match (&sample.mask, sample.label) {
         (Some(truth), _) => {
             Ok(Some(detector.preprocess().ground_truth(truth, &sample.path, original, rule)?))
@@ -165,8 +171,8 @@ fn ground_truth(
     }
 }
 
-/// The metrics of images whose maps are `size` = (width, height).
-pub fn measure(images: &[Measured<'_>], size: (u32, u32)) -> Metrics {
+/// The metrics of images.
+pub fn measure(images: &[Measured<'_>]) -> Metrics {
     let mut metrics = Metrics::default();
     let scores: Vec<f32> = images.iter().map(|i| i.score).collect();
     let labels: Vec<bool> = images.iter().map(|i| i.sample.label == Label::Anomalous).collect();
@@ -187,11 +193,11 @@ pub fn measure(images: &[Measured<'_>], size: (u32, u32)) -> Metrics {
     let maps: Vec<AnomalyMap<'_>> = images
         .iter()
         .filter_map(|image| {
-            let (scores, mask) = (image.map, image.mask?);
-            Some(AnomalyMap { scores, mask, width: size.0 as usize, height: size.1 as usize })
+            let (scores, mask, (width, height)) = (image.map, image.mask?, image.size);
+            Some(AnomalyMap { scores, mask, width: width as usize, height: height as usize })
         })
         .collect();
-    let pixel = simplenet_metrics::pixel_metrics(&maps, &AUPRO_LIMITS);
+    let pixel = pixel_metrics(&maps);
     metrics.pixel_AUROC = defined(pixel.auroc, "pixel_AUROC", reasons);
     metrics.pixel_AP = defined(pixel.average_precision, "pixel_AP", reasons);
     metrics.pixel_F1Max = defined(pixel.f1_max.map(|best| best.f1), "pixel_F1Max", reasons);
@@ -220,6 +226,32 @@ fn auroc_by_type(images: &[Measured<'_>]) -> BTreeMap<String, f64> {
         Some((defect.clone(), simplenet_metrics::auroc(&scores, &labels).ok()?))
     };
     types.into_iter().filter_map(of_type).collect()
+}
+
+/// The pixel metrics of maps, of which pixels without a score count for nothing.
+fn pixel_metrics(maps: &[AnomalyMap<'_>]) -> PixelMetrics {
+    let partly = |map: &AnomalyMap<'_>| map.scores.iter().any(|score| score.is_nan());
+    if !maps.par_iter().any(partly) {
+        return simplenet_metrics::pixel_metrics(maps, &AUPRO_LIMITS);
+    }
+    let set = PixelAccumulator::new();
+    let add = |map: &AnomalyMap<'_>| {
+        let inspected: Vec<bool> = map.scores.iter().map(|score| !score.is_nan()).collect();
+        set.add_inspected(map, &inspected)
+    };
+    let added: Vec<Result<(), MetricError>> = maps.par_iter().map(add).collect();
+    match added.into_iter().collect::<Result<(), _>>().and_then(|()| set.finish()) {
+        Ok(ranking) => ranking.metrics(&AUPRO_LIMITS),
+        Err(error) => PixelMetrics {
+            auroc: Err(error.clone()),
+            average_precision: Err(error.clone()),
+            f1_max: Err(error.clone()),
+            aupro: vec![Err(error); AUPRO_LIMITS.len()],
+            normal_pixels: 0,
+            anomalous_pixels: 0,
+            regions: 0,
+        },
+    }
 }
 
 /// Why there can be no pixel metric, if so.

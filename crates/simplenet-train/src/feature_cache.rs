@@ -23,6 +23,8 @@ pub use crate::feature_rows::{ImageRows, Precision};
 use crate::{
     error::TrainError,
     feature_rows::{BLOCK, Rows, Sums},
+    position_statistics::ONE_TILE,
+    views::TileView,
 };
 
 /// Where the rows of a cache may lie.
@@ -41,7 +43,7 @@ impl Default for Room {
     }
 }
 
-/// The patch features of a set of images.
+/// The patch features of a set of images: photographs, or tiles of photographs.
 #[derive(Debug)]
 pub struct FeatureCache {
     /// Those of the first images.
@@ -51,10 +53,24 @@ pub struct FeatureCache {
     room: Room,
     /// Images that are kept in memory, at most.
     fitting: usize,
-    images: usize,
+    /// What each image is.
+    images: Vec<CachedImage>,
+    /// The rows that count, where not all do.
+    counted: Option<Vec<u32>>,
+    /// Rows and columns of the photographs' tiles.
+    tiles: [usize; 2],
     dim: usize,
     patches: usize,
     sums: Sums,
+}
+
+/// What an image of a cache is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct CachedImage {
+    /// Number of the photograph; tiles of one photograph stand together.
+    pub(crate) photograph: usize,
+    /// Which tile of it, and which patches count.
+    pub(crate) tile: TileView,
 }
 
 /// Rows in a file without a name.
@@ -89,7 +105,14 @@ impl FeatureCache {
         let fitting = usize::try_from(room.memory / an_image as u64).unwrap_or(usize::MAX);
         let capacity = images.min(fitting) * patches * dim;
         let memory = Rows::with_capacity(precision, capacity);
-        Self { memory, rest: None, room, fitting, images: 0, dim, patches, sums: Sums::zeros(dim) }
+        let sums = Sums::zeros(dim);
+        let (images, counted, tiles) = (vec![], None, ONE_TILE);
+        Self { memory, rest: None, room, fitting, images, counted, tiles, dim, patches, sums }
+    }
+
+    /// The same for tiles of photographs that have so many rows and columns of them.
+    pub(crate) fn of_tiles(self, tiles: [usize; 2]) -> Self {
+        Self { tiles, ..self }
     }
 
     /// Adds the next image's features, (patches, dim) row-major; a slice of several images adds all of them.
@@ -107,7 +130,16 @@ impl FeatureCache {
     /// # Errors
     /// `TrainError::FeatureFile` when they are beyond the limit and the file cannot be written.
     pub fn push_rows(&mut self, image: &ImageRows) -> Result<(), TrainError> {
-        if self.images < self.fitting {
+        let photograph = self.images.len();
+        self.push_image(image, CachedImage { photograph, tile: TileView::whole() })
+    }
+
+    /// The same of a tile; patches outside the region of interest count for nothing, neither in the statistics nor in training.
+    ///
+    /// # Errors
+    /// As [`FeatureCache::push_rows`].
+    pub(crate) fn push_image(&mut self, image: &ImageRows, what: CachedImage) -> Result<(), TrainError> {
+        if self.images.len() < self.fitting {
             self.memory.extend(&image.rows);
         } else {
             let failed = |source| TrainError::FeatureFile { folder: self.room.folder.clone(), source };
@@ -118,8 +150,23 @@ impl FeatureCache {
             rest.file.write_all(&image.rows.to_bytes()).map_err(failed)?;
             self.rest = Some(rest);
         }
-        self.sums.add(&image.sums);
-        self.images += 1;
+        match what.tile.inside {
+            None => self.sums.add(&image.sums),
+            Some(_) => {
+                let inside = image.rows.only(self.dim, |patch| what.tile.counts(patch));
+                self.sums.add(&Sums::of(&inside, self.dim));
+            }
+        }
+        let before = self.rows() as u32;
+        if what.tile.inside.is_some() {
+            self.counted.get_or_insert_with(|| (0..before).collect());
+        }
+        if let Some(counted) = &mut self.counted {
+            counted.extend(
+                (0..self.patches).filter(|&patch| what.tile.counts(patch)).map(|patch| before + patch as u32),
+            );
+        }
+        self.images.push(what);
         Ok(())
     }
 
@@ -158,17 +205,46 @@ impl FeatureCache {
 
     /// Images so far.
     pub fn images(&self) -> usize {
-        self.images
+        self.images.len()
     }
 
     /// Rows so far: images times patches.
     pub fn rows(&self) -> usize {
-        self.images * self.patches
+        self.images.len() * self.patches
     }
 
-    /// Mean and deviation of what is in the cache; zeros for an empty one.
+    /// What each image is.
+    pub(crate) fn described(&self) -> &[CachedImage] {
+        &self.images
+    }
+
+    /// Rows and columns of the photographs' tiles.
+    pub(crate) fn tiles(&self) -> [usize; 2] {
+        self.tiles
+    }
+
+    /// How many rows count: all, but for those outside the region of interest.
+    pub fn counted(&self) -> usize {
+        self.counted.as_ref().map_or_else(|| self.rows(), Vec::len)
+    }
+
+    /// The number of the `index`-th row that counts.
+    pub(crate) fn counted_row(&self, index: u32) -> u32 {
+        self.counted
+            .as_ref()
+            .map_or(index, |counted| counted.get(index as usize).copied().unwrap_or_default())
+    }
+
+    /// The rows of one image that count.
+    pub(crate) fn counted_rows_of(&self, image: usize) -> impl Iterator<Item = u32> + '_ {
+        let tile = self.images.get(image).map(|what| &what.tile);
+        let counts = move |patch: &usize| tile.is_some_and(|tile| tile.counts(*patch));
+        (0..self.patches).filter(counts).map(move |patch| (image * self.patches + patch) as u32)
+    }
+
+    /// Mean and deviation of the rows that count; zeros for an empty cache.
     pub fn statistics(&self) -> FeatureStatistics {
-        let count = self.rows().max(1) as f64;
+        let count = self.counted().max(1) as f64;
         let deviation = |sum: f64, squares: f64, count: f64| {
             let mean = sum / count;
             (squares / count - mean * mean).max(0.0).sqrt()
@@ -220,7 +296,7 @@ impl FeatureCache {
         let room = free_bytes(device).unwrap_or(0) / 2;
         // candle's `index_select` counts in 32 bits.
         let countable = u32::try_from(self.rows() * self.dim).is_ok();
-        if self.rest.is_some() || self.images == 0 || self.bytes() > room || !countable {
+        if self.rest.is_some() || self.images.is_empty() || self.bytes() > room || !countable {
             return Ok(None);
         }
         Ok(Some(self.memory_on(device)?))
@@ -343,6 +419,30 @@ mod tests {
             close(statistics.deviation[d], (35.0f64 / 12.0).sqrt());
         }
         assert_eq!(FeatureCache::new(Precision::F16, 0, 1, 1).statistics().global_deviation, 0.0);
+    }
+
+    #[test]
+    fn rows_outside_the_region_count_for_nothing() {
+        let inside =
+            |inside: [bool; 3]| TileView { inside: Some(inside.to_vec().into()), ..TileView::whole() };
+        let kinds =
+            [TileView::whole(), inside([false, true, false]), inside([true, true, false]), TileView::whole()];
+        let row = |row: usize| (row * 4..row * 4 + 4).map(|i| i as f32 * 0.25);
+        let mut cache = FeatureCache::new(Precision::F16, 4, 3, 4);
+        for (image, tile) in kinds.into_iter().enumerate() {
+            let features: Vec<f32> = (3 * image..3 * image + 3).flat_map(row).collect();
+            let rows = ImageRows::new(Precision::F16, 4, &features);
+            cache.push_image(&rows, CachedImage { photograph: image / 2, tile }).unwrap();
+        }
+        let counted = [0, 1, 2, 4, 6, 7, 9, 10, 11];
+        let got: Vec<u32> = (0..cache.counted() as u32).map(|i| cache.counted_row(i)).collect();
+        assert_eq!((got.as_slice(), cache.rows()), (&counted[..], 12));
+        let got: Vec<u32> = (0..4).flat_map(|image| cache.counted_rows_of(image)).collect();
+        assert_eq!(got, counted);
+        // As if nothing else had ever been there.
+        let mut only = FeatureCache::new(Precision::F16, 9, 1, 4);
+        only.push(&counted.iter().flat_map(|&i| row(i as usize)).collect::<Vec<f32>>()).unwrap();
+        assert_eq!(cache.statistics(), only.statistics());
     }
 
     #[test]

@@ -5,7 +5,10 @@
 
 use std::path::Path;
 
-use simplenet_data::loader::{LoaderOptions, augmentation_seed};
+use simplenet_data::{
+    Preprocess,
+    loader::{LoaderOptions, augmentation_seed},
+};
 use simplenet_model::simplenet::FeatureExtractor;
 
 use crate::{
@@ -40,7 +43,8 @@ pub(crate) fn network_key(
         config.backbone.to_string().as_bytes(),
         extractor.weights().sha256.as_bytes(),
         json(serde_json::to_string(&config.levels))?.as_bytes(),
-        json(serde_json::to_string(&config.preprocess))?.as_bytes(),
+        // A region of interest changes no feature, only which of them count.
+        json(serde_json::to_string(&Preprocess { roi: None, ..config.preprocess.clone() }))?.as_bytes(),
         json(serde_json::to_string(&config.aggregator))?.as_bytes(),
         format!("{precision:?}").as_bytes(),
         &features.to_bytes(),
@@ -52,19 +56,24 @@ fn drawn_value(index: u32) -> f32 {
     (index.wrapping_mul(2_654_435_761) >> 16) as f32 / 16384.0 - 2.0
 }
 
-/// The key of a result for one photograph: `index` is its place among those of the run, which decides its random changes.
+/// The key of a result for one tile of a photograph, none where it is not cut: `index` is the photograph's place among those of the
+/// run, which decides its random changes.
 pub(crate) fn image_key(
     kind: &str,
     network: &Key,
     options: &LoaderOptions,
     index: usize,
     bytes: &[u8],
+    tile: Option<usize>,
 ) -> Key {
     let changes = match options.augment.is_off() {
         true => String::new(),
         false => format!("{:?}, seed {}", options.augment, augmentation_seed(options.seed, index)),
     };
-    Key::of(&[kind.as_bytes(), network.hex().as_bytes(), changes.as_bytes(), bytes])
+    let (network, tile) = (network.hex(), tile.map(|tile| format!("tile {tile}")));
+    let mut parts = vec![kind.as_bytes(), network.as_bytes(), changes.as_bytes(), bytes];
+    parts.extend(tile.as_ref().map(String::as_bytes));
+    Key::of(&parts)
 }
 
 #[cfg(test)]
@@ -72,7 +81,7 @@ mod tests {
     use std::collections::HashMap;
 
     use candle_core::Device;
-    use simplenet_data::{Augment, preprocess::Resize};
+    use simplenet_data::{Augment, RegionOfInterest, Tiles, preprocess::Resize};
     use simplenet_model::{BackboneId, BackboneWeights, CompiledExtractor, PredictorOptions, ops::Isa};
 
     use super::*;
@@ -108,7 +117,7 @@ mod tests {
             }
         };
         type Change = fn(&mut TrainConfig);
-        let changes: [(&str, Change); 9] = [
+        let changes: [(&str, Change); 11] = [
             ("levels", |c| c.levels = simplenet_model::Levels::ALL),
             ("width", |c| c.preprocess.resize = Resize::Exact { width: 72, height: 32 }),
             ("sides exchanged", |c| c.preprocess.resize = Resize::Exact { width: 32, height: 64 }),
@@ -119,6 +128,8 @@ mod tests {
             ("aggregator", |c| {
                 c.aggregator = TrainConfig::preset(Preset::Paper, c.backbone).aggregator;
             }),
+            ("tiles", |c| c.preprocess.tiles = Some(Tiles { width: 64, height: 32, overlap: 4 })),
+            ("overlap", |c| c.preprocess.tiles = Some(Tiles { width: 64, height: 32, overlap: 5 })),
             ("precision", |c| c.feature_precision = Precision::F32),
         ];
         for (what, change) in changes {
@@ -141,11 +152,15 @@ mod tests {
             is_new("sums in another order", key(&config(), &weights, Isa::Scalar));
         }
 
-        let kept: [(&str, Change); 5] = [
+        let kept: [(&str, Change); 6] = [
             ("nothing", |_| {}),
             ("seed", |c| c.seed = 99),
             ("epochs", |c| c.epochs += 1),
             ("noise", |c| c.noise_sigma *= 2.0),
+            ("region", |c| {
+                let ignore = vec![vec![[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]];
+                c.preprocess.roi = Some(RegionOfInterest { ignore, ..RegionOfInterest::default() });
+            }),
             ("held out", |c| c.calibration.held_out_share = 0.5),
         ];
         for (what, change) in kept {
@@ -165,20 +180,22 @@ mod tests {
             ..LoaderOptions::default()
         };
         let keys = [
-            image_key("features", &networks[0], &plain, 0, b"photograph"),
-            image_key("features", &networks[1], &plain, 0, b"photograph"),
-            image_key("ranges", &networks[0], &plain, 0, b"photograph"),
-            image_key("features", &networks[0], &plain, 0, b"another"),
-            image_key("features", &networks[0], &changed(1, 5.0), 0, b"photograph"),
-            image_key("features", &networks[0], &changed(2, 5.0), 0, b"photograph"),
-            image_key("features", &networks[0], &changed(1, 5.5), 0, b"photograph"),
-            image_key("features", &networks[0], &changed(1, 5.0), 1, b"photograph"),
+            image_key("features", &networks[0], &plain, 0, b"photograph", None),
+            image_key("features", &networks[1], &plain, 0, b"photograph", None),
+            image_key("ranges", &networks[0], &plain, 0, b"photograph", None),
+            image_key("features", &networks[0], &plain, 0, b"another", None),
+            image_key("features", &networks[0], &changed(1, 5.0), 0, b"photograph", None),
+            image_key("features", &networks[0], &changed(2, 5.0), 0, b"photograph", None),
+            image_key("features", &networks[0], &changed(1, 5.5), 0, b"photograph", None),
+            image_key("features", &networks[0], &changed(1, 5.0), 1, b"photograph", None),
+            image_key("features", &networks[0], &plain, 0, b"photograph", Some(0)),
+            image_key("features", &networks[0], &plain, 0, b"photograph", Some(1)),
         ];
         for (i, key) in keys.iter().enumerate() {
             assert!(!keys[..i].contains(key), "key {i}");
         }
         // Unchanged, its place and the seed do not matter: the same photograph in another folder is the same.
         let unchanged = LoaderOptions { seed: 7, ..plain.clone() };
-        assert_eq!(image_key("features", &networks[0], &unchanged, 5, b"photograph"), keys[0]);
+        assert_eq!(image_key("features", &networks[0], &unchanged, 5, b"photograph", None), keys[0]);
     }
 }

@@ -133,6 +133,21 @@ impl Rows {
         }
     }
 
+    /// Only the rows of `dim` numbers that `wanted` says.
+    pub(crate) fn only(&self, dim: usize, wanted: impl Fn(usize) -> bool) -> Self {
+        let mut kept = Self::with_capacity(self.precision(), 0);
+        for row in (0..self.len() / dim.max(1)).filter(|&row| wanted(row)) {
+            let range = row * dim..(row + 1) * dim;
+            match (&mut kept, self) {
+                (Self::F16(kept), Self::F16(rows)) => kept.extend_from_slice(&rows[range]),
+                (Self::F32(kept), Self::F32(rows)) => kept.extend_from_slice(&rows[range]),
+                // Of one precision by construction.
+                _ => {}
+            }
+        }
+        kept
+    }
+
     /// `other` is of the same precision.
     pub(crate) fn extend(&mut self, other: &Self) {
         match (self, other) {
@@ -167,7 +182,7 @@ impl Sums {
         Self { sum: vec![0.0; dim], squares: vec![0.0; dim] }
     }
 
-    fn of(rows: &Rows, dim: usize) -> Self {
+    pub(crate) fn of(rows: &Rows, dim: usize) -> Self {
         let count = rows.len() / dim.max(1);
         let blocks: Vec<Self> = (0..count.div_ceil(BLOCK))
             .into_par_iter()

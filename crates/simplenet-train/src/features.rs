@@ -1,5 +1,5 @@
-//! From photographs to patch features by the compiled engine, each photograph once: what an earlier run has computed is
-//! read from the feature cache's folder.
+//! From photographs to patch features by the compiled engine, each photograph once, tile by tile where it is cut: what an
+//! earlier run has computed is read from the feature cache's folder.
 //!
 //! In: samples, a configuration, the frozen network. Out: a [`FeatureCache`] of their rows, what is to be known of each
 //! photograph, the ranges of the activations. A photograph whose results are in the folder is read and hashed, but not
@@ -16,23 +16,30 @@ use serde::{Deserialize, Serialize};
 use simplenet_data::{
     Ahead, DataError, Lost, PreparedImage,
     dataset::Sample,
-    decode::read_file,
-    loader::{LoaderOptions, prepare_bytes},
+    decode::{image_size, image_size_of, read_file},
+    loader::{LoaderOptions, prepare_tiles},
 };
 use simplenet_model::{ActivationRanges, simplenet::FeatureExtractor};
 
 use crate::{
-    config::TrainConfig,
+    activation_ranges::RANGE_IMAGES,
+    config::{Position, TrainConfig},
     error::TrainError,
-    feature_cache::{FeatureCache, Room},
+    feature_cache::{CachedImage, FeatureCache, Room},
     feature_engine::FeatureEngine,
     feature_key::{image_key, network_key},
     feature_rows::{ImageRows, Precision, Rows},
     feature_store::{Array, Arrays, FeatureStore, Found, Key},
+    position_statistics::ONE_TILE,
     reporter::Reporter,
     resume::stop_if_asked,
     training_set::Appearance,
+    views::{TileView, View, Views},
 };
+
+/// Photographs that are cut into tiles and are prepared before they are asked for: each may have dozens of tiles, whose time in the
+/// network is long beside the decoding.
+const TILED_AHEAD: usize = 2;
 
 /// The folder is trimmed each time that this share of its limit was written.
 const TRIMMED_AFTER: u64 = 8;
@@ -57,7 +64,7 @@ impl Default for FeatureStorage {
 /// Where the training features came from and where they were kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeatureUse {
-    /// Images, changed copies with them.
+    /// Images, changed copies with them; of photographs that are cut, their tiles.
     pub images: usize,
     /// Those of them whose features an earlier run had computed.
     pub from_cache: usize,
@@ -71,6 +78,8 @@ pub struct FeatureUse {
 pub(crate) struct Extraction<'a> {
     config: &'a TrainConfig,
     pub(crate) engine: FeatureEngine<'a>,
+    /// What of photographs is looked at.
+    views: Arc<Views>,
     shape: Shape,
     keeping: Option<Keeping>,
     /// Bytes of features that may still go into memory.
@@ -115,15 +124,26 @@ trait Kept: Send + Sized + 'static {
 /// Features of one image and what is to be known of the photograph.
 struct Features {
     rows: ImageRows,
-    appearance: Appearance,
+    appearance: Arc<Appearance>,
 }
 
-/// What a photograph's task gives.
-enum Fetched<T> {
+/// What a photograph's task gives for one of its tiles.
+struct Fetched<T> {
+    tile: TileView,
+    state: State<T>,
+}
+
+enum State<T> {
     /// The result of an earlier run, and the bytes of its file.
     Ready(T, u64),
-    /// The image; where the result belongs; a file there that is not whole.
-    ToDo(PreparedImage, Option<Key>, Option<PathBuf>),
+    /// What it is computed from; where the result belongs; a file there that is not whole.
+    ToDo(Prepared, Option<Key>, Option<PathBuf>),
+}
+
+/// A tile, and what is to be known of its photograph.
+struct Prepared {
+    image: PreparedImage,
+    appearance: Arc<Appearance>,
 }
 
 impl<'a> Extraction<'a> {
@@ -138,8 +158,10 @@ impl<'a> Extraction<'a> {
         storage: &FeatureStorage,
         reporter: &'a dyn Reporter,
     ) -> Result<Self, TrainError> {
+        config.preprocess.validate()?;
         let engine = FeatureEngine::new(config, extractor, device)?;
         let (rows, columns) = engine.grid();
+        let views = Arc::new(Views::new(&config.preprocess, engine.grid()));
         let shape = Shape {
             precision: config.feature_precision,
             patches: rows * columns,
@@ -171,14 +193,14 @@ impl<'a> Extraction<'a> {
                 damaged: vec![],
             }),
         };
-        Ok(Self { config, engine, shape, keeping, memory: storage.memory_limit, beyond, reporter })
+        Ok(Self { config, engine, views, shape, keeping, memory: storage.memory_limit, beyond, reporter })
     }
 
     /// Features of every sample (and of `copies` changed copies), in order; `see` is told of each unchanged photograph.
     ///
     /// # Errors
-    /// An image that cannot be read; features beyond the memory limit that cannot be written; `TrainError::Interrupted` when
-    /// the reporter asked to stop.
+    /// An image that cannot be read; photographs of other numbers of tiles than the first, where places are to be known; features
+    /// beyond the memory limit that cannot be written; `TrainError::Interrupted` when the reporter asked to stop.
     pub(crate) fn features(
         &mut self,
         samples: &[Sample],
@@ -188,13 +210,13 @@ impl<'a> Extraction<'a> {
     ) -> Result<(FeatureCache, FeatureUse), TrainError> {
         let Shape { precision, patches, dim } = self.shape;
         let passes = 1 + copies;
-        let images = samples.len() * passes;
-        let room = Room { memory: self.memory, folder: self.beyond.clone() };
-        let mut cache = FeatureCache::within(room, precision, images, patches, dim);
-        let mut from_cache = 0;
         let paths: Arc<[PathBuf]> = samples.iter().map(|sample| sample.path.clone()).collect();
-        let preprocess = &self.config.preprocess;
-        self.reporter.start(what, images as u64);
+        let (tiles, grid) = self.tiles(&paths)?;
+        let images = tiles * passes;
+        let room = Room { memory: self.memory, folder: self.beyond.clone() };
+        let mut cache = FeatureCache::within(room, precision, images, patches, dim).of_tiles(grid);
+        let mut from_cache = 0;
+        self.reporter.start(what, (samples.len() * passes) as u64);
         for pass in 0..passes {
             // The first pass is unchanged; every further one changes each image anew.
             let options = match pass {
@@ -205,16 +227,21 @@ impl<'a> Extraction<'a> {
                     ..LoaderOptions::default()
                 },
             };
-            let compute = |engine: &FeatureEngine<'_>, image: &PreparedImage| {
-                let rows = ImageRows::new(precision, dim, &engine.features(&image.tensor)?);
-                Ok(Features { rows, appearance: Appearance::of(image, preprocess) })
+            let compute = |engine: &FeatureEngine<'_>, tile: &Prepared| {
+                let rows = ImageRows::new(precision, dim, &engine.features(&tile.image.tensor)?);
+                Ok(Features { rows, appearance: Arc::clone(&tile.appearance) })
             };
-            from_cache += self.visit(&paths, &options, compute, &mut |index, features: Features| {
-                if pass == 0 {
-                    see(&paths[index], features.appearance);
+            let mut seen = None;
+            let take = &mut |index: usize, tile: TileView, features: Features| {
+                // Once a photograph, whichever of its tiles comes first.
+                if pass == 0 && seen != Some(index) {
+                    see(&paths[index], Appearance::clone(&features.appearance));
+                    seen = Some(index);
                 }
-                cache.push_rows(&features.rows)
-            })?;
+                let photograph = pass * paths.len() + index;
+                cache.push_image(&features.rows, CachedImage { photograph, tile })
+            };
+            from_cache += self.visit(&paths, &options, usize::MAX, compute, take)?;
         }
         self.reporter.finish();
         self.memory -= cache.bytes();
@@ -232,85 +259,157 @@ impl<'a> Extraction<'a> {
         Ok((cache, FeatureUse { images, from_cache, bytes_in_memory, bytes_on_disk }))
     }
 
-    /// What the activations of some photographs reach, joined.
+    /// How many tiles there are of all photographs, and the rows and columns of tiles that each has.
+    ///
+    /// # Errors
+    /// A photograph whose header cannot be read; other numbers of tiles, where places are to be known.
+    fn tiles(&self, paths: &[PathBuf]) -> Result<(usize, [usize; 2]), TrainError> {
+        let preprocess = &self.config.preprocess;
+        if preprocess.tiles.is_none() {
+            return Ok((paths.len(), ONE_TILE));
+        }
+        let mut count = 0;
+        let mut first: Option<(&PathBuf, [usize; 2])> = None;
+        for path in paths {
+            let view = self.views.of(image_size(path, &preprocess.decode)?).map_err(|e| named(path, e))?;
+            count += view.tiles.len();
+            let grid = view.layout.grid();
+            let (of, known) = *first.get_or_insert((path, grid));
+            if known != grid && matches!(self.config.position, Position::Cells(_)) {
+                let tiles = |[down, across]: [usize; 2]| format!("{across} x {down} tiles");
+                return Err(TrainError::setting(
+                    "preprocess.tiles",
+                    format!("{} of {}, {} of {}", tiles(known), of.display(), tiles(grid), path.display()),
+                    "must be as many of every photograph, because the statistics know their places: take photographs of one \
+                     size, or set `position = \"unaware\"`",
+                ));
+            }
+        }
+        Ok((count, first.map_or(ONE_TILE, |(_, grid)| grid)))
+    }
+
+    /// What the activations of some photographs reach, joined. Of photographs that are cut, so many tiles in all.
     ///
     /// # Errors
     /// An image that cannot be read.
     pub(crate) fn activation_ranges(&mut self, paths: Vec<PathBuf>) -> Result<ActivationRanges, TrainError> {
         let mut ranges = ActivationRanges::default();
         self.reporter.start("measuring activations", paths.len() as u64);
-        let compute = |engine: &FeatureEngine<'_>, image: &PreparedImage| engine.observe(&image.tensor);
-        self.visit(&paths.into(), &LoaderOptions::default(), compute, &mut |_, seen: ActivationRanges| {
+        let compute = |engine: &FeatureEngine<'_>, tile: &Prepared| engine.observe(&tile.image.tensor);
+        let take = &mut |_, _, seen: ActivationRanges| {
             ranges.join(&seen);
             Ok(())
-        })?;
+        };
+        let most = RANGE_IMAGES.div_ceil(paths.len().max(1));
+        self.visit(&paths.into(), &LoaderOptions::default(), most, compute, take)?;
         self.reporter.finish();
         Ok(ranges)
     }
 
-    /// Gives `take` the result for every photograph, in order: an earlier run's, or what `compute` makes of it, which is
-    /// kept. Returns how many are an earlier run's.
+    /// Gives `take` the result for every tile of every photograph, in order: an earlier run's, or what `compute` makes of it, which
+    /// is kept. At most `most` tiles of a photograph, other ones of each. Returns how many are an earlier run's.
     fn visit<T: Kept>(
         &mut self,
         paths: &Arc<[PathBuf]>,
         options: &LoaderOptions,
-        compute: impl Fn(&FeatureEngine<'a>, &PreparedImage) -> Result<T, TrainError>,
-        take: &mut dyn FnMut(usize, T) -> Result<(), TrainError>,
+        most: usize,
+        compute: impl Fn(&FeatureEngine<'a>, &Prepared) -> Result<T, TrainError>,
+        take: &mut dyn FnMut(usize, TileView, T) -> Result<(), TrainError>,
     ) -> Result<usize, TrainError> {
         self.config.preprocess.validate()?;
         options.augment.validate()?;
-        let shape = self.shape;
-        let fetch = {
-            let (paths, preprocess, options) =
-                (Arc::clone(paths), self.config.preprocess.clone(), options.clone());
-            let kept = self.keeping.as_ref().map(|keeping| (Arc::clone(&keeping.store), keeping.network));
-            move |index: usize| -> Result<Fetched<T>, DataError> {
-                let path: &Path = &paths[index];
-                let bytes = read_file(path, preprocess.decode.max_pixels)?;
-                let mut damaged = None;
-                let key =
-                    kept.as_ref().map(|(_, network)| image_key(T::KIND, network, &options, index, &bytes));
+        let look_ahead =
+            if self.config.preprocess.tiles.is_some() { TILED_AHEAD } else { options.look_ahead };
+        let fetch = self.fetch(paths, options, most);
+        let mut ready = 0;
+        for (index, fetched) in Ahead::new(paths.len(), look_ahead, fetch).enumerate() {
+            let fetched = fetched.unwrap_or_else(|Lost { index }| Err(DataError::lost(&paths[index]).into()));
+            for Fetched { tile, state } in fetched? {
+                let result = match state {
+                    State::Ready(result, size) => {
+                        ready += 1;
+                        if let Some(keeping) = &mut self.keeping {
+                            keeping.used += size;
+                        }
+                        result
+                    }
+                    State::ToDo(image, key, damaged) => {
+                        let result = compute(&self.engine, &image)?;
+                        let shape = self.shape;
+                        if let (Some(keeping), Some(key)) = (&mut self.keeping, key) {
+                            keeping.damaged.extend(damaged);
+                            if let Err(error) = keeping.put(key, || result.to_arrays(shape)) {
+                                self.stop_keeping(&error);
+                            }
+                        }
+                        result
+                    }
+                };
+                take(index, tile, result)?;
+            }
+            self.reporter.advance(1);
+            stop_if_asked(self.reporter)?;
+        }
+        Ok(ready)
+    }
+
+    /// What a photograph's task does: reads the file, looks for what is kept of its tiles, and decodes it once if any is missing.
+    fn fetch<T: Kept>(
+        &self,
+        paths: &Arc<[PathBuf]>,
+        options: &LoaderOptions,
+        most: usize,
+    ) -> impl Fn(usize) -> Result<Vec<Fetched<T>>, TrainError> + Send + Sync + use<T> {
+        let (paths, preprocess, options) =
+            (Arc::clone(paths), self.config.preprocess.clone(), options.clone());
+        let kept = self.keeping.as_ref().map(|keeping| (Arc::clone(&keeping.store), keeping.network));
+        let (views, shape) = (Arc::clone(&self.views), self.shape);
+        move |index: usize| {
+            let path: &Path = &paths[index];
+            let bytes = read_file(path, preprocess.decode.max_pixels)?;
+            let view =
+                views.of(image_size_of(&bytes, path, &preprocess.decode)?).map_err(|e| named(path, e))?;
+            let mut missing = vec![];
+            let mut fetched: Vec<(TileView, Option<State<T>>, Option<Key>, Option<PathBuf>)> = vec![];
+            for tile in some_tiles(&view, index, most) {
+                let number = preprocess.tiles.map(|_| tile.index);
+                let key = kept
+                    .as_ref()
+                    .map(|(_, network)| image_key(T::KIND, network, &options, index, &bytes, number));
+                let (mut damaged, mut ready) = (None, None);
                 if let (Some((store, _)), Some(key)) = (&kept, &key) {
                     match store.get(key) {
                         Found::Nothing => {}
                         Found::Damaged(file) => damaged = Some(file),
                         Found::Whole(arrays, size) => match T::from_arrays(&arrays, shape) {
-                            Some(result) => return Ok(Fetched::Ready(result, size)),
+                            Some(result) => ready = Some(State::Ready(result, size)),
                             None => damaged = Some(store.path(key)),
                         },
                     }
                 }
-                // Of the bytes that were hashed: the file may be another one by now.
-                Ok(Fetched::ToDo(prepare_bytes(&bytes, path, index, &preprocess, &options)?, key, damaged))
+                if ready.is_none() {
+                    missing.push(tile.index);
+                }
+                fetched.push((tile.clone(), ready, key, damaged));
             }
-        };
-        let mut ready = 0;
-        for (index, fetched) in Ahead::new(paths.len(), options.look_ahead, fetch).enumerate() {
-            let fetched = fetched.unwrap_or_else(|Lost { index }| Err(DataError::lost(&paths[index])));
-            let result = match fetched? {
-                Fetched::Ready(result, size) => {
-                    ready += 1;
-                    if let Some(keeping) = &mut self.keeping {
-                        keeping.used += size;
-                    }
-                    result
-                }
-                Fetched::ToDo(image, key, damaged) => {
-                    let result = compute(&self.engine, &image)?;
-                    if let (Some(keeping), Some(key)) = (&mut self.keeping, key) {
-                        keeping.damaged.extend(damaged);
-                        if let Err(error) = keeping.put(key, || result.to_arrays(shape)) {
-                            self.stop_keeping(&error);
-                        }
-                    }
-                    result
-                }
-            };
-            take(index, result)?;
-            self.reporter.advance(1);
-            stop_if_asked(self.reporter)?;
+            // Of the bytes that were hashed: the file may be another one by now.
+            let mut prepared = vec![];
+            if !missing.is_empty() {
+                let (images, pixels) = prepare_tiles(&bytes, path, index, &preprocess, &options, &missing)?;
+                let appearance = Arc::new(Appearance::of_photograph(&images, &pixels, &preprocess)?);
+                let with_appearance = |image| Prepared { image, appearance: Arc::clone(&appearance) };
+                prepared = images.into_iter().map(with_appearance).collect();
+            }
+            let mut prepared = prepared.into_iter();
+            let states = fetched.into_iter().filter_map(|(tile, ready, key, damaged)| {
+                let state = match ready {
+                    Some(ready) => ready,
+                    None => State::ToDo(prepared.next()?, key, damaged),
+                };
+                Some(Fetched { tile, state })
+            });
+            Ok(states.collect())
         }
-        Ok(ready)
     }
 
     /// Goes on without the folder. What this run has put there goes: where a disk is full, the model needs the room.
@@ -324,6 +423,23 @@ impl<'a> Extraction<'a> {
              features again",
             keeping.store.folder().display()
         ));
+    }
+}
+
+/// At most so many tiles of a photograph: from another one on for each photograph.
+fn some_tiles(view: &View, photograph: usize, most: usize) -> impl Iterator<Item = &TileView> {
+    let tiles = &view.tiles;
+    let first = if most < tiles.len() { photograph * most % tiles.len() } else { 0 };
+    tiles.iter().cycle().skip(first).take(most.min(tiles.len()))
+}
+
+/// What is wrong with a photograph, with its name.
+pub(crate) fn named(path: &Path, error: TrainError) -> TrainError {
+    match error {
+        TrainError::Data(error @ (DataError::WrongSize { .. } | DataError::InvalidOption { .. })) => {
+            TrainError::Photograph { path: path.to_path_buf(), problem: error.to_string() }
+        }
+        other => other,
     }
 }
 
@@ -395,7 +511,7 @@ impl Kept for Features {
         let size: [u32; 2] = arrays.get("photograph.size")?.u32()?.try_into().ok()?;
         let cells = arrays.get("photograph.cells")?.f32()?;
         let rows = ImageRows::of(Rows::from_bytes(shape.precision, &rows.bytes), shape.dim);
-        Some(Self { rows, appearance: Appearance { size: size.into(), cells } })
+        Some(Self { rows, appearance: Arc::new(Appearance { size: size.into(), cells }) })
     }
 }
 

@@ -172,9 +172,10 @@ pub fn fit(
     let extraction_seconds = start.elapsed().as_secs_f64();
     // Those that are held out too: a copy among them is what spoils a threshold.
     let paths: Vec<PathBuf> = held_out.iter().map(|sample| sample.path.clone()).collect();
-    for image in Loader::new(paths, &config.preprocess, &LoaderOptions::default())? {
+    let compared = Appearance::preprocess(&config.preprocess);
+    for image in Loader::new(paths, &compared, &LoaderOptions::default())? {
         let image = image?;
-        set.see(&held_out[image.index].path, Appearance::of(&image, &config.preprocess));
+        set.see(&held_out[image.index].path, Appearance::of(&image, &compared));
     }
     set.notes().iter().for_each(|note| reporter.note(note));
     let statistics = cache.statistics();
@@ -330,7 +331,8 @@ pub(crate) fn record(
         training: to_json(config)?,
         goldens: golden_inputs(&Generator::new(config.seed), golden_sides(config))?,
     };
-    Ok(ModelRecord { activation_ranges: ranges, ..ModelRecord::new(net, input)? })
+    let min_region_area = config.min_region_area;
+    Ok(ModelRecord { activation_ranges: ranges, min_region_area, ..ModelRecord::new(net, input)? })
 }
 
 /// Width and height of the golden inputs: no larger than the network's, whose places the position-aware statistics know.

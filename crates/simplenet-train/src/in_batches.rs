@@ -12,6 +12,7 @@ use simplenet_data::decode;
 use crate::{
     detector::{Detector, Inspection, Prepared, Scored, timed},
     error::TrainError,
+    features::named,
     reporter::Reporter,
 };
 
@@ -33,7 +34,7 @@ pub struct Inspected {
 pub fn inspect_file(detector: &Detector, path: &Path) -> Result<Inspected, TrainError> {
     let (photograph, decode) = timed(|| decode::decode_file(path, &detector.preprocess().decode));
     let photograph = photograph?;
-    let inspection = with_score(path, detector.inspect(&photograph)?)?;
+    let inspection = with_score(path, detector.inspect(&photograph).map_err(|e| named(path, e))?)?;
     Ok(Inspected { photograph, inspection, decode })
 }
 
@@ -106,7 +107,7 @@ impl<P: AsRef<Path> + Sync, F> Pipeline<'_, P, F> {
             let options = &self.detector.preprocess().decode;
             let (photograph, decode) = timed(|| decode::decode_file(path.as_ref(), options));
             let photograph = photograph?;
-            let prepared = self.detector.prepare(&photograph)?;
+            let prepared = self.detector.prepare(&photograph).map_err(|e| named(path.as_ref(), e))?;
             Ok((Decoded { photograph, decode }, prepared))
         };
         Group { first: group.start, items: self.paths[group].par_iter().map(one).collect() }

@@ -44,6 +44,7 @@ pub mod tensor_head_step;
 pub mod trainer;
 mod training_set;
 pub mod training_state;
+mod views;
 
 pub use config::{Preset, TrainConfig};
 pub use detector::Detector;

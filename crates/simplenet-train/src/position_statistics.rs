@@ -7,6 +7,7 @@
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+pub use simplenet_model::position_energy::ONE_TILE;
 use simplenet_model::{
     feature_norm::FeatureNorm,
     ops::matmul::{Matrix, matmul_into},
@@ -46,6 +47,9 @@ impl Default for PositionConfig {
 const PLACES_A_SAMPLE: f64 = 4.0;
 /// Images whose scores and energies fix the weights.
 const WEIGHED_IMAGES: usize = 16;
+/// Most cells of photographs that are cut into tiles: a cell's covariance is (d, d), 46 KB in a file at the embedded backbone's 152
+/// numbers, and a large photograph has a hundred times the patches of a small one. Cells grow instead.
+const MOST_CELLS_OF_TILES: usize = 1024;
 
 impl PositionConfig {
     /// Checks every number.
@@ -72,8 +76,22 @@ impl PositionConfig {
     }
 }
 
-/// Statistics of the rows in `cache`, after `norm`, of images of `rows` x `columns` patches. The energy alone is the score
-/// until [`weigh`].
+/// Patches along a side of the cells: those that were asked for or, of photographs that are cut into tiles, as many more as
+/// keep the cells of all tiles few.
+fn cell_side(asked: usize, [rows, columns]: [usize; 2], tiles: [usize; 2]) -> usize {
+    let cells = |cell: usize| tiles[0] * tiles[1] * rows.div_ceil(cell) * columns.div_ceil(cell);
+    match tiles {
+        ONE_TILE => asked,
+        _ => {
+            let fits = |cell: &usize| cells(*cell) <= MOST_CELLS_OF_TILES;
+            (asked..=rows.max(columns)).find(fits).unwrap_or(asked.max(rows.max(columns)))
+        }
+    }
+}
+
+/// Statistics of the rows in `cache` that count, after `norm`, of images of `rows` x `columns` patches. The tiles of photographs
+/// have places of their own. A place that no row counts for has the mean 0 and the covariance of all places. The energy
+/// alone is the score until [`weigh`].
 ///
 /// # Errors
 /// `TrainError::Setting` for settings that cannot work, or features that are not finite; what [`FeatureCache::gather`]
@@ -87,11 +105,12 @@ pub fn fit_positions(
 ) -> Result<PositionEnergy, TrainError> {
     config.validate()?;
     let features = cache.dim();
-    let sizes =
-        PositionEnergyConfig { rows, columns, cell: config.cell, dim: features.min(config.dimensions) };
+    let tiles = cache.tiles();
+    let cell = cell_side(config.cell, [rows, columns], tiles);
+    let sizes = PositionEnergyConfig { rows, columns, cell, dim: features.min(config.dimensions), tiles };
     let dim = sizes.dim;
     let projection = projection(features, dim, generator);
-    let moments: Vec<Moments> = (0..sizes.cells())
+    let moments: Vec<Moments> = (0..sizes.tile_count() * sizes.cells())
         .into_par_iter()
         .map(|cell| Moments::of(cache, norm, &projection, &sizes, cell))
         .collect::<Result<_, _>>()?;
@@ -102,11 +121,12 @@ pub fn fit_positions(
         let share = cell.samples / samples.max(1.0);
         everywhere.iter_mut().zip(&cell.covariance).for_each(|(sum, &v)| *sum += share * f64::from(v));
     }
-    let images = cache.images() as f64;
     let whitening: Vec<Vec<f32>> = moments
         .par_iter()
         .map(|cell| {
-            let known = images * (cell.places.len() as f64 / PLACES_A_SAMPLE).max(1.0);
+            // Of every image, but where the region of interest leaves places out of some.
+            let places = cell.places.len().max(1) as f64;
+            let known = cell.samples / places * (places / PLACES_A_SAMPLE).max(1.0);
             let own = known / (known + config.shrinkage);
             let mut covariance = vec![];
             for column in 0..dim {
@@ -126,7 +146,7 @@ pub fn fit_positions(
         })
         .collect::<Result<_, TrainError>>()?;
 
-    let mut centre = vec![0.0; rows * columns * dim];
+    let mut centre = vec![0.0; sizes.tile_count() * rows * columns * dim];
     for cell in &moments {
         for (&place, mean) in cell.places.iter().zip(cell.means.chunks_exact(dim)) {
             centre[place * dim..(place + 1) * dim].copy_from_slice(mean);
@@ -155,7 +175,7 @@ fn projection(features: usize, dim: usize, generator: &Generator) -> Vec<f32> {
 
 /// Mean and covariance of a cell.
 struct Moments {
-    /// Its places, as positions in the grid.
+    /// Its places that a row counts for, as positions in the grids of all tiles.
     places: Vec<usize>,
     /// (places, d).
     means: Vec<f32>,
@@ -173,11 +193,16 @@ impl Moments {
         sizes: &PositionEnergyConfig,
         cell: usize,
     ) -> Result<Self, TrainError> {
-        let (images, dim, features) = (cache.images(), sizes.dim, cache.dim());
+        let (dim, features) = (sizes.dim, cache.dim());
+        let (tile, cell) = (cell / sizes.cells(), cell % sizes.cells());
         let all = (0..sizes.rows).flat_map(|y| (0..sizes.columns).map(move |x| (y, x)));
+        let in_cell = all.filter(|&(y, x)| sizes.cell_of(y, x) == cell).map(|(y, x)| y * sizes.columns + x);
+        let with_rows = in_cell.map(|patch| (patch, rows_of_place(cache, tile, patch)));
+        let (places, of_places): (Vec<usize>, Vec<Vec<u32>>) =
+            with_rows.filter(|(_, rows)| !rows.is_empty()).unzip();
+        let patches = of_places.concat();
         let places: Vec<usize> =
-            all.filter(|&(y, x)| sizes.cell_of(y, x) == cell).map(|(y, x)| y * sizes.columns + x).collect();
-        let patches = rows_of_places(cache, &places);
+            places.into_iter().map(|patch| tile * sizes.rows * sizes.columns + patch).collect();
         let mut rows = vec![];
         cache.gather(&patches, norm, &mut rows)?;
         if dim < features {
@@ -186,8 +211,14 @@ impl Moments {
             matmul_into(Matrix::row_major(&rows, patches.len(), features)?, directions, &mut projected)?;
             rows = projected;
         }
+        if places.is_empty() {
+            return Ok(Self { places, means: vec![], covariance: vec![0.0; dim * dim], samples: 0.0 });
+        }
         let mut means = vec![0.0; places.len() * dim];
-        for (rows, mean) in rows.chunks_exact_mut(images * dim).zip(means.chunks_exact_mut(dim)) {
+        let mut left = rows.as_mut_slice();
+        for (images, mean) in of_places.iter().map(Vec::len).zip(means.chunks_exact_mut(dim)) {
+            let (rows, after) = std::mem::take(&mut left).split_at_mut(images * dim);
+            left = after;
             let mut sums = vec![0.0f64; dim];
             for row in rows.chunks_exact(dim) {
                 sums.iter_mut().zip(row).for_each(|(sum, &v)| *sum += f64::from(v));
@@ -201,23 +232,25 @@ impl Moments {
         let mut covariance = vec![0.0; dim * dim];
         matmul_into(centred.transposed(), centred, &mut covariance)?;
         // One image has no deviation from its own mean; the shrinkage then has nothing but the ridge.
-        let unbiased = (places.len() * images.saturating_sub(1)).max(1) as f32;
+        let unbiased = (patches.len() - places.len()).max(1) as f32;
         covariance.iter_mut().for_each(|sum| *sum /= unbiased);
         Ok(Self { samples: patches.len() as f64, places, means, covariance })
     }
 }
 
-/// Row numbers in the cache of these places, one place after another, each of all images.
-fn rows_of_places(cache: &FeatureCache, places: &[usize]) -> Vec<u32> {
-    let (images, patches) = (cache.images(), cache.patches());
-    places.iter().flat_map(|place| (0..images).map(move |image| (image * patches + place) as u32)).collect()
+/// Row numbers in the cache of a patch of a tile, of all images where it counts.
+fn rows_of_place(cache: &FeatureCache, tile: usize, patch: usize) -> Vec<u32> {
+    let images = cache.described().iter().enumerate();
+    let those = images.filter(|(_, what)| what.tile.index == tile && what.tile.counts(patch));
+    those.map(|(image, _)| (image * cache.patches() + patch) as u32).collect()
 }
 
-/// Images of the cache whose scores fix the weights, evenly spread.
+/// Images of the cache whose scores fix the weights, evenly spread, over the tiles too.
 pub fn weighed_images(cache: &FeatureCache) -> Vec<usize> {
     let images = cache.images();
     let count = images.min(WEIGHED_IMAGES);
-    (0..count).map(|i| i * images / count).collect()
+    let tiles = cache.tiles()[0] * cache.tiles()[1];
+    (0..count).map(|i| (i * images / count + i % tiles.max(1)) % images).collect()
 }
 
 /// Weights that bring energies and the discriminator's `scores` of the same good patches to mean 0 and deviation 1, the

@@ -8,7 +8,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use simplenet_data::dataset::{Label, Sample};
 use simplenet_model::{
-    anomaly_map::image_score,
+    anomaly_map::image_score_within,
     feature_norm::FeatureNorm,
     position_energy::{PositionEnergy, ScoreWeights},
     simplenet::Head,
@@ -47,7 +47,9 @@ impl Places {
         let weighed = weighed_images(cache);
         let mut energies = vec![];
         for &image in &weighed {
-            energies.extend(energy.energies(&rows_of(cache, norm, image)?, grid.0, grid.1)?);
+            let of_image = energies_of(&energy, cache, norm, image, grid)?;
+            let counts = |(patch, _): &(usize, f32)| cache.described()[image].tile.counts(*patch);
+            energies.extend(of_image.into_iter().enumerate().filter(counts).map(|(_, energy)| energy));
         }
         Ok(Some(Self { energy, head_weight: position.head_weight, weighed, energies }))
     }
@@ -61,7 +63,9 @@ impl Places {
     ) -> Result<ScoreWeights, TrainError> {
         let mut scores = vec![];
         for &image in &self.weighed {
-            scores.extend(score_rows(head, &rows_of(cache, norm, image)?)?);
+            let of_image = score_rows(head, &rows_of(cache, norm, image)?)?;
+            let counts = |(patch, _): &(usize, f32)| cache.described()[image].tile.counts(*patch);
+            scores.extend(of_image.into_iter().enumerate().filter(counts).map(|(_, score)| score));
         }
         Ok(weigh(&scores, &self.energies, self.head_weight))
     }
@@ -100,7 +104,7 @@ impl OracleSet {
         let mut energies = vec![];
         if let Some(places) = places {
             for image in 0..cache.images() {
-                energies.push(places.energy.energies(&rows_of(&cache, norm, image)?, grid.0, grid.1)?);
+                energies.push(energies_of(&places.energy, &cache, norm, image, grid)?);
             }
         }
         let labels = samples.iter().map(|s| s.label == Label::Anomalous).collect();
@@ -118,15 +122,34 @@ impl OracleSet {
         let norm = &head.norm;
         let head = model_head(head, &Device::Cpu)?;
         let weights = places.map(|places| places.weights(&head, norm, training)).transpose()?;
-        let mut image_scores = vec![];
-        for image in 0..self.cache.images() {
+        let mut image_scores = vec![f32::NEG_INFINITY; self.labels.len()];
+        for (image, what) in self.cache.described().iter().enumerate() {
             let mut scores = score_rows(&head, &rows_of(&self.cache, norm, image)?)?;
             if let (Some(weights), Some(energies)) = (&weights, self.energies.get(image)) {
                 scores.iter_mut().zip(energies).for_each(|(score, &e)| *score = weights.join(*score, e));
             }
-            image_scores.push(image_score(&scores, self.grid.1, config.image_score));
+            let (own, inside) = (what.tile.own.clone(), what.tile.inside.as_deref());
+            let score = image_score_within(&scores, own, self.grid.1, inside, config.image_score);
+            if let Some(largest) = image_scores.get_mut(what.photograph) {
+                *largest = if score.is_nan() { score } else { largest.max(score) };
+            }
         }
         Ok(simplenet_metrics::auroc(&image_scores, &self.labels)?)
+    }
+}
+
+/// Energies of one image of a cache, at the places of its tile.
+fn energies_of(
+    energy: &PositionEnergy,
+    cache: &FeatureCache,
+    norm: &FeatureNorm,
+    image: usize,
+    (rows, columns): (usize, usize),
+) -> Result<Vec<f32>, TrainError> {
+    let features = rows_of(cache, norm, image)?;
+    match energy.config.tile_count() {
+        1 => Ok(energy.energies(&features, rows, columns)?),
+        _ => Ok(energy.tile(cache.described()[image].tile.index).energies(&features, rows, columns)?),
     }
 }
 

@@ -183,22 +183,22 @@ fn batches(batch: Batch, cache: &FeatureCache, generator: &Generator, epoch: usi
     let stream = epoch as u32;
     match batch {
         Batch::Images(count) => {
-            let patches = cache.patches() as u32;
             let order = generator.permutation(Purpose::Order, stream, cache.images());
-            let rows = |image: &u32| image * patches..(image + 1) * patches;
+            let rows = |image: &u32| cache.counted_rows_of(*image as usize);
             order.chunks(count).map(|images| images.iter().flat_map(rows).collect()).collect()
         }
         Batch::Patches { size, steps } => {
             // As many whole passes in random order as the epoch needs; a small data set is visited several times.
-            let size = size.min(cache.rows());
+            let size = size.min(cache.counted());
             let rows = (0..).flat_map(|pass| {
                 generator.permutation(
                     Purpose::Order,
                     stream.wrapping_mul(MAX_PASSES).wrapping_add(pass),
-                    cache.rows(),
+                    cache.counted(),
                 )
             });
-            let rows: Vec<u32> = rows.take(if cache.rows() == 0 { 0 } else { steps * size }).collect();
+            let rows = rows.map(|index| cache.counted_row(index));
+            let rows: Vec<u32> = rows.take(if cache.counted() == 0 { 0 } else { steps * size }).collect();
             rows.chunks(size.max(1)).map(<[u32]>::to_vec).collect()
         }
     }

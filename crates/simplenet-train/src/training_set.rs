@@ -6,7 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use simplenet_data::{PreparedImage, Preprocess};
+use image::RgbImage;
+use simplenet_data::{DataError, PreparedImage, Preprocess};
 
 /// Below this, what varies between good parts is hardly seen.
 const FEW: usize = 10;
@@ -40,13 +41,49 @@ pub(crate) struct Appearance {
     pub(crate) cells: Vec<f32>,
 }
 
+/// Side of the small copy that is compared of a photograph that is cut into tiles.
+const SMALL: u32 = 64;
+
 impl Appearance {
+    /// Of a photograph: as the network gets it or, where it gets tiles, of a small copy of all of it.
+    ///
+    /// # Errors
+    /// A photograph without pixels.
+    pub(crate) fn of_photograph(
+        images: &[PreparedImage],
+        pixels: &RgbImage,
+        preprocess: &Preprocess,
+    ) -> Result<Self, DataError> {
+        if let (None, [image]) = (preprocess.tiles, images) {
+            return Ok(Self::of(image, preprocess));
+        }
+        let small = Self::preprocess(preprocess);
+        let copy = small.resize_crop(pixels)?;
+        let mut tensor = vec![0.0; copy.as_raw().len()];
+        small.normalise(&copy, &mut tensor)?;
+        Ok(Self::of_tensor(&tensor, pixels.dimensions(), &small))
+    }
+
+    /// The preprocessing whose images are compared.
+    pub(crate) fn preprocess(preprocess: &Preprocess) -> Preprocess {
+        match preprocess.tiles {
+            None => preprocess.clone(),
+            Some(_) => {
+                Preprocess { decode: preprocess.decode.clone(), ..Preprocess::whole_image(SMALL, SMALL) }
+            }
+        }
+    }
+
     pub(crate) fn of(image: &PreparedImage, preprocess: &Preprocess) -> Self {
+        Self::of_tensor(&image.tensor, image.original, preprocess)
+    }
+
+    fn of_tensor(tensor: &[f32], size: (u32, u32), preprocess: &Preprocess) -> Self {
         let (width, height) = preprocess.network_size();
         let plane = (width * height) as usize;
-        let planes = image.tensor.chunks_exact(plane.max(1)).zip(&preprocess.std);
+        let planes = tensor.chunks_exact(plane.max(1)).zip(&preprocess.std);
         let cells = planes.flat_map(|(plane, std)| cells(plane, width as usize, 255.0 * std)).collect();
-        Self { size: image.original, cells }
+        Self { size, cells }
     }
 }
 

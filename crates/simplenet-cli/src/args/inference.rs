@@ -24,6 +24,9 @@ pub struct EvalArgs {
     /// Also write predictions.jsonl, heat maps and report.html into this folder.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
+    /// The part of photographs and of results.
+    #[command(flatten)]
+    pub region: RegionArgs,
     /// The precision and the device.
     #[command(flatten)]
     pub inference: InferenceArgs,
@@ -43,6 +46,18 @@ pub struct InferenceArgs {
     /// The device.
     #[command(flatten)]
     pub device: DeviceArgs,
+}
+
+/// What of photographs is looked at and given: flags of `eval` and `infer`.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RegionArgs {
+    /// Look only at this part of the photographs: a mask image of any size (white: look, black: ignore), or a JSON file of
+    /// polygons. Where the model has a region of its own, only at what lies in both.
+    #[arg(long, value_name = "FILE")]
+    pub roi: Option<PathBuf>,
+    /// Regions of fewer pixels of the photograph are not given. Changes no score and no verdict [default: the model's].
+    #[arg(long, value_name = "PIXELS")]
+    pub min_region_area: Option<u64>,
 }
 
 /// What `eval` and `infer` have in common.
@@ -101,6 +116,9 @@ pub struct InferArgs {
     /// Write no report.html.
     #[arg(long)]
     pub no_report: bool,
+    /// The part of photographs and of results.
+    #[command(flatten)]
+    pub region: RegionArgs,
     /// The precision and the device.
     #[command(flatten)]
     pub inference: InferenceArgs,

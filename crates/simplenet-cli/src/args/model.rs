@@ -21,6 +21,10 @@ pub struct CalibrateArgs {
     /// Share of good parts that a person may have to look at, beside those rejected; 0 for no band.
     #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = parse_share)]
     pub review: f64,
+    /// Look only at this part of the photographs: a mask image of any size (white: look, black: ignore), or a JSON file of
+    /// polygons. The threshold is then for that part; the model does not keep the region, so give it to `infer` too.
+    #[arg(long, value_name = "FILE")]
+    pub roi: Option<PathBuf>,
     /// Refuse when the photographs are too few to promise the false-reject rate; without it this is said, and the threshold is
     /// an estimate.
     #[arg(long)]

@@ -71,6 +71,20 @@ pub struct SettingArgs {
     /// 329/288, then cut `--size` out.
     #[arg(long)]
     pub centre_crop: bool,
+    /// Cut photographs into overlapping tiles of this size, in their own pixels: 512, or WIDTHxHEIGHT. Each tile is a network
+    /// input of that size, or of --size.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, conflicts_with = "centre_crop")]
+    pub tile: Option<(u32, u32)>,
+    /// Least pixels of the photograph that neighbouring tiles have in common [default: an eighth of the tile's shorter side].
+    #[arg(long, value_name = "PIXELS")]
+    pub overlap: Option<u32>,
+    /// Look only at this part of the photographs: a mask image of any size (white: look, black: ignore), or a JSON file of
+    /// polygons. The model keeps it.
+    #[arg(long, value_name = "FILE")]
+    pub roi: Option<PathBuf>,
+    /// Regions of fewer pixels of the photograph are not given. Changes no score and no verdict [default: 0, all are given].
+    #[arg(long, value_name = "PIXELS")]
+    pub min_region_area: Option<u64>,
     /// Standard deviation of the training noise.
     #[arg(long, value_name = "SIGMA")]
     pub noise_sigma: Option<f64>,

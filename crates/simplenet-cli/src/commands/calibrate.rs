@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use simplenet_data::dataset::folder;
+use simplenet_data::{RegionOfInterest, dataset::folder};
 use simplenet_model::checkpoint;
 use simplenet_train::{
     Detector, InferencePrecision,
@@ -44,6 +44,9 @@ pub fn run(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<Calibrat
         ));
     }
     let mut detector = Detector::on_device(&net, record, InferencePrecision::F32, &opened)?;
+    if let Some(file) = &args.roi {
+        detector.narrow(RegionOfInterest::read(file, &detector.preprocess().decode)?)?;
+    }
     let too_few = if args.strict { TooFew::Refuse } else { TooFew::Estimate };
     let scores = recalibrate(&mut detector, rates, &good, too_few, progress)?;
     detector.set_calibrated_by(simplenet_train::program());

@@ -3,7 +3,7 @@
 use simplenet_model::device::CPU;
 use simplenet_train::{Detector, config::TrainConfig};
 
-use super::warn_of_slow_precision;
+use super::{narrow, warn_of_slow_precision};
 use crate::{
     args::EvalArgs,
     device,
@@ -30,6 +30,7 @@ pub fn run(args: &EvalArgs, progress: &TerminalProgress) -> Result<MetricsFile, 
     if let Some(batch) = args.batch.batch {
         detector = detector.with_batch(batch.into());
     }
+    narrow(&mut detector, &args.region)?;
     with_detector(args, &detector, progress)
 }
 

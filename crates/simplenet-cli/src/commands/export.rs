@@ -11,6 +11,7 @@ use simplenet_model::{
     official::export::checkpoint_bytes,
     onnx::{self, Batch, InputRange, OnnxOptions},
     patch_aggregator::Reduction,
+    position_energy::ONE_TILE,
     simplenet::SimpleNet,
 };
 
@@ -59,6 +60,13 @@ fn export_onnx(
 ) -> Result<(), CliError> {
     let preprocess: Preprocess = serde_json::from_value(record.preprocessing.clone())
         .map_err(|e| CliError::Usage(format!("the model's preprocessing cannot be read: {e}")))?;
+    if record.position.is_some_and(|position| position.tiles != ONE_TILE) {
+        return Err(CliError::Usage(
+            "the model knows the places of each tile apart, and a graph is of one network input: export a model that was trained \
+             with `position = \"unaware\"`, or without tiles"
+                .into(),
+        ));
+    }
     let (width, height) = preprocess.network_size();
     let options = OnnxOptions {
         input: if args.normalise_inside { InputRange::Unit } else { InputRange::Normalised },
@@ -87,6 +95,12 @@ fn export_onnx(
         );
     }
     // What a caller has to do around the graph is in the preprocessing; of tiles the graph sees one at a time.
+    if record.preprocessing.get("roi").is_some_and(|roi| !roi.is_null()) {
+        progress.note(
+            "the model has a region of interest, which the graph does not know: leaving out what lies outside of it is left to \
+             whoever runs it",
+        );
+    }
     if record.preprocessing.get("tiles").is_some_and(|tiles| !tiles.is_null()) {
         progress.note(
             "the model cuts photographs into tiles: the graph is the network of one tile, and cutting and joining them is left \

@@ -8,7 +8,7 @@ use simplenet_train::{
     in_batches::{Inspected, inspect_file, inspect_files},
 };
 
-use super::{eval::training_config, model_path, warn_of_slow_precision};
+use super::{eval::training_config, model_path, narrow, warn_of_slow_precision};
 use crate::{
     args::InferArgs,
     device,
@@ -74,6 +74,7 @@ pub fn with_detector(
     if let Some(threshold) = args.threshold {
         detector.override_threshold(threshold);
     }
+    narrow(&mut detector, &args.region)?;
     println!("model: {}, in {}", model.display(), detector.precision().name());
     warn_of_slow_precision(&detector);
     let inputs = inputs(&args.input, model, &detector)?;

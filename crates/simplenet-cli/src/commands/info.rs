@@ -1,6 +1,7 @@
 //! `simplenet info`: what is in a model file, readable.
 
-use simplenet_model::checkpoint;
+use simplenet_data::{Preprocess, Tiles};
+use simplenet_model::{checkpoint, position_energy::PositionEnergyConfig};
 use simplenet_train::false_reject::expected_false_reject_rate;
 
 use super::model_path;
@@ -14,6 +15,15 @@ pub fn run(args: &ModelArgs) -> Result<(), CliError> {
     let path = model_path(args.model.as_deref())?;
     print!("{}", describe(&path)?);
     Ok(())
+}
+
+/// A preprocessing without the region of interest, which may be thousands of numbers and has a row of its own.
+fn without_roi(preprocessing: &serde_json::Value) -> serde_json::Value {
+    let mut short = preprocessing.clone();
+    if let Some(fields) = short.as_object_mut() {
+        fields.remove("roi");
+    }
+    short
 }
 
 /// The text that `info` prints.
@@ -38,7 +48,28 @@ pub fn describe(path: &std::path::Path) -> Result<String, CliError> {
         ),
     );
     row("anomaly map", format!("Gaussian sigma {} pixels", record.anomaly_map.sigma));
-    row("preprocessing", record.preprocessing.to_string());
+    row("preprocessing", without_roi(&record.preprocessing).to_string());
+    if let Ok(preprocess) = serde_json::from_value::<Preprocess>(record.preprocessing.clone()) {
+        if let Some(Tiles { width, height, overlap }) = preprocess.tiles {
+            let (to_width, to_height) = preprocess.network_size();
+            let places = match record.position {
+                Some(PositionEnergyConfig { tiles: [down, across], .. }) => {
+                    format!("; photographs of {across} x {down} tiles, whose places it knows")
+                }
+                None => String::new(),
+            };
+            let text = format!(
+                "{width} x {height} pixels, overlap {overlap}, network input {to_width} x {to_height}{places}"
+            );
+            row("tiles", text);
+        }
+        if let Some(roi) = &preprocess.roi {
+            row("region of interest", roi.describe());
+        }
+    }
+    if record.min_region_area > 0 {
+        row("least region area", format!("{} pixels of the photograph", record.min_region_area));
+    }
     match &record.threshold {
         Some(t) => {
             row(
@@ -95,7 +126,11 @@ pub fn describe(path: &std::path::Path) -> Result<String, CliError> {
     if let Some(seed) = record.training.get("seed") {
         row("seed", seed.to_string());
     }
-    row("training", record.training.to_string());
+    let mut training = record.training.clone();
+    if let Some(preprocess) = training.get_mut("preprocess") {
+        *preprocess = without_roi(preprocess);
+    }
+    row("training", training.to_string());
     row(
         "tensors",
         format!(

@@ -15,15 +15,31 @@ pub mod verify;
 
 use std::path::{Path, PathBuf};
 
+use simplenet_data::RegionOfInterest;
 use simplenet_model::{BackboneId, BackboneWeights, WeightsSource, ops::Isa, weights};
 use simplenet_train::Detector;
 
-use crate::{error::CliError, machine::precision_note, progress::TerminalProgress};
+use crate::{args::RegionArgs, error::CliError, machine::precision_note, progress::TerminalProgress};
 
 /// Where results go and are looked for.
 pub const RESULTS: &str = "results";
 /// The model file's name in a result folder.
 pub const MODEL_FILE: &str = "model.safetensors";
+
+/// Looks only at what was asked for, and gives only regions that are large enough.
+///
+/// # Errors
+/// A file that is no region of interest.
+fn narrow(detector: &mut Detector, args: &RegionArgs) -> Result<(), CliError> {
+    if let Some(file) = &args.roi {
+        let region = RegionOfInterest::read(file, &detector.preprocess().decode)?;
+        detector.narrow(region)?;
+    }
+    if let Some(pixels) = args.min_region_area {
+        detector.override_min_region_area(pixels);
+    }
+    Ok(())
+}
 
 /// The model that was asked for, or the newest one under `results/`.
 ///

@@ -251,10 +251,21 @@ pub fn note_left_out(category: &Category, reporter: &dyn Reporter) {
     }
 }
 
-/// Says how much of a photograph is inspected, when a crop leaves part of it out.
+/// Says how much of a photograph is inspected, when a crop or the region of interest leaves part of it out.
 pub fn note_inspected_share(config: &TrainConfig, size: (u32, u32), reporter: &dyn Reporter) {
-    let share = config.preprocess.placement(size.0, size.1).inspected_share();
-    if share < 0.9995 {
+    let placement = config.preprocess.placement(size.0, size.1);
+    let share = placement.inspected_share();
+    if let Some(roi) = &config.preprocess.roi {
+        let pixels = roi.pixels(&placement);
+        let inside = pixels.iter().filter(|&&inside| inside).count() as f64 / pixels.len().max(1) as f64;
+        reporter.note(&format!(
+            "{:.1} % of each {} x {} photograph is inspected: the region of interest is {}",
+            100.0 * share * inside,
+            size.0,
+            size.1,
+            roi.describe()
+        ));
+    } else if share < 0.9995 {
         reporter.note(&format!(
             "the centre crop inspects {:.1} % of each {} x {} photograph; defects outside it are not seen",
             100.0 * share,

@@ -68,11 +68,19 @@ pub struct ModelRecord {
     pub display_range: Option<(f32, f32)>,
     /// Quantiles of the image scores of held-out normal images: (share, score), to show a score in proportion.
     pub normal_score_quantiles: Vec<(f64, f32)>,
+    /// Fewest pixels of the photograph that a region has; smaller ones are not given. 0 gives all, and in files that do not say
+    /// it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_region_area: u64,
     /// The ranges of the backbone's activations on good images, which int8 needs; none in files of version 1.
     #[serde(default)]
     pub activation_ranges: Option<ActivationRanges>,
     /// Inputs whose scores are known.
     pub goldens: Vec<Golden>,
+}
+
+fn is_zero(pixels: &u64) -> bool {
+    *pixels == 0
 }
 
 /// An input of which the right score is known.
@@ -224,6 +232,7 @@ impl ModelRecord {
             calibrated_by: None,
             display_range: None,
             normal_score_quantiles: Vec::new(),
+            min_region_area: 0,
             activation_ranges: None,
             goldens,
         })

@@ -46,7 +46,7 @@ fn net_of(
     let grid = sides.map(|[height, width]| extractor.grid(height, width));
     let net = SimpleNet::new(extractor, FeatureNorm::identity(dim, &cpu).unwrap(), head).unwrap();
     let Some((rows, columns)) = grid else { return net };
-    let config = PositionEnergyConfig { rows, columns, cell: 4, dim: 5 };
+    let config = PositionEnergyConfig { tiles: [1, 1], rows, columns, cell: 4, dim: 5 };
     net.with_position(PositionEnergy {
         config,
         projection: vec![0.1; 5 * dim],

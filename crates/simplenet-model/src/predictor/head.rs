@@ -34,8 +34,8 @@ pub(crate) struct Head {
     /// Weights of the last layer, negated: their sum is the anomaly score. Padded with zeros.
     tail: Vec<f32>,
     slope: f32,
-    /// The position-aware half, if the network has one.
-    cells: Option<Cells>,
+    /// The position-aware half of each tile, if the network has one.
+    cells: Vec<Cells>,
 }
 
 /// One tapped layer's way to the hidden layer.
@@ -116,9 +116,9 @@ impl Head {
         let cells = match (net.position(), first) {
             (Some(energy), Some(grid)) => {
                 energy.check_grid(grid.height, grid.width)?;
-                Some(Cells::compile(isa, energy))
+                (0..energy.config.tile_count()).map(|tile| Cells::compile(isa, &energy.tile(tile))).collect()
             }
-            _ => None,
+            _ => vec![],
         };
         Ok(Self { isa, layers, tail, slope: config.leaky_slope as f32, cells })
     }
@@ -138,14 +138,22 @@ impl Head {
         }
     }
 
-    /// The layers' maps -> a score for each place of the first one's grid.
+    /// How many tiles have statistics of their own.
+    pub(crate) fn tiles(&self) -> usize {
+        self.cells.len().max(1)
+    }
+
+    /// The layers' maps of a tile -> a score for each place of the first one's grid.
     pub(crate) fn run(
         &self,
         team: &Team<'_>,
         maps: &[&[f32]],
         workspace: &mut HeadWorkspace,
+        tile: usize,
         scores: &mut [f32],
     ) {
+        // One set of statistics serves every tile.
+        let cells = self.cells.get(tile).or_else(|| self.cells.first());
         let HeadWorkspace { planes, pooled, hidden, projected } = workspace;
         for (i, (layer, map)) in self.layers.iter().zip(maps).enumerate() {
             if i > 0 || !layer.pooling.has_rows() {
@@ -162,7 +170,7 @@ impl Head {
         let (stride, Map { height, width, .. }) = (self.tail.len(), first.map);
         let most = (BAND_PIXELS / width).max(1);
         let rows = height.div_ceil(height.div_ceil(most).next_multiple_of(team.threads()));
-        let rows = rows.next_multiple_of(self.cells.as_ref().map_or(1, Cells::rows_together));
+        let rows = rows.next_multiple_of(cells.map_or(1, Cells::rows_together));
         team.for_each_chunk(scores, rows * width, |band, scores| {
             let start = band * rows;
             BAND.with_borrow_mut(|[features, hidden_rows, projected_rows]| {
@@ -182,7 +190,7 @@ impl Head {
                     self.add_others(hidden, start + pixel / width, pixel % width, row);
                     *score = leaky_dot::leaky_dot(self.isa, row, &self.tail, self.slope);
                 }
-                if let (Some(cells), Some(projection)) = (&self.cells, &first.projection) {
+                if let (Some(cells), Some(projection)) = (cells, &first.projection) {
                     let stride = projection.output_stride();
                     let rows = projected_rows.at_least(scores.len() * stride);
                     projection.forward_pixels(features, None, rows);

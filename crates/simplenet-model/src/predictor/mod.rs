@@ -184,6 +184,11 @@ impl Predictor {
         self.backbone.grid()
     }
 
+    /// How many tiles of a photograph have statistics of their own; 1 where all tiles are alike.
+    pub fn tiles(&self) -> usize {
+        self.head.tiles()
+    }
+
     /// One image (3, H, W), normalised, row by row -> (h · w) raw patch scores, higher = more anomalous.
     ///
     /// Runs on this thread and helpers, as many threads as the current rayon pool has; helpers go to one call at a time.
@@ -193,7 +198,7 @@ impl Predictor {
     /// # Errors
     /// `ModelError::InputShape` for another number of values.
     pub fn patch_scores(&self, image: &[f32]) -> Result<Vec<f32>, ModelError> {
-        self.run(Image::Planes(image))
+        self.run(Image::Planes(image), 0)
     }
 
     /// The same for the pixels of a photograph: (H, W, 3) bytes, RGB, row by row, of the network's size. The bits are those
@@ -206,21 +211,48 @@ impl Predictor {
         rgb: &[u8],
         normalisation: &Normalisation,
     ) -> Result<Vec<f32>, ModelError> {
-        self.run(Image::Rgb { bytes: rgb, worth: &normalisation.table() })
+        self.patch_scores_of_tile(rgb, normalisation, 0)
     }
 
-    fn run(&self, image: Image<'_>) -> Result<Vec<f32>, ModelError> {
+    /// The same for one tile of a photograph, whose places a position-aware network knows apart: they are counted row by row.
+    /// A network without statistics of places takes any tile alike.
+    ///
+    /// # Errors
+    /// As [`Predictor::patch_scores`]; `ModelError::InputShape` for a tile that the statistics do not have.
+    pub fn patch_scores_of_tile(
+        &self,
+        rgb: &[u8],
+        normalisation: &Normalisation,
+        tile: usize,
+    ) -> Result<Vec<f32>, ModelError> {
+        self.run(Image::Rgb { bytes: rgb, worth: &normalisation.table() }, tile)
+    }
+
+    fn run(&self, image: Image<'_>, tile: usize) -> Result<Vec<f32>, ModelError> {
+        check_tile(tile, self.head.tiles())?;
         let (rows, columns) = self.grid();
         let mut scores = vec![0.0; rows * columns];
         let (mut memory, mut head) = self.spare.take(|| (self.backbone.memory(), self.head.workspace()));
         self.backbone.prepare(image, &mut memory)?;
         with_team(|team| {
             self.backbone.run(team, image, &mut memory, |_, _| {});
-            self.head.run(team, &self.backbone.taps(&memory), &mut head, &mut scores);
+            self.head.run(team, &self.backbone.taps(&memory), &mut head, tile, &mut scores);
         });
         self.spare.put((memory, head));
         Ok(scores)
     }
+}
+
+/// Statistics of one tile are those of any: of a network that has none, or of photographs that are not cut.
+fn check_tile(tile: usize, tiles: usize) -> Result<(), ModelError> {
+    if tiles > 1 && tile >= tiles {
+        return Err(ModelError::InputShape {
+            what: "predictor",
+            expected: format!("one of the {tiles} tiles that the position statistics are of"),
+            actual: vec![tile],
+        });
+    }
+    Ok(())
 }
 
 /// Memory of runs that are over, for runs to come: as much as there ever were runs at once.

@@ -97,7 +97,7 @@ pub(crate) fn with_positions(
 ) -> SimpleNet {
     let mut rng = Rng(dim as u64);
     let (rows, columns) = net.extractor().grid(height, width);
-    let config = PositionEnergyConfig { rows, columns, cell, dim };
+    let config = PositionEnergyConfig { rows, columns, cell, dim, tiles: [1, 1] };
     let mut draw = |count: usize, deviation: f32| (0..count).map(|_| deviation * rng.normal()).collect();
     let features = net.norm().dim();
     let energy = PositionEnergy {

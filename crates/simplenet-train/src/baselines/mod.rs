@@ -93,6 +93,10 @@ pub fn evaluate_baselines(
     reporter: &dyn Reporter,
 ) -> Result<BaselineResults, TrainError> {
     baselines.patch_core.validate()?;
+    if config.preprocess.tiles.is_some() || config.preprocess.roi.is_some() {
+        let problem = "the baselines take whole photographs, without tiles and without a region of interest";
+        return Err(TrainError::setting("preprocess", "tiles or roi", problem));
+    }
     let (width, height) = config.preprocess.network_size();
     let (width, height) = (width as usize, height as usize);
     let mut extraction =
@@ -153,6 +157,7 @@ impl Scored {
     }
 
     fn result(self, config: &TrainConfig, images: &[Evaluated]) -> Result<BaselineResult, TrainError> {
+        let size = config.preprocess.network_size();
         let measured: Vec<Measured<'_>> = images
             .iter()
             .zip(&self.scores)
@@ -160,13 +165,14 @@ impl Scored {
                 sample: &image.sample,
                 score: *score,
                 map,
+                size,
                 mask: image.mask.as_deref(),
             })
             .collect();
         if let Some(broken) = measured.iter().find(|image| !image.score.is_finite()) {
             return Err(TrainError::NonFiniteScore { path: broken.sample.path.clone(), score: broken.score });
         }
-        let mut metrics = measure(&measured, config.preprocess.network_size());
+        let mut metrics = measure(&measured);
         if let Some(overlap) = SaturatedOverlap::of(images.iter().map(|image| &image.sample)) {
             for (number, (image, (_, map))) in images.iter().zip(&self.scores).enumerate() {
                 let map = image.inspection.placement.map_to_original(map, f32::NAN)?;

@@ -82,7 +82,7 @@ pub(super) fn launch(
     out: u64,
 ) -> Launch {
     let Sizes { batch, height, width, stride } = *sizes;
-    let PositionEnergyConfig { rows, columns, cell, dim } = *config;
+    let PositionEnergyConfig { rows, columns, cell, dim, .. } = *config;
     let patches = batch * cell.min(height) * cell.min(width);
     let blocks = patches.div_ceil(ROWS) * height.div_ceil(cell) * width.div_ceil(cell);
     let threads = dim.next_multiple_of(BLOCK).min(MOST_THREADS);

@@ -46,7 +46,7 @@ fn numbers_of(
     stride: usize,
     nan: bool,
 ) -> Numbers {
-    let config = PositionEnergyConfig { rows, columns, cell, dim };
+    let config = PositionEnergyConfig { rows, columns, cell, dim, tiles: [1, 1] };
     let statistics = PositionEnergy {
         config,
         projection: (0..dim * dim).map(|i| if i / dim == i % dim { 1.0 } else { 0.0 }).collect(),

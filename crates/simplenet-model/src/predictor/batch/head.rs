@@ -31,7 +31,8 @@ struct Position {
     /// From features to their projection, in f32, padded to whole packs.
     projection: DenseTensor,
     dim: usize,
-    energy: PositionEnergyTensor,
+    /// One a tile.
+    energies: Vec<PositionEnergyTensor>,
 }
 
 impl BatchHead {
@@ -82,19 +83,28 @@ impl BatchHead {
             let reads = Reads { depth: config.dim, pixel: config.dim, dtype, out: DType::F32 };
             let weight = |_, d: usize, o: usize| matrix.get(o * config.dim + d).map_or(0.0, |&w| w as f32);
             let projection = DenseTensor::new(geometry, reads, &bias, Clamp::NONE, weight, device)?;
-            Ok(Position { projection, dim, energy: PositionEnergyTensor::new(energy, device)? })
+            let tiles = 0..energy.config.tile_count();
+            let energies = tiles.map(|tile| PositionEnergyTensor::new(&energy.tile(tile), device));
+            Ok(Position { projection, dim, energies: energies.collect::<candle_core::Result<_>>()? })
         });
         Ok(Self { aggregate, scores, position: position.transpose()? })
     }
 
-    /// The taps, (B, h, w, C) each -> (B, h, w) f32 raw patch scores, higher = more anomalous.
+    /// How many tiles have statistics of their own.
+    pub(super) fn tiles(&self) -> usize {
+        self.position.as_ref().map_or(1, |position| position.energies.len())
+    }
+
+    /// The taps of one tile, (B, h, w, C) each -> (B, h, w) f32 raw patch scores, higher = more anomalous.
     ///
     /// # Errors
     /// Other shapes; a device that is out of memory.
-    pub(super) fn run(&self, taps: &[Tensor]) -> candle_core::Result<Tensor> {
+    pub(super) fn run(&self, taps: &[Tensor], tile: usize) -> candle_core::Result<Tensor> {
         let features = self.aggregate.forward(taps)?;
         let scores = self.scores.forward(&features)?;
-        let Some(Position { projection, dim, energy }) = &self.position else { return Ok(scores) };
+        let Some(Position { projection, dim, energies }) = &self.position else { return Ok(scores) };
+        // One set of statistics serves every tile.
+        let Some(energy) = energies.get(tile).or_else(|| energies.first()) else { return Ok(scores) };
         let projected = projection.forward(&features, None)?.narrow(3, 0, *dim)?.contiguous()?;
         energy.forward(&projected, &scores)
     }

@@ -232,7 +232,21 @@ impl BatchPredictor {
     /// # Errors
     /// `ModelError::InputShape` for another number of bytes; a device that is out of memory (take fewer at once).
     pub fn run(&self, rgb: &[u8]) -> Result<BatchOutput, ModelError> {
-        let scores = self.head.run(&self.backbone.run_rgb(rgb, &self.normalisation)?)?;
+        self.run_tile(rgb, 0)
+    }
+
+    /// How many tiles of a photograph have statistics of their own: a batch is of one of them. 1 where all tiles are alike.
+    pub fn tiles(&self) -> usize {
+        self.head.tiles()
+    }
+
+    /// The same for one tile, the same of each photograph, as [`super::Predictor::patch_scores_of_tile`].
+    ///
+    /// # Errors
+    /// As [`BatchPredictor::run`]; `ModelError::InputShape` for a tile that the statistics do not have.
+    pub fn run_tile(&self, rgb: &[u8], tile: usize) -> Result<BatchOutput, ModelError> {
+        super::check_tile(tile, self.tiles())?;
+        let scores = self.head.run(&self.backbone.run_rgb(rgb, &self.normalisation)?, tile)?;
         let maps = self.map.forward(&scores)?;
         let transfers = &self.backbone.transfers;
         Ok(BatchOutput { patch_scores: transfers.download(&scores)?, maps: transfers.download(&maps)? })
