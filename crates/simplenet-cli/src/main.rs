@@ -6,7 +6,7 @@ use clap::Parser;
 use simplenet_cli::{
     CliError,
     args::{Cli, Verb},
-    commands::{bench, calibrate, data, eval, infer, info, train, verify},
+    commands::{bench, calibrate, data, eval, export, import, infer, info, train, verify},
     progress::TerminalProgress,
     set_threads,
 };
@@ -33,5 +33,7 @@ fn run(cli: &Cli) -> Result<usize, CliError> {
         Verb::Verify(args) => verify::run(args).map(|()| 0),
         Verb::Bench(args) => bench::run(args, &progress).map(|_| 0),
         Verb::Data(args) => data::run(args, &progress),
+        Verb::Import(args) => import::run(args, &progress).map(|()| 0),
+        Verb::Export(args) => export::run(args, &progress).map(|()| 0),
     }
 }

@@ -53,6 +53,7 @@ pub fn resolve(args: &SettingArgs, seed: Option<u64>) -> Result<TrainConfig, Cli
     }
     if let Some(share) = args.held_out {
         config.calibration.held_out_share = share;
+        config.calibration.fewest_held_out = 0;
     }
     if let Some(rate) = args.false_reject_rate {
         config.calibration.target_false_reject_rate = rate;

@@ -96,6 +96,11 @@ impl FeatureNorm {
         Ok(Self { mean, scale, pairs: self.pairs.clone() })
     }
 
+    /// Mean and scale of every dimension.
+    pub fn pairs(&self) -> &[(f32, f32)] {
+        &self.pairs
+    }
+
     /// D.
     pub fn dim(&self) -> usize {
         self.pairs.len()

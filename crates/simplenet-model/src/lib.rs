@@ -14,6 +14,7 @@ pub mod feature_adaptor;
 pub mod feature_norm;
 pub mod initializer;
 pub mod official;
+pub mod onnx;
 pub mod ops;
 pub mod patch_aggregator;
 pub mod position_energy;

@@ -38,11 +38,14 @@ pub struct Split {
 }
 
 /// Draws the held-out images: `held_out_share` of `n`, rounded, at least one when the share is above 0 and
-/// enough images remain to train on.
+/// enough images remain to train on; at least `fewest_held_out` where these are no more than a third of all.
 pub fn split(n: usize, calibration: &Calibration, generator: &Generator) -> Split {
     let wanted = match calibration.held_out_share {
         0.0 => 0,
-        share => ((n as f64 * share).round() as usize).max(1),
+        share => {
+            let fewest = if calibration.fewest_held_out <= n / 3 { calibration.fewest_held_out } else { 1 };
+            ((n as f64 * share).round() as usize).max(fewest).max(1)
+        }
     };
     let held_out = wanted.min(n.saturating_sub(FEWEST_TRAINED));
     let order = generator.permutation(Purpose::HeldOut, 0, n);
@@ -299,12 +302,26 @@ mod tests {
 
     #[test]
     fn split_is_a_partition_of_the_asked_size() {
-        for (n, share, held_out) in
-            [(100, 0.1, 10), (5, 0.1, 1), (2, 0.5, 0), (3, 0.9, 1), (0, 0.1, 0), (1, 0.1, 0), (50, 0.0, 0)]
-        {
-            let calibration = Calibration { held_out_share: share, target_false_reject_rate: 0.01 };
+        for (n, share, fewest, held_out) in [
+            (100, 0.1, 0, 10),
+            (5, 0.1, 0, 1),
+            (2, 0.5, 0, 0),
+            (3, 0.9, 0, 1),
+            (0, 0.1, 6, 0),
+            (1, 0.1, 0, 0),
+            (50, 0.0, 6, 0),
+            (50, 0.1, 6, 6),
+            (100, 0.1, 6, 10),
+            (18, 0.1, 6, 6),
+            (17, 0.1, 6, 2),
+        ] {
+            let calibration = Calibration {
+                held_out_share: share,
+                fewest_held_out: fewest,
+                target_false_reject_rate: 0.01,
+            };
             let split = split(n, &calibration, &Generator::new(5));
-            assert_eq!(split.held_out.len(), held_out, "n {n} share {share}");
+            assert_eq!(split.held_out.len(), held_out, "n {n} share {share} fewest {fewest}");
             let mut all = [split.train, split.held_out].concat();
             all.sort_unstable();
             assert_eq!(all, (0..n).collect::<Vec<_>>());

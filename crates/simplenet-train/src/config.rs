@@ -163,6 +163,10 @@ pub struct Optimizer {
 pub struct Calibration {
     /// Share of the good training images that are not trained on but give the threshold; 0 for no threshold.
     pub held_out_share: f64,
+    /// Fewest that are held out, where no more than a third of the images is needed for it: a bound estimated from three scores
+    /// lies so high that most defects pass. 0 for none, and in files that do not say it.
+    #[serde(default)]
+    pub fewest_held_out: usize,
     /// Share of good parts that may be called anomalous.
     pub target_false_reject_rate: f64,
 }
@@ -213,7 +217,11 @@ impl TrainConfig {
             image_score: ImageScore::Largest,
             feature_precision: Precision::F16,
             map_sigma: 4.0,
-            calibration: Calibration { held_out_share: 0.0, target_false_reject_rate: 0.01 },
+            calibration: Calibration {
+                held_out_share: 0.0,
+                fewest_held_out: 0,
+                target_false_reject_rate: 0.01,
+            },
             mask_rule: MaskRule::FullOnly,
             preprocess: Preprocess::paper(),
             augmentation: Augmentation { copies: 0, options: Augment::default() },
@@ -236,7 +244,11 @@ impl TrainConfig {
             aggregator: PatchAggregatorConfig::channel_mean(PATCH_SIZE),
             position: Position::Cells(PositionConfig::default()),
             image_score: ImageScore::LargestMean(3),
-            calibration: Calibration { held_out_share: 0.15, target_false_reject_rate: 0.01 },
+            calibration: Calibration {
+                held_out_share: 0.15,
+                fewest_held_out: 6,
+                target_false_reject_rate: 0.01,
+            },
             mask_rule: MaskRule::Half,
             preprocess: Preprocess::whole_image(side, side),
             ..Self::paper(backbone)

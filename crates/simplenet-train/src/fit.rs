@@ -228,7 +228,7 @@ pub fn fit(
         Some(positions) => net.with_position(positions)?,
         None => net,
     };
-    let record = record(config, &net, ranges)?;
+    let record = record(config, &net, Some(ranges))?;
     let mut detector = Detector::new(&net, record)?;
     calibrate_detector(&mut detector, config, &held_out, &train, reporter)?;
     let report = FitReport {
@@ -315,10 +315,10 @@ fn to_json<T: Serialize>(value: &T) -> Result<serde_json::Value, TrainError> {
 }
 
 /// The record that travels in the model file, without a threshold yet.
-fn record(
+pub(crate) fn record(
     config: &TrainConfig,
     net: &SimpleNet,
-    ranges: ActivationRanges,
+    ranges: Option<ActivationRanges>,
 ) -> Result<ModelRecord, TrainError> {
     let input = RecordInput {
         created_by: crate::program(),
@@ -330,7 +330,7 @@ fn record(
         training: to_json(config)?,
         goldens: golden_inputs(&Generator::new(config.seed), golden_sides(config))?,
     };
-    Ok(ModelRecord { activation_ranges: Some(ranges), ..ModelRecord::new(net, input)? })
+    Ok(ModelRecord { activation_ranges: ranges, ..ModelRecord::new(net, input)? })
 }
 
 /// Width and height of the golden inputs: no larger than the network's, whose places the position-aware statistics know.

@@ -23,6 +23,7 @@ mod feature_store;
 pub mod features;
 pub mod fit;
 pub mod head_step;
+pub mod import;
 pub mod in_batches;
 pub mod inference_precision;
 pub mod loss;

@@ -2,6 +2,7 @@
 
 mod data;
 mod inference;
+mod interchange;
 mod model;
 pub(crate) mod parse;
 mod train;
@@ -11,6 +12,7 @@ use simplenet_model::DeviceChoice;
 
 pub use data::*;
 pub use inference::*;
+pub use interchange::*;
 pub use model::*;
 pub use train::*;
 
@@ -48,6 +50,10 @@ pub enum Verb {
     Bench(BenchArgs),
     /// Look at a data set before a training does.
     Data(DataArgs),
+    /// Make a model file of the official code's checkpoint.
+    Import(ImportArgs),
+    /// Write a model for other programs: as an ONNX graph, or as the official code's checkpoint.
+    Export(ExportArgs),
 }
 
 /// Where to compute; every verb that runs a network takes it.

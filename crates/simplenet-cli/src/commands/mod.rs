@@ -6,6 +6,8 @@ pub mod bench_batches;
 pub mod calibrate;
 pub mod data;
 pub mod eval;
+pub mod export;
+pub mod import;
 pub mod infer;
 pub mod info;
 pub mod train;
@@ -57,6 +59,16 @@ pub fn newest_model(root: &Path) -> Option<PathBuf> {
         .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.into_path())))
         .max_by(|a, b| a.0.cmp(&b.0))
         .map(|(_, path)| path)
+}
+
+/// Two files of a command line must not be one: what is read would be lost.
+fn refuse_same_file(flag: &str, out: &Path, read: &Path) -> Result<(), CliError> {
+    match (out.canonicalize(), read.canonicalize()) {
+        (Ok(a), Ok(b)) if a == b => {
+            Err(CliError::Usage(format!("{flag} {} is the file that is read: give another name", out.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The backbone's weights; downloads them at the first use, with a progress bar.

@@ -66,28 +66,28 @@ pub(super) fn stages(net: &DinoV2) -> Vec<(String, usize)> {
 
 /// One block: tokens + attention of the normed tokens, then + two layers of the normed sum.
 #[derive(Debug, Clone)]
-struct Block {
-    norm1: LayerNorm,
-    qkv: Linear,
+pub(crate) struct Block {
+    pub(crate) norm1: LayerNorm,
+    pub(crate) qkv: Linear,
     /// Layer scale folded in, as in `second`.
-    project: Linear,
-    norm2: LayerNorm,
-    first: Linear,
-    second: Linear,
+    pub(crate) project: Linear,
+    pub(crate) norm2: LayerNorm,
+    pub(crate) first: Linear,
+    pub(crate) second: Linear,
 }
 
 /// The network with its weights.
 #[derive(Debug, Clone)]
-pub(super) struct Layers {
-    net: DinoV2,
-    class_token: Tensor,
+pub(crate) struct Layers {
+    pub(crate) net: DinoV2,
+    pub(crate) class_token: Tensor,
     /// (grid · grid, width), and that of the class token (1, width).
     positions: Tensor,
-    class_position: Tensor,
+    pub(crate) class_position: Tensor,
     /// Of a patch's numbers in (colour, row, column) order.
-    patch_embedding: Linear,
-    blocks: Vec<Block>,
-    norm: LayerNorm,
+    pub(crate) patch_embedding: Linear,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) norm: LayerNorm,
 }
 
 /// Reads tensors as f32 on a device.
@@ -182,7 +182,7 @@ impl Layers {
     }
 
     /// The position embedding of a grid of patches: (rows · columns, width).
-    fn positions_of(&self, rows: usize, columns: usize) -> Result<Tensor, ModelError> {
+    pub(crate) fn positions_of(&self, rows: usize, columns: usize) -> Result<Tensor, ModelError> {
         let DinoV2 { grid, width, .. } = self.net;
         if (rows, columns) == (grid, grid) {
             return Ok(self.positions.clone());

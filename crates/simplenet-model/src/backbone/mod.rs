@@ -2,7 +2,7 @@
 //! the paper's at an eighth and a sixteenth of the input's sides (of a vision transformer: both on the grid of patches);
 //! nothing after the last tap is computed.
 
-mod dinov2;
+pub(crate) mod dinov2;
 mod efficientnet_lite;
 mod family;
 mod id;
@@ -119,7 +119,21 @@ impl Backbone {
         self.taps.iter().map(|tap| tap.channels).collect()
     }
 
-    fn is_tapped(&self, stage: &str) -> bool {
+    /// The literal layers of a vision transformer, which has no compiled form; none of other networks.
+    ///
+    /// # Errors
+    /// A tensor of another shape; a device that is out of memory.
+    pub(crate) fn transformer(&self) -> Result<Option<&dinov2::Layers>, ModelError> {
+        match self.family() {
+            Family::DinoV2(_) => Ok(match self.network()? {
+                Network::DinoV2(layers) => Some(layers),
+                Network::ResNet(_) | Network::EfficientNetLite(_) => None,
+            }),
+            Family::ResNet(_) | Family::EfficientNetLite(_) => Ok(None),
+        }
+    }
+
+    pub(crate) fn is_tapped(&self, stage: &str) -> bool {
         self.taps.iter().any(|tap| tap.stage == stage)
     }
 

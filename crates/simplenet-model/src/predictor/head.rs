@@ -68,9 +68,9 @@ thread_local! {
 }
 
 /// Hidden = matrix · features + shift, as (H, D) rows.
-pub(super) struct Affine {
-    pub(super) matrix: Vec<f64>,
-    pub(super) shift: Vec<f64>,
+pub(crate) struct Affine {
+    pub(crate) matrix: Vec<f64>,
+    pub(crate) shift: Vec<f64>,
 }
 
 impl Head {
@@ -226,7 +226,7 @@ impl Layer {
 }
 
 /// Everything from features to the input of the LeakyReLU as one affine map.
-pub(super) fn fold(net: &SimpleNet) -> Result<Affine, ModelError> {
+pub(crate) fn fold(net: &SimpleNet) -> Result<Affine, ModelError> {
     let config = net.config().head;
     let (dim, hidden) = (config.discriminator.dim, config.discriminator.hidden);
     let discriminator = net.head().discriminator.named_tensors();
@@ -257,13 +257,13 @@ pub(super) fn fold(net: &SimpleNet) -> Result<Affine, ModelError> {
 }
 
 /// Weights of the last layer, negated: their sum over the hidden layer is the anomaly score.
-pub(super) fn negated_tail(net: &SimpleNet) -> Result<Vec<f32>, ModelError> {
+pub(crate) fn negated_tail(net: &SimpleNet) -> Result<Vec<f32>, ModelError> {
     let tail = values(net.head().discriminator.named_tensors(), "tail.weight")?;
     Ok(tail.into_iter().map(|weight| -weight as f32).collect())
 }
 
 /// The projection of the position-aware half as one affine map of the features before the norm.
-pub(super) fn fold_projection(net: &SimpleNet, energy: &PositionEnergy) -> Result<Affine, ModelError> {
+pub(crate) fn fold_projection(net: &SimpleNet, energy: &PositionEnergy) -> Result<Affine, ModelError> {
     let matrix = energy.projection.iter().map(|&v| f64::from(v)).collect();
     let mut affine = Affine { matrix, shift: vec![0.0; energy.config.dim] };
     fold_norm(net, &mut affine)?;

@@ -9,7 +9,7 @@
 mod backbone;
 mod batch;
 mod cells;
-mod head;
+pub(crate) mod head;
 mod image;
 pub(crate) mod network;
 mod precision;

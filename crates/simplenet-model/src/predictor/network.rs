@@ -1,11 +1,11 @@
 //! What a backbone's layers are handed to, one after another, to become a compiled network. The processor's is
-//! [`super::program::Builder`], the one over tensors of a device [`super::batch`]'s.
+//! [`super::program::Builder`], the one over tensors of a device [`super::batch`]'s; [`crate::onnx`]'s writes them down.
 
 use crate::ops::dense::Clamp;
 
 /// A value between two steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Value(pub(super) usize);
+pub(crate) struct Value(pub(crate) usize);
 
 /// A convolution with batch norm folded in: weight (out, in, k, k), flat.
 pub(crate) struct Convolution<'a> {

@@ -1,4 +1,4 @@
-//! Reads the tensors of a PyTorch checkpoint (`.pth`). In: a file, in the zip form of PyTorch 1.6 and later or in the
+//! Reads the tensors of a PyTorch checkpoint (`.pth`), and writes them ([`to_bytes`]). In: a file, in the zip form of PyTorch 1.6 and later or in the
 //! older plain form (which many of torchvision's files still have). Out: tensors by name, nested dictionaries joined
 //! with dots.
 //!
@@ -7,6 +7,7 @@
 
 mod container;
 mod pickle;
+mod write;
 
 use std::{
     collections::BTreeMap,
@@ -17,6 +18,8 @@ use candle_core::{DType, Device, Tensor, pickle::Object};
 
 use crate::error::ModelError;
 use container::Container;
+
+pub use write::{StateDictionary, to_bytes};
 
 /// Reads every tensor of `path` whose full name `wanted` accepts.
 ///

@@ -7,7 +7,7 @@
 mod cpu;
 #[cfg(any(test, feature = "cuda"))]
 mod cuda;
-mod plan;
+pub(crate) mod plan;
 #[cfg(test)]
 pub(crate) mod reference;
 mod tensor;

@@ -27,7 +27,8 @@ use super::{
 };
 use channels_last::PatchRows;
 use cpu::Map;
-use plan::{LayerPlan, Plan};
+pub(crate) use plan::LayerPlan;
+use plan::Plan;
 pub use tensor::PatchAggregateTensor;
 
 /// The largest number of layers that can be aggregated: candle's custom ops take up to three tensors.
@@ -72,6 +73,11 @@ impl PatchAggregate {
     /// As [`PatchAggregate::forward`].
     pub fn reference(&self, maps: &[Tensor]) -> Result<Tensor> {
         reference::aggregate(maps, self.plan.patch_size, &self.pretrain_dims, self.plan.dim)
+    }
+
+    /// What one layer contributes, as numbers.
+    pub(crate) fn layer_plan(&self, index: usize) -> &LayerPlan {
+        &self.plan.layers[index]
     }
 
     /// Planes (C, h, w) of one image, one map a layer with its height and width -> (h, w, D) on the first one's grid.

@@ -1,0 +1,113 @@
+//! From a checkpoint of the official code to a detector. In: its head, the settings that it was trained with, the backbone's
+//! weights. Out: a detector without a threshold; `calibrate` gives it one.
+
+use candle_core::Device;
+use simplenet_data::dataset::Sample;
+use simplenet_model::{
+    BackboneId, BackboneWeights, ModelError,
+    feature_norm::FeatureNorm,
+    official::OfficialCheckpoint,
+    patch_aggregator::PatchAggregatorConfig,
+    simplenet::{FeatureExtractor, SimpleNet},
+};
+
+use crate::{
+    activation_ranges::activation_ranges,
+    config::{FeatureScale, Position, TrainConfig},
+    detector::Detector,
+    error::TrainError,
+    features::{Extraction, FeatureStorage},
+    fit::record,
+    reporter::Reporter,
+};
+
+/// A detector that was put together, and the network that it was compiled from.
+pub struct Imported {
+    /// Without a threshold.
+    pub detector: Detector,
+    /// To save it.
+    pub net: SimpleNet,
+}
+
+/// Puts the head of `checkpoint` behind the backbone and preprocessing of `config`: the paper preset's, or what the
+/// checkpoint was trained with. Sizes of the head are the checkpoint's. `good` photographs, if there are any, tell how far
+/// the backbone's activations reach, which int8 needs.
+///
+/// # Errors
+/// Settings that an official checkpoint cannot have; features of another width than the head takes; weights that do not fit;
+/// a photograph that cannot be read.
+pub fn import(
+    config: &TrainConfig,
+    checkpoint: &OfficialCheckpoint,
+    weights: &BackboneWeights,
+    good: &[Sample],
+    reporter: &dyn Reporter,
+) -> Result<Imported, TrainError> {
+    let sizes = checkpoint.config;
+    let config = &TrainConfig {
+        adaptor_layers: sizes.adaptor.layers,
+        hidden: sizes.discriminator.hidden,
+        discriminators: 1,
+        ..config.clone()
+    };
+    config.validate()?;
+    if config.position != Position::Unaware {
+        let problem = "an official checkpoint knows nothing of places: \"unaware\" is the only one that fits";
+        return Err(TrainError::setting("position", "cells", problem));
+    }
+    if config.feature_scale != FeatureScale::None {
+        let found = format!("{:?}", config.feature_scale);
+        return Err(TrainError::setting(
+            "feature_scale",
+            found,
+            "an official checkpoint takes features as they are: only \"none\" fits",
+        ));
+    }
+    let device = Device::Cpu;
+    let extractor =
+        FeatureExtractor::load(config.backbone, config.levels, weights, config.aggregator, &device)?;
+    if extractor.feature_dim() != sizes.adaptor.dim {
+        let reason = other_width(config, sizes.adaptor.dim, extractor.feature_dim());
+        return Err(ModelError::InvalidFile { file: checkpoint.path.clone(), reason }.into());
+    }
+    let ranges = match good {
+        [] => None,
+        _ => {
+            let mut extraction =
+                Extraction::new(config, &extractor, &device, &FeatureStorage::default(), reporter)?;
+            Some(activation_ranges(&mut extraction, good)?)
+        }
+    };
+    let norm = FeatureNorm::identity(extractor.feature_dim(), &device)?;
+    let net = SimpleNet::new(extractor, norm, checkpoint.head(&device)?)?;
+    let mut record = record(config, &net, ranges)?;
+    let file = checkpoint.path.file_name().unwrap_or_default().to_string_lossy();
+    record.created_by =
+        format!("{}, head imported from {file} (SHA-256 {})", crate::program(), checkpoint.sha256);
+    Ok(Imported { detector: Detector::new(&net, record)?, net })
+}
+
+/// What to say of a head that takes features of width `head` where the settings give `features`.
+fn other_width(config: &TrainConfig, head: usize, features: usize) -> String {
+    let means = PatchAggregatorConfig::channel_mean(config.aggregator.patch_size);
+    let width = |id: &BackboneId| {
+        let taps = id.taps(config.levels).ok()?;
+        Some(means.dim(&taps.iter().map(|tap| tap.channels).collect::<Vec<_>>()))
+    };
+    let fitting: Vec<&str> =
+        BackboneId::ALL.iter().filter(|id| width(id) == Some(head)).map(|id| id.name()).collect();
+    let by_means = match fitting.as_slice() {
+        [] => String::new(),
+        some => format!(
+            "; or reduction = \"channel-mean\", if this program exported it, which gives {head} for {}",
+            some.join(", ")
+        ),
+    };
+    format!(
+        "its head takes features of width {head}, and these settings give {features} for {}: in the official code the width is \
+         --target_embed_dimension, whatever the backbone. Give the settings that it was trained with in a file, `--config \
+         FILE.toml`: [aggregator] reduction = {{ adaptive-pool = {{ pretrain_dim = N, target_dim = {head} }} }}, N being its \
+         --pretrain_embed_dimension{by_means}",
+        config.backbone
+    )
+}
