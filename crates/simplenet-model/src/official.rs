@@ -185,7 +185,8 @@ mod tests {
     fn hidden_layers_are_counted() {
         let names = ["discriminator.body.block1.0.weight", "discriminator.body.block2.0.weight"];
         for count in 0..=2 {
-            let specs: Vec<(&str, &[usize])> = names[..count].iter().map(|&name| (name, &[1, 1][..])).collect();
+            let specs: Vec<(&str, &[usize])> =
+                names[..count].iter().map(|&name| (name, &[1, 1][..])).collect();
             assert_eq!(blocks(&tensors(&specs)), count);
         }
     }

@@ -64,9 +64,10 @@ pub fn newest_model(root: &Path) -> Option<PathBuf> {
 /// Two files of a command line must not be one: what is read would be lost.
 fn refuse_same_file(flag: &str, out: &Path, read: &Path) -> Result<(), CliError> {
     match (out.canonicalize(), read.canonicalize()) {
-        (Ok(a), Ok(b)) if a == b => {
-            Err(CliError::Usage(format!("{flag} {} is the file that is read: give another name", out.display())))
-        }
+        (Ok(a), Ok(b)) if a == b => Err(CliError::Usage(format!(
+            "{flag} {} is the file that is read: give another name",
+            out.display()
+        ))),
         _ => Ok(()),
     }
 }

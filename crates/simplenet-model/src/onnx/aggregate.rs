@@ -23,8 +23,7 @@ pub(super) fn add(
 ) -> (Map, Range<usize>) {
     let config = aggregator.config();
     let (side, pad) = (config.patch_size as i64, (config.patch_size / 2) as i64);
-    let window =
-        [("kernel_shape", Attribute::Ints(&[side; 2])), ("pads", Attribute::Ints(&[pad; 4]))];
+    let window = [("kernel_shape", Attribute::Ints(&[side; 2])), ("pads", Attribute::Ints(&[pad; 4]))];
     let plan = aggregator.op().layer_plan(index);
     let (edge, channels) = match config.reduction {
         Reduction::ChannelMean if config.patch_size == 1 => (map.edge.clone(), map.channels),
@@ -50,9 +49,8 @@ fn groups(plan: &LayerPlan) -> usize {
     let (channels, outputs) = (plan.channels, plan.outputs.len());
     let fits = |groups: usize| {
         let own = |output: usize| output * groups / outputs;
-        (0..outputs).all(|output| {
-            plan.taps(output).iter().all(|tap| tap.channel * groups / channels == own(output))
-        })
+        (0..outputs)
+            .all(|output| plan.taps(output).iter().all(|tap| tap.channel * groups / channels == own(output)))
     };
     let divides = |groups: &usize| channels.is_multiple_of(*groups) && outputs.is_multiple_of(*groups);
     (1..=channels.min(outputs)).rev().filter(divides).find(|&groups| fits(groups)).unwrap_or(1)

@@ -181,10 +181,6 @@ fn described(name: &str, kind: Kind, batch: Option<usize>, sides: &[usize]) -> V
         Kind::Float => data_type::FLOAT,
         Kind::Bool => data_type::BOOL,
     };
-    let tensor_type =
-        TensorType { elem_type: Some(elem_type), shape: Some(TensorShapeProto { dim }) };
-    ValueInfoProto {
-        name: Some(name.into()),
-        r#type: Some(TypeProto { tensor_type: Some(tensor_type) }),
-    }
+    let tensor_type = TensorType { elem_type: Some(elem_type), shape: Some(TensorShapeProto { dim }) };
+    ValueInfoProto { name: Some(name.into()), r#type: Some(TypeProto { tensor_type: Some(tensor_type) }) }
 }

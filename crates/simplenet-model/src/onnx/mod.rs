@@ -89,7 +89,11 @@ pub fn export(
         ir_version: Some(IR_VERSION),
         producer_name: Some("simplenet".into()),
         producer_version: Some(env!("CARGO_PKG_VERSION").into()),
-        doc_string: Some(format!("SimpleNet anomaly detector on {}, model {}", record.backbone, model_id(record))),
+        doc_string: Some(format!(
+            "SimpleNet anomaly detector on {}, model {}",
+            record.backbone,
+            model_id(record)
+        )),
         graph: Some(graph.finish("simplenet")),
         opset_import: vec![OperatorSetIdProto { domain: Some(String::new()), version: Some(OPSET) }],
         metadata_props: metadata(record, sides, options)
@@ -133,7 +137,11 @@ fn taps(
 
 /// What belongs to the model beside the graph, by name. Numbers are the shortest text that gives them back; what is more
 /// than one is JSON.
-fn metadata(record: &ModelRecord, [height, width]: [usize; 2], options: OnnxOptions) -> Vec<(&'static str, String)> {
+fn metadata(
+    record: &ModelRecord,
+    [height, width]: [usize; 2],
+    options: OnnxOptions,
+) -> Vec<(&'static str, String)> {
     let mut facts = vec![
         ("task", "anomaly detection".into()),
         ("program", record.created_by.clone()),

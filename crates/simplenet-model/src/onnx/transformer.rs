@@ -124,8 +124,7 @@ fn norm(graph: &mut Graph, layer: &LayerNorm, x: &Edge) -> Result<Edge, ModelErr
     let weight = numbers(layer.weight())?;
     let bias = layer.bias().map_or_else(|| Ok(vec![0.0; weight.len()]), numbers)?;
     let (weight, bias) = (graph.floats(&weight, &[weight.len()]), graph.floats(&bias, &[bias.len()]));
-    let settings =
-        [("axis", Attribute::Int(2)), ("epsilon", Attribute::Float(layer.eps() as f32))];
+    let settings = [("axis", Attribute::Int(2)), ("epsilon", Attribute::Float(layer.eps() as f32))];
     Ok(graph.node("LayerNormalization", &[x, &weight, &bias], &settings))
 }
 
