@@ -128,7 +128,9 @@ fn numbers_of_every_layout() {
 
 #[test]
 fn masks_belong_to_their_images() {
-    let cases: [(&str, Option<&str>, Vec<(&str, &str, Vec<&str>)>); 6] = [
+    /// Image, defect, masks.
+    type Expected = (&'static str, &'static str, Vec<&'static str>);
+    let cases: [(&str, Option<&str>, Vec<Expected>); 6] = [
         (
             "mvtec_loco",
             None,
