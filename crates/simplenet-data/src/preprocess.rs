@@ -75,7 +75,8 @@ pub struct Preprocess {
     /// whole photograph is one network input.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tiles: Option<Tiles>,
-    /// What of the photograph is inspected; without it all that the network sees.
+    /// What of the photograph is inspected; without it all that the network sees. What lies outside is painted over with the
+    /// mean colour, so that it reaches no patch: patches see far beyond their own pixels.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roi: Option<RegionOfInterest>,
     /// Subtracted from the values on the scale 0 to 1, RGB.
@@ -238,19 +239,30 @@ impl Preprocess {
     }
 
     /// Resize and crop: 8-bit RGB of any size to [`network_size`](Self::network_size), equal to Pillow's
-    /// result in every pixel. With tiles, the image that all of them are cut from: see [`layout`](Self::layout).
+    /// result in every pixel, but for those outside the region of interest. With tiles, the image that all of them are cut from: see [`layout`](Self::layout).
     ///
     /// # Errors
     /// The configuration is invalid, the image has no pixels, or is smaller than a tile.
     pub fn resize_crop(&self, rgb: &RgbImage) -> Result<RgbImage, DataError> {
         let placement = self.checked_placement(rgb.dimensions())?;
-        if placement.is_identity() {
-            return Ok(rgb.clone());
+        let input = if placement.is_identity() {
+            rgb.clone()
+        } else {
+            let (x, y, width, height) = placement.crop;
+            let window = Window { columns: x..x + width, rows: y..y + height };
+            into_image(width, height, resize::<3>(rgb, placement.original, placement.resized, &window))?
+        };
+        Ok(self.without_outside(input, &placement))
+    }
+
+    /// Paints over what lies outside the region of interest.
+    fn without_outside(&self, mut input: RgbImage, placement: &Placement) -> RgbImage {
+        if let Some(roi) = &self.roi {
+            let mean = image::Rgb(self.mean.map(|v| (255.0 * v).round().clamp(0.0, 255.0) as u8));
+            let outside = input.pixels_mut().zip(roi.pixels(placement)).filter(|(_, inside)| !inside);
+            outside.for_each(|(pixel, _)| *pixel = mean);
         }
-        let (x, y, width, height) = placement.crop;
-        let window = Window { columns: x..x + width, rows: y..y + height };
-        let pixels = resize::<3>(rgb, placement.original, placement.resized, &window);
-        into_image(width, height, pixels)
+        input
     }
 
     /// As [`resize_crop`](Self::resize_crop), with a random change between resize and crop, where the
@@ -283,7 +295,8 @@ impl Preprocess {
         let pixels = resize::<3>(rgb, placement.original, placement.resized, &window);
         let changed = augment.apply(&into_image(all_width, all_height, pixels)?, seed);
         let (x, y, width, height) = placement.crop;
-        Ok(image::imageops::crop_imm(&changed, x, y, width, height).to_image())
+        let input = image::imageops::crop_imm(&changed, x, y, width, height).to_image();
+        Ok(self.without_outside(input, &placement))
     }
 
     /// `((v / 255) − mean) / std`, each step in single precision: (height, width, 3) 8-bit to `out`

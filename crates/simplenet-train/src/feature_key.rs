@@ -5,10 +5,7 @@
 
 use std::path::Path;
 
-use simplenet_data::{
-    Preprocess,
-    loader::{LoaderOptions, augmentation_seed},
-};
+use simplenet_data::loader::{LoaderOptions, augmentation_seed};
 use simplenet_model::simplenet::FeatureExtractor;
 
 use crate::{
@@ -43,8 +40,7 @@ pub(crate) fn network_key(
         config.backbone.to_string().as_bytes(),
         extractor.weights().sha256.as_bytes(),
         json(serde_json::to_string(&config.levels))?.as_bytes(),
-        // A region of interest changes no feature, only which of them count.
-        json(serde_json::to_string(&Preprocess { roi: None, ..config.preprocess.clone() }))?.as_bytes(),
+        json(serde_json::to_string(&config.preprocess))?.as_bytes(),
         json(serde_json::to_string(&config.aggregator))?.as_bytes(),
         format!("{precision:?}").as_bytes(),
         &features.to_bytes(),
@@ -117,7 +113,7 @@ mod tests {
             }
         };
         type Change = fn(&mut TrainConfig);
-        let changes: [(&str, Change); 11] = [
+        let changes: [(&str, Change); 12] = [
             ("levels", |c| c.levels = simplenet_model::Levels::ALL),
             ("width", |c| c.preprocess.resize = Resize::Exact { width: 72, height: 32 }),
             ("sides exchanged", |c| c.preprocess.resize = Resize::Exact { width: 32, height: 64 }),
@@ -127,6 +123,10 @@ mod tests {
             ("16 bits", |c| c.preprocess.decode.sixteen_bit = simplenet_data::SixteenBit::Clip),
             ("aggregator", |c| {
                 c.aggregator = TrainConfig::preset(Preset::Paper, c.backbone).aggregator;
+            }),
+            ("region", |c| {
+                let ignore = vec![vec![[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]];
+                c.preprocess.roi = Some(RegionOfInterest { ignore, ..RegionOfInterest::default() });
             }),
             ("tiles", |c| c.preprocess.tiles = Some(Tiles { width: 64, height: 32, overlap: 4 })),
             ("overlap", |c| c.preprocess.tiles = Some(Tiles { width: 64, height: 32, overlap: 5 })),
@@ -152,15 +152,11 @@ mod tests {
             is_new("sums in another order", key(&config(), &weights, Isa::Scalar));
         }
 
-        let kept: [(&str, Change); 6] = [
+        let kept: [(&str, Change); 5] = [
             ("nothing", |_| {}),
             ("seed", |c| c.seed = 99),
             ("epochs", |c| c.epochs += 1),
             ("noise", |c| c.noise_sigma *= 2.0),
-            ("region", |c| {
-                let ignore = vec![vec![[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]];
-                c.preprocess.roi = Some(RegionOfInterest { ignore, ..RegionOfInterest::default() });
-            }),
             ("held out", |c| c.calibration.held_out_share = 0.5),
         ];
         for (what, change) in kept {

@@ -69,7 +69,8 @@ impl Appearance {
         match preprocess.tiles {
             None => preprocess.clone(),
             Some(_) => {
-                Preprocess { decode: preprocess.decode.clone(), ..Preprocess::whole_image(SMALL, SMALL) }
+                let Preprocess { decode, roi, .. } = preprocess.clone();
+                Preprocess { decode, roi, ..Preprocess::whole_image(SMALL, SMALL) }
             }
         }
     }
