@@ -45,6 +45,24 @@ pub fn run_unread(folder: &Path, line: &str) -> Finished {
     finish(folder, line, writer.into())
 }
 
+/// Runs a line of shell as a person types it, the built programs being in the path. Otherwise as [`run`].
+///
+/// # Panics
+/// As [`run`].
+pub fn shell(folder: &Path, line: &str) -> Finished {
+    let program = built("simplenet");
+    let mut path = program.parent().map(Path::as_os_str).unwrap_or_default().to_os_string();
+    path.push(":");
+    path.push(std::env::var_os("PATH").unwrap_or_default());
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(line).env("PATH", path);
+    let finished =
+        Running { child: start_in(folder, command, Stdio::piped()), line: line.to_string(), program }
+            .finish();
+    finished.check(finished.code.is_some(), "a signal ended it");
+    finished
+}
+
 /// Starts `line` as [`run`] does, and leaves it running.
 ///
 /// # Panics
@@ -127,15 +145,20 @@ fn spawn(folder: &Path, line: &str, out: Stdio) -> Running {
     let mut words = line.split_whitespace();
     let program = built(words.next().expect("a command line has a program"));
     let mut command = Command::new(&program);
-    command.args(words).current_dir(folder);
+    command.args(words);
+    Running { child: start_in(folder, command, out), line: line.to_string(), program }
+}
+
+/// Starts a command in a folder, without network and with the caches in that folder.
+fn start_in(folder: &Path, mut command: Command, out: Stdio) -> Child {
+    command.current_dir(folder);
     for name in CLEARED {
         command.env_remove(name);
     }
     command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", folder.join("hub"));
     command.env("XDG_CACHE_HOME", folder.join("cache"));
     command.stdout(out).stderr(Stdio::piped());
-    let child = command.spawn().unwrap_or_else(|e| panic!("{}: {e}", program.display()));
-    Running { child, line: line.to_string(), program }
+    command.spawn().unwrap_or_else(|e| panic!("{}: {e}", command.get_program().display()))
 }
 
 impl Finished {

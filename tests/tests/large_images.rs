@@ -49,10 +49,10 @@ fn spoil(photograph: &RgbImage, (left, top): (u32, u32)) -> RgbImage {
     let reach = i64::from(DEFECT / 2);
     for (dx, dy) in (-reach..=reach).flat_map(|dx| (-reach..=reach).map(move |dy| (dx, dy))) {
         let (x, y) = (i64::from(left) + dx, i64::from(top) + dy);
-        if dx * dx + dy * dy <= reach * reach {
-            if let Some(pixel) = spoilt.get_pixel_mut_checked(x as u32, y as u32) {
-                *pixel = Rgb(pixel.0.map(|v| v / 2));
-            }
+        if dx * dx + dy * dy <= reach * reach
+            && let Some(pixel) = spoilt.get_pixel_mut_checked(x as u32, y as u32)
+        {
+            *pixel = Rgb(pixel.0.map(|v| v / 2));
         }
     }
     spoilt

@@ -233,7 +233,7 @@ mod tests {
             ("loss = 3", "`loss` must be one of truncated-l1, cross-entropy, like `loss = \"truncated-l1\"`"),
             (
                 "calibration = 1",
-                "`calibration` must be a table, like `calibration = { held_out_share = 0.15, target",
+                "`calibration` must be a table, like `calibration = { fewest_held_out = 6, held_out_share = 0.15, target",
             ),
             (
                 "batch = \"images\"",

@@ -370,7 +370,8 @@ impl<'a> Extraction<'a> {
             let view =
                 views.of(image_size_of(&bytes, path, &preprocess.decode)?).map_err(|e| named(path, e))?;
             let mut missing = vec![];
-            let mut fetched: Vec<(TileView, Option<State<T>>, Option<Key>, Option<PathBuf>)> = vec![];
+            type Looked<T> = (TileView, Option<State<T>>, Option<Key>, Option<PathBuf>);
+            let mut fetched: Vec<Looked<T>> = vec![];
             for tile in some_tiles(&view, index, most) {
                 let number = preprocess.tiles.map(|_| tile.index);
                 let key = kept
