@@ -71,9 +71,8 @@ fn bench_measures_every_part_and_writes_nothing_else() {
         for part in keys(times) {
             assert_eq!(keys(&times[part]), ["p50", "p95", "p99", "max"]);
             let ms: Vec<f64> = ["p50", "p95", "p99", "max"].map(|at| number(&times[part][at])).to_vec();
-            // A photograph of the network's own size is only copied, which takes less than the microsecond that is told.
-            let least = if part == "preprocess" { ms[3] } else { ms[0] };
-            assert!(least > 0.0 && ms.is_sorted(), "{part}: {ms:?}");
+            // A photograph of the network's own size is only copied: less than the microsecond that times are told in.
+            assert!((ms[0] > 0.0 || part == "preprocess") && ms.is_sorted(), "{part}: {ms:?}");
             assert!(ms[3] <= number(&times["total"]["max"]), "{part} takes longer than the whole: {times}");
         }
         // The mean of the totals is not above the largest.
