@@ -424,7 +424,7 @@ const viewer = {
     this.stage = h("div", { class: "stage" });
     this.facts = h("div", {});
     const row = (layer, text, key) => h("label", {}, layerInput(layer), text, h("kbd", {}, key));
-    this.dialog = h("dialog", { class: "viewer", "aria-label": "Photograph", keydown: (event) => this.key(event) },
+    this.dialog = h("dialog", { class: "viewer", tabindex: -1, "aria-label": "Photograph", keydown: (event) => this.key(event) },
       h("div", { class: "stage" }, this.stage, button("previous", "‹", "Photograph before", -1), button("next", "›", "Photograph after", 1)),
       h("aside", {}, h("button", { type: "button", class: "close", "aria-label": "Close", click: () => this.dialog.close() }, "✕"),
         this.facts,
@@ -480,6 +480,10 @@ const viewer = {
     this.facts.replaceChildren(...facts.filter(Boolean));
     this.dialog.querySelector(".previous").disabled = this.index === 0;
     this.dialog.querySelector(".next").disabled = this.index === this.list.length - 1;
+    // A button that is disabled while it has the focus would swallow the keys.
+    if (this.dialog.open && (!this.dialog.contains(document.activeElement) || document.activeElement.disabled)) {
+      this.dialog.focus();
+    }
     announce(`${image.n}, score ${short(image.s)}`);
   },
 
