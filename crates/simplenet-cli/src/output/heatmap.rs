@@ -10,6 +10,7 @@ use super::colour::inferno;
 use super::error::check_size;
 use super::legend::legend;
 use super::outline::{OutlineStyle, blend, draw_outlines};
+use super::shrink::shrink;
 use image::imageops::{self, FilterType};
 use image::{Rgb, RgbImage};
 
@@ -189,12 +190,12 @@ fn not_inspected(pixel: Rgb<u8>, index: usize, (width, height): (u32, u32)) -> R
     blend(pixel, [128, 128, 128], share)
 }
 
-/// Shrinking averages all source pixels (box filter); enlarging interpolates.
+/// Shrinking averages all source pixels; enlarging interpolates.
 fn resize(picture: &RgbImage, width: u32, height: u32) -> RgbImage {
     if (width, height) == picture.dimensions() {
         picture.clone()
     } else if width <= picture.width() && height <= picture.height() {
-        imageops::thumbnail(picture, width, height)
+        shrink(picture, width, height)
     } else {
         imageops::resize(picture, width, height, FilterType::Triangle)
     }

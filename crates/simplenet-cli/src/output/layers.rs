@@ -66,7 +66,7 @@ impl Layers {
     ) -> Result<Self, OutputError> {
         let size = photograph.dimensions();
         check_size("anomaly map", map.len(), size)?;
-        let heat = shrunk(map, size, sizes.heat, |score| step(score, range));
+        let heat = shrunk(map, size, sizes.heat, f32::max, |score| step(score, range));
         Ok(Self {
             photograph: jpeg(photograph, sizes.photograph)?,
             heat: Some(heat_png(&heat.0, heat.1)?),
@@ -94,7 +94,7 @@ impl Layers {
             Some(heat) => {
                 let bytes = BASE64.decode(heat).map_err(|e| bad(e.to_string()))?;
                 let (steps, size) = read_heat(&bytes).map_err(|e| bad(e.to_string()))?;
-                let (steps, size) = shrunk(&steps, size, sizes.heat, |step| step);
+                let (steps, size) = shrunk(&steps, size, sizes.heat, higher, |step| step);
                 Some(heat_png(&steps, size)?)
             }
             None => None,
@@ -129,12 +129,22 @@ fn step(score: f32, range: ScoreRange) -> u8 {
     (range.position(score).clamp(0.0, 1.0) * f32::from(STEPS - 1)).round() as u8
 }
 
+/// The higher of two entries of the palette; what was not inspected counts for less than any.
+fn higher(a: u8, b: u8) -> u8 {
+    match (a, b) {
+        (STEPS, other) | (other, STEPS) => other,
+        _ => a.max(b),
+    }
+}
+
 /// The entries of a smaller grid of the same shape. Each is the highest in its cell (of at most 4 by 4 that are looked
-/// at), so that a small spot does not vanish, and "not inspected" only where nothing in the cell was.
+/// at), so that a small spot does not vanish, and "not inspected" only where nothing in the cell was: `highest` gives way
+/// to what was not, as `f32::max` does to NaN.
 fn shrunk<T: Copy>(
     values: &[T],
     (width, height): (u32, u32),
     longest: u32,
+    highest: impl Fn(T, T) -> T,
     entry: impl Fn(T) -> u8,
 ) -> (Vec<u8>, (u32, u32)) {
     let side = width.max(height).max(1);
@@ -148,16 +158,19 @@ fn shrunk<T: Copy>(
         })
     };
     let columns: Vec<[usize; 4]> = (0..w).map(|x| places(width, w, x)).collect();
-    let entry = &entry;
     let mut out = Vec::with_capacity(w as usize * h as usize);
+    let mut row = Vec::with_capacity(width as usize);
     for y in 0..h {
-        let rows = places(height, h, y);
-        out.extend(columns.iter().map(|columns| {
-            let seen = rows.iter().flat_map(|row| {
-                columns.iter().map(move |column| entry(values[row * width as usize + column]))
-            });
-            seen.filter(|step| *step != STEPS).max().unwrap_or(STEPS)
-        }));
+        // Four rows make one, then four of its places one entry.
+        let [a, b, c, d] = places(height, h, y).map(|y| &values[y * width as usize..][..width as usize]);
+        row.clear();
+        let rows = a.iter().zip(b).zip(c.iter().zip(d));
+        row.extend(rows.map(|((a, b), (c, d))| highest(highest(*a, *b), highest(*c, *d))));
+        out.extend(
+            columns
+                .iter()
+                .map(|&[a, b, c, d]| entry(highest(highest(row[a], row[b]), highest(row[c], row[d])))),
+        );
     }
     (out, (w, h))
 }

@@ -21,6 +21,7 @@ pub mod prediction;
 pub mod prediction_file;
 pub mod published;
 pub mod report;
+mod shrink;
 pub mod table;
 
 pub use error::OutputError;
