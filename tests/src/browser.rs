@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks at a page that is not yet as it should be.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// The first of [`NAMES`] in the path; `None` is said on standard error.
+/// The first Chromium or Chrome in the path; where there is none, standard error says so.
 pub fn program() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = NAMES.iter().find_map(|name| {

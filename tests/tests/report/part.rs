@@ -8,6 +8,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 use simplenet_tests::{browser::Browser, files::lines};
 
+/// Whether a filter lets a photograph through, by its index.
+type Holds = Box<dyn Fn(usize) -> bool>;
+
 /// One photograph that was judged.
 #[derive(Debug, Clone)]
 pub(crate) struct Line {
@@ -93,8 +96,8 @@ impl Expected {
     }
 
     /// The gallery's filters by name, each with what it lets through.
-    pub(crate) fn filters(&self) -> [(&'static str, Box<dyn Fn(usize) -> bool>); 6] {
-        let of = |holds: fn(&Self, usize) -> bool| -> Box<dyn Fn(usize) -> bool> {
+    pub(crate) fn filters(&self) -> [(&'static str, Holds); 6] {
+        let of = |holds: fn(&Self, usize) -> bool| -> Holds {
             let all = self.clone();
             Box::new(move |i| holds(&all, i))
         };

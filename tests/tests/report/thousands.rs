@@ -98,10 +98,10 @@ fn two_thousand_photographs_do_not_slow_the_page() {
     browser.click(&format!("[data-line=\"{}\"]", order[CARDS]));
     browser.press(&["End", "Home"]);
     took(&mut browser, 2);
-    for index in 1..=STEPS {
+    for (index, line) in order.iter().enumerate().skip(1).take(STEPS) {
         browser.press(&["ArrowRight"]);
         if index % 30 == 0 {
-            expected.check_viewer(&mut browser, order[index], index, "stepping");
+            expected.check_viewer(&mut browser, *line, index, "stepping");
         }
     }
     let step = took(&mut browser, STEPS);
