@@ -5,7 +5,6 @@
 
 use std::{
     fs,
-    path::Path,
     sync::{Arc, LazyLock, Mutex},
 };
 
