@@ -110,19 +110,27 @@ fn of_published((speed, look): (&PublishedSpeed, &(Marker, Colour))) -> Series {
     Series { look: *look, radius: RADIUS, marks: alone.into_iter().chain(batched).collect(), text }
 }
 
+/// The beginning of a long name: no name may push what matters out of the figure.
+fn short(text: &str, most: usize) -> String {
+    match text.chars().count() > most {
+        true => text.chars().take(most - 1).chain(['…']).collect(),
+        false => text.to_string(),
+    }
+}
+
 fn of_run(own: &OwnSpeed) -> Series {
     let at = (1e3 / own.milliseconds, own.image_auroc.mean * 100.0);
     let data = match own.tested_on {
         TestedOn::MvtecAd => String::new(),
         TestedOn::PartOfMvtecAd(n) => format!(", {n} of 15 categories"),
-        TestedOn::Other => format!(", on {} (not MVTec AD)", own.data),
+        TestedOn::Other => format!(", on {} (not MVTec AD)", short(&own.data, 40)),
     };
     let incomplete = match own.categories {
         (covered, all) if covered < all => format!(", mean of {covered} of {all} categories"),
         _ => String::new(),
     };
-    let batch = if own.batch > 1 { format!(", batch {}", own.batch) } else { String::new() };
-    let text = format!("this run: {}{data}{incomplete}, {}{batch}", own.what, own.hardware);
+    let batch = if own.batch > 1 { format!(", batch\u{a0}{}", own.batch) } else { String::new() };
+    let text = format!("this run: {}{data}{incomplete}, {}{batch}", own.what, short(&own.hardware, 80));
     let marks = vec![Mark { at, open: own.batch > 1 }];
     Series { look: (Marker::Star, VERMILION), radius: OWN_RADIUS, marks, text }
 }
@@ -135,7 +143,7 @@ fn heading(own: &OwnSpeed) -> String {
         ),
         TestedOn::Other => format!(
             "Published: MVTec AD. This run: {}, not MVTec AD, so its AUROC does not compare.",
-            own.data
+            short(&own.data, 40)
         ),
     }
 }
@@ -225,10 +233,12 @@ fn own_label(canvas: &mut Canvas, axes: &Axes, own: &OwnSpeed) -> Result<(), Out
         }
     }
     let (x, y) = axes.at(rate, auroc);
+    let bar = own.image_auroc.deviation.map_or(0.0, |d| y - axes.at(rate, auroc + d * 100.0).1);
+    let away = f64::max(10.0, bar + 6.0);
     let half = width_of(&text, SMALL)? / 2.0;
     let middle = x.clamp(axes.left + half + 2.0, (axes.right - half - 2.0).max(axes.left + half + 2.0));
     // Below the marker, where there is room; other markers are rarely below, and a text would cover none of them.
-    let y = if y + 16.0 < axes.bottom { y + 10.0 } else { y - 10.0 };
+    let y = if y + away + 6.0 < axes.bottom { y + away } else { (y - away).max(axes.top + 6.0) };
     canvas.text((middle, y), SMALL, Anchor::Middle, text);
     Ok(())
 }

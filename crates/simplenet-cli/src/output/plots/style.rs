@@ -77,11 +77,11 @@ pub(super) fn width_of(text: &str, size: f64) -> Result<f64, OutputError> {
     Ok(text.chars().map(advance).sum())
 }
 
-/// The text in lines no wider than `width` points, broken at spaces where there are any; at most `most` lines, of which the last
+/// The text in lines no wider than `width` points, broken at spaces (not at no-break ones) where there are any; at most `most` lines, of which the last
 /// ends in an ellipsis where text is left out.
 pub(super) fn wrap(text: &str, size: f64, width: f64, most: usize) -> Result<Vec<String>, OutputError> {
     let mut lines: Vec<String> = vec![String::new()];
-    for word in text.split_whitespace() {
+    for word in text.split(' ').filter(|word| !word.is_empty()) {
         let last = lines.len() - 1;
         let longer = if lines[last].is_empty() { word.into() } else { format!("{} {word}", lines[last]) };
         if width_of(&longer, size)? <= width {
