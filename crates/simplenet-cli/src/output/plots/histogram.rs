@@ -1,11 +1,11 @@
-//! The image scores: how many good and how many defective images have which score, with threshold and band for review.
+//! The image scores: which share of the good and which of the anomalous images has which score, with threshold and band for review.
 //!
 //! In: a category's predictions. Out: a canvas; `None` without a score, or with few that bear no label. Good ones are filled,
-//! defective ones hatched with a dark outline in front, so that both show where they overlap.
+//! anomalous ones hatched with a dark outline in front, so that both show where they overlap.
 
 use super::axes::{Axes, BELOW, Scale};
-use super::canvas::{Anchor, Canvas, DASHES, DOTS};
-use super::style::{BLACK, LINE, PALE_BLUE, SMALL, VERMILION, width_of};
+use super::canvas::{Anchor, Canvas, DASHES, DOTS, Point};
+use super::style::{BLACK, BLUE, Colour, LINE, PALE_BLUE, SMALL, VERMILION, width_of};
 use super::title;
 use crate::output::OutputError;
 use crate::output::report::CategoryReport;
@@ -26,30 +26,36 @@ pub(super) fn histogram(category: &CategoryReport) -> Result<Option<Canvas>, Out
         return Ok(None);
     }
     let bins = Bins::count(&scores, low, high);
-    let tallest = bins.tallest().max(1) as f64;
-    let (top, x_name) = (16.0 + 2.0 * LINE, "image score");
-    let x = Scale { low, high, ticks: ticks(low, high), name: x_name.into(), logarithmic: false };
-    // Counts are whole numbers.
-    let counts = ticks(0.0, tallest * 1.06).into_iter().filter(|(count, _)| count.fract() == 0.0);
-    let counts = counts.map(|(count, _)| (count, format!("{count}"))).collect();
-    let y =
-        Scale { low: 0.0, high: tallest * 1.06, ticks: counts, name: "images".into(), logarithmic: false };
-    let axes = Axes::new(x, y, top, top + FRAME);
+    let (good, bad) = (shares(&bins.above), shares(&bins.below));
+    let tallest = good.iter().chain(&bad).copied().fold(0.0, f64::max) * 1.06;
+    let top = 16.0 + 2.0 * LINE;
+    let linear = |low, high, name: &str| Scale {
+        low,
+        high,
+        ticks: ticks(low, high),
+        name: name.into(),
+        logarithmic: false,
+    };
+    let upwards = if labelled { "images of each kind (%)" } else { "images (%)" };
+    let axes = Axes::new(linear(low, high, "image score"), linear(0.0, tallest, upwards), top, top + FRAME);
     let mut canvas = Canvas::new(axes.bottom + BELOW);
     title(&mut canvas, &category.name, axes.left, axes.right)?;
     axes.grid(&mut canvas);
 
-    let border = |index: usize| low + (high - low) * index as f64 / BINS as f64;
-    for (index, &count) in bins.above.iter().enumerate().filter(|(_, count)| **count > 0) {
-        let (from, to) = (axes.at(border(index), count as f64), axes.at(border(index + 1), 0.0));
+    let bars = |shares: &[f64; BINS]| -> Vec<(Point, Point)> {
+        let border = |index: usize| low + (high - low) * index as f64 / BINS as f64;
+        let bar =
+            |(index, share): (usize, &f64)| (axes.at(border(index), *share), axes.at(border(index + 1), 0.0));
+        shares.iter().enumerate().filter(|(_, share)| **share > 0.0).map(bar).collect()
+    };
+    for (from, to) in bars(&good) {
         canvas.rectangle(from, to, PALE_BLUE);
     }
-    for (index, &count) in bins.below.iter().enumerate().filter(|(_, count)| **count > 0) {
-        let (from, to) = (axes.at(border(index), count as f64), axes.at(border(index + 1), 0.0));
+    for (from, to) in bars(&bad) {
         canvas.hatched(from, to, 3.0, VERMILION);
     }
-    outline(&mut canvas, &axes, &bins.above, &border, 0.5);
-    outline(&mut canvas, &axes, &bins.below, &border, 1.1);
+    outline(&mut canvas, &bars(&good), 0.5, BLUE);
+    outline(&mut canvas, &bars(&bad), 1.1, VERMILION);
     for (value, dashes) in [(category.threshold, DASHES), (category.review_threshold, DOTS)] {
         if let Some(value) = value.filter(|value| value.is_finite()) {
             let (x, _) = axes.at(f64::from(value), 0.0);
@@ -61,32 +67,20 @@ pub(super) fn histogram(category: &CategoryReport) -> Result<Option<Canvas>, Out
     Ok(Some(canvas))
 }
 
-/// The upper edge of bars that touch, and the edges where they end.
-fn outline(
-    canvas: &mut Canvas,
-    axes: &Axes,
-    counts: &[usize; BINS],
-    border: &dyn Fn(usize) -> f64,
-    width: f64,
-) {
-    let colour = if width < 1.0 { super::style::BLUE } else { VERMILION };
-    let mut edge = vec![];
-    for (index, &count) in counts.iter().enumerate() {
-        if count == 0 {
-            if !edge.is_empty() {
-                edge.push(axes.at(border(index), 0.0));
-                canvas.line(std::mem::take(&mut edge), width, colour);
-            }
-            continue;
-        }
-        if edge.is_empty() {
-            edge.push(axes.at(border(index), 0.0));
-        }
-        edge.push(axes.at(border(index), count as f64));
-        edge.push(axes.at(border(index + 1), count as f64));
-    }
-    if !edge.is_empty() {
-        edge.push(axes.at(border(BINS), 0.0));
+/// Percent of all that are counted, bin by bin: few anomalous images stay visible beside many good ones.
+fn shares(counts: &[usize; BINS]) -> [f64; BINS] {
+    let all = counts.iter().sum::<usize>().max(1) as f64;
+    counts.map(|count| 100.0 * count as f64 / all)
+}
+
+/// The edge of bars, from their upper left to their lower right corners; one line around those that touch.
+fn outline(canvas: &mut Canvas, bars: &[(Point, Point)], width: f64, colour: Colour) {
+    let touch = |a: &(Point, Point), b: &(Point, Point)| (a.1.0 - b.0.0).abs() < 1e-6;
+    for group in bars.chunk_by(touch) {
+        let mut edge = vec![];
+        edge.extend(group.first().map(|(from, to)| (from.0, to.1)));
+        edge.extend(group.iter().flat_map(|(from, to)| [*from, (to.0, from.1)]));
+        edge.extend(group.last().map(|(_, to)| *to));
         canvas.line(edge, width, colour);
     }
 }
@@ -107,7 +101,7 @@ fn legend(
     canvas.rectangle((x, y - 3.0), (x + sample, y + 3.0), PALE_BLUE);
     let corners =
         vec![(x, y - 3.0), (x + sample, y - 3.0), (x + sample, y + 3.0), (x, y + 3.0), (x, y - 3.0)];
-    canvas.line(corners, 0.5, super::style::BLUE);
+    canvas.line(corners, 0.5, BLUE);
     canvas.text((x + sample + gap, y), SMALL, Anchor::Start, first.clone());
     if labelled {
         x += sample + gap + width_of(&first, SMALL)? + between;

@@ -170,7 +170,7 @@ fn axes(all: &[Series], top: f64) -> Axes {
     let (slow, fast) = ends(&mut marks().map(|(rate, _)| rate));
     let (worst, best) = ends(&mut marks().map(|(_, auroc)| auroc));
     let margin = ((best - worst) * 0.2).max(0.2);
-    let (low, high) = (worst - margin, best + margin);
+    let (low, high) = (worst - margin, (best + margin).min(100.0 + 0.3 * margin));
     let percent = ticks(low, high.min(100.0));
     let (low_rate, high_rate) = (slow / 1.5, fast * 1.5);
     let x = Scale {

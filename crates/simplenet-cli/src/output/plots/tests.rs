@@ -103,8 +103,14 @@ fn the_histogram_has_bars_counts_and_borders() {
     let bins = canvas.shapes.iter().filter(filled).count() - 1;
     assert!((15..=20).contains(&bins), "scores of good images lie in about half of the range: {bins} bars");
     let svg = picture(Plot::Histogram, &category).svg;
-    let texts =
-        ["good (30)", "anomalous (7)", "threshold 0.600", "review from 0.450", "image score", "images"];
+    let texts = [
+        "good (30)",
+        "anomalous (7)",
+        "threshold 0.600",
+        "review from 0.450",
+        "image score",
+        "images of each kind (%)",
+    ];
     check_texts(&svg, &texts);
 }
 
