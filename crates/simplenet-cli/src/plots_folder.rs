@@ -41,7 +41,7 @@ pub fn write(folder: &Path, category: &CategoryReport) -> Result<Vec<Plot>, CliE
 /// Writes the figures of an evaluated category, and says which there are and why others are not: `roc, histogram; no pro: …`.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_evaluated(
     folder: &Path,
     category: &CategoryReport,
@@ -74,7 +74,7 @@ pub fn write_evaluated(
 /// the reason where there is none.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_speed(
     folder: &Path,
     data: &Path,
