@@ -5,6 +5,7 @@ mod inference;
 mod interchange;
 mod model;
 pub(crate) mod parse;
+mod shell;
 mod train;
 
 use clap::{Args, Parser, Subcommand};
@@ -14,6 +15,7 @@ pub use global::*;
 pub use inference::*;
 pub use interchange::*;
 pub use model::*;
+pub use shell::*;
 pub use train::*;
 
 /// Image anomaly detection for industrial inspection: train on photographs of good parts, then inspect new ones.
@@ -55,6 +57,10 @@ pub enum Verb {
     Import(ImportArgs),
     /// Write a model for other programs: as an ONNX graph, or as the official code's checkpoint.
     Export(ExportArgs),
+    /// Write the script by which a shell completes this program's verbs and flags.
+    Completions(CompletionsArgs),
+    /// Write this program's manual pages.
+    Man(ManArgs),
 }
 
 /// Where to compute; every verb that runs a network takes it.

@@ -13,6 +13,7 @@ use crate::{
     output::table::{ResultRow, ResultTable},
     progress::TerminalProgress,
     report_page::{self, Card, REPORT_FILE},
+    tell,
 };
 
 /// Runs the verb.
@@ -66,7 +67,7 @@ pub fn with_detector(
             cards,
         )?;
     }
-    print!("{}", describe(&metrics));
+    tell::result("metrics", &describe(&metrics), &metrics);
     warn_of_slow_precision(detector);
     Ok(metrics)
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use simplenet_model::checkpoint::Decision;
 use simplenet_train::{
     Detector, TrainError,
@@ -21,10 +22,11 @@ use crate::{
         prediction_file::PredictionWriter,
     },
     progress::TerminalProgress,
+    tell,
 };
 
 /// How a run went.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Outcome {
     /// Photographs below the threshold and, of a model with one, below the band for review.
     pub normal: usize,
@@ -88,7 +90,7 @@ pub fn with_detector(
     let mut on_result = |task: &Task, result: Result<PredictionRecord, CliError>| {
         let line = match result {
             Ok(record) => {
-                progress.line(&sentence(&record));
+                progress.result("photograph", &sentence(&record), &record);
                 match (record.verdict, record.decision) {
                     (_, Some(Decision::Review)) => outcome.review += 1,
                     (Some(Verdict::Anomalous), _) => outcome.anomalous += 1,
@@ -99,9 +101,11 @@ pub fn with_detector(
             }
             Err(error @ (CliError::Data(_) | CliError::Train(_))) => {
                 let error = error.to_string();
-                progress.line(&format!("error      {error}"));
+                let text = format!("error      {error}");
                 outcome.failed += 1;
-                PredictionLine::Error(PredictionError { path: JsonPath::new(&task.path), error })
+                let error = PredictionError { path: JsonPath::new(&task.path), error };
+                progress.failed_result("photograph", &text, &error);
+                PredictionLine::Error(error)
             }
             // Not the photograph's fault: a full disk, say. Going on would lose results.
             Err(other) => return Err(other),
@@ -130,11 +134,13 @@ pub fn with_detector(
         true => format!("{} pass, {} review, {} reject", outcome.normal, outcome.review, outcome.anomalous),
         false => format!("{} normal, {} anomalous", outcome.normal, outcome.anomalous),
     };
-    println!(
-        "{judged}, {unjudged}{} failed; heat maps and {PREDICTIONS_FILE} are in {}",
+    let text = format!(
+        "{judged}, {unjudged}{} failed; heat maps and {PREDICTIONS_FILE} are in {}
+",
         outcome.failed,
         args.output.display()
     );
+    tell::result("summary", &text, &outcome);
     Ok(outcome)
 }
 

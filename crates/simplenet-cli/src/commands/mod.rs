@@ -4,11 +4,13 @@
 pub mod bench;
 pub mod bench_batches;
 pub mod calibrate;
+pub mod completions;
 pub mod eval;
 pub mod export;
 pub mod import;
 pub mod infer;
 pub mod info;
+pub mod man;
 pub mod train;
 pub mod verify;
 
@@ -17,7 +19,7 @@ use std::path::{Path, PathBuf};
 use simplenet_model::{BackboneId, BackboneWeights, WeightsSource, ops::Isa, weights};
 use simplenet_train::Detector;
 
-use crate::{error::CliError, machine::precision_note, progress::TerminalProgress};
+use crate::{error::CliError, machine::precision_note, progress::TerminalProgress, tell};
 
 /// Where results go and are looked for.
 pub const RESULTS: &str = "results";
@@ -44,7 +46,7 @@ pub fn model_path(asked: Option<&Path>) -> Result<PathBuf, CliError> {
 fn warn_of_slow_precision(detector: &Detector) {
     let on_cpu = detector.batch_predictor().is_none();
     if let Some(note) = precision_note(detector.precision(), Isa::detect()).filter(|_| on_cpu) {
-        println!("{note}");
+        tell::result("warning", &format!("{note}\n"), &tell::NoFields {});
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use simplenet_data::{
     dataset::{Category, folder, mvtec},
     decode::image_size,
@@ -31,6 +32,7 @@ use crate::{
     output::atomic,
     progress::TerminalProgress,
     settings::{feature_storage, resolve, weights_source},
+    tell::{self, Level},
     training_reporter::TrainingReporter,
 };
 
@@ -197,6 +199,7 @@ fn summarise(trained: &Fit, config: &TrainConfig, model: &Path) {
         report.held_out_images
     );
     println!("{}", describe(&report.features));
+    tell::event(Level::Info, "training", "how the training went", report);
     match &trained.detector.record().threshold {
         Some(threshold) => println!(
             "threshold {:.4} on the raw score: expect up to {:.1} % of good parts to be rejected",
@@ -211,7 +214,7 @@ fn summarise(trained: &Fit, config: &TrainConfig, model: &Path) {
             oracle.image_auroc, oracle.epoch, config.epochs
         );
     }
-    println!("model: {}", model.display());
+    tell::result("model", &format!("model: {}\n", model.display()), &json!({ "path": model }));
     println!("next:  simplenet infer --model {} --input FOLDER", model.display());
 }
 
@@ -238,7 +241,7 @@ fn describe(features: &FeatureUse) -> String {
 pub fn note_inspected_share(config: &TrainConfig, size: (u32, u32), reporter: &dyn Reporter) {
     let share = config.preprocess.placement(size.0, size.1).inspected_share();
     if share < 0.9995 {
-        reporter.note(&format!(
+        reporter.warn(&format!(
             "the centre crop inspects {:.1} % of each {} x {} photograph; defects outside it are not seen",
             100.0 * share,
             size.0,
