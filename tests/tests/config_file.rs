@@ -117,7 +117,9 @@ fn what_is_wrong_is_named_with_file_line_and_what_would_do() {
         (
             "[infer]\nmap_format = \"nyp\"",
             "infer",
-            &["line 2: `map_format = \"nyp\"` in [infer]: it takes npy, png, none; did you mean `npy`?"],
+            &[
+                "line 2: `map_format = \"nyp\"` in [infer]: unknown value `nyp`; did you mean `npy`? (it takes npy, png, none)",
+            ],
         ),
         ("threads = 0", "info", &["line 1: `threads = 0`: ", "`threads = 1`"]),
         (

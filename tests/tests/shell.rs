@@ -61,7 +61,11 @@ fn manual_pages_render_without_warnings() {
     let mut pages = 0;
     for entry in fs::read_dir(folder.path().join("pages")).unwrap() {
         let path = entry.unwrap().path();
-        let output = Command::new("groff").args(["-man", "-Tutf8", "-ww", "-b"]).arg(&path).output().unwrap();
+        let output = Command::new("groff")
+            .args(["-man", "-Tutf8", "-ww", "-b", "-P-cbou"])
+            .arg(&path)
+            .output()
+            .unwrap();
         let warnings = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && warnings.is_empty(), "{}: {warnings}", path.display());
         let text = String::from_utf8_lossy(&output.stdout);

@@ -3,7 +3,10 @@
 
 use std::path::Path;
 
-use clap::{Command, CommandFactory};
+use clap::{
+    Command, CommandFactory,
+    builder::{Resettable, StyledStr},
+};
 use clap_mangen::Man;
 
 use crate::{
@@ -102,10 +105,16 @@ pub fn pages() -> Result<Vec<(String, String)>, CliError> {
 fn collect(command: &Command, pages: &mut Vec<(String, String)>) -> Result<(), CliError> {
     // `simplenet-infer`; the program's own name has no more parts.
     let name = command.get_display_name().unwrap_or(command.get_name()).to_string();
-    let page = Man::new(command.clone()).title(name.to_uppercase()).source(simplenet_train::program());
+    // Its own section would join the lines.
+    let described = command.clone().after_help(Resettable::<StyledStr>::Reset);
+    let page = Man::new(described).title(name.to_uppercase()).source(simplenet_train::program());
     let mut text = vec![];
     page.render(&mut text).map_err(CliError::io("make", Path::new(&page.get_filename())))?;
     let mut text = String::from_utf8_lossy(&text).into_owned();
+    if let Some(notes) = command.get_after_help().filter(|_| !pages.is_empty()) {
+        let lines: String = notes.to_string().lines().map(|line| roff(line) + "\n").collect();
+        text += &format!(".SH \"NOTES\"\n.nf\n{lines}.fi\n");
+    }
     text += &section("EXIT STATUS", &EXIT_CODES);
     if pages.is_empty() {
         text += &section("FILES", &FILES);

@@ -12,6 +12,8 @@ use clap::{
     parser::ValueSource,
 };
 
+use simplenet_train::config_text::unknown;
+
 use super::{ConfigFile, Vocabulary, flags, print};
 use crate::{args::LogFormat, error::CliError};
 
@@ -236,15 +238,15 @@ fn explained(
         _ => {
             let source = std::error::Error::source(&error).map(|source| source.to_string());
             let choices = said_of(ContextKind::ValidValue);
-            let near = said_of(ContextKind::SuggestedValue);
-            let example = flags::example(fault.flag);
-            match (source, choices.is_empty(), near.first()) {
-                (Some(source), ..) => format!("{source}; it is written like `{} = {example}`", fault.key),
-                (None, false, Some(near)) => {
-                    format!("it takes {}; did you mean `{near}`?", choices.join(", "))
+            let value = said_of(ContextKind::InvalidValue).concat();
+            let written = || format!("it is written like `{} = {}`", fault.key, flags::example(fault.flag));
+            match (source, choices.is_empty()) {
+                (Some(source), _) => format!("{source}; {}", written()),
+                (None, true) => written(),
+                (None, false) => {
+                    let known = choices.iter().map(String::as_str);
+                    format!("{} (it takes {})", unknown("value", &value, known), choices.join(", "))
                 }
-                (None, false, None) => format!("it takes {}", choices.join(", ")),
-                (None, true, _) => format!("it is written like `{} = {example}`", fault.key),
             }
         }
     };
