@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{
+    ArgGroup, Args, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use simplenet_data::dataset::{Folders, LayoutId, Source};
 
 use crate::error::CliError;
@@ -17,9 +20,8 @@ pub struct DataSource {
     /// Which category, where --data is a data set of several.
     #[arg(long, value_name = "NAME", requires = "data")]
     pub category: Option<String>,
-    /// The layout of --data, where it is not to be recognised: mvtec, mvtec-loco, mvtec-ad-2, visa, btad, kolektor-sdd2,
-    /// folders, csv.
-    #[arg(long, value_name = "LAYOUT", requires = "data")]
+    /// The layout of --data, where it is not to be recognised.
+    #[arg(long, value_name = "LAYOUT", requires = "data", value_parser = layouts())]
     pub layout: Option<LayoutId>,
     /// A plain folder of photographs of good parts; nothing else is needed to train.
     #[arg(long, value_name = "DIR")]
@@ -33,6 +35,11 @@ pub struct DataSource {
     /// The masks of --abnormal: of the same name as their image, with `_mask` after it or without.
     #[arg(long, value_name = "DIR", requires = "abnormal")]
     pub masks: Option<PathBuf>,
+}
+
+/// The names of layouts, so that help, completions and errors know them.
+fn layouts() -> impl TypedValueParser<Value = LayoutId> {
+    PossibleValuesParser::new(LayoutId::ALL.map(LayoutId::name)).try_map(|name| name.parse::<LayoutId>())
 }
 
 impl DataSource {
@@ -75,17 +82,19 @@ pub enum DataVerb {
 
 /// Flags of `data check`.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit code 1 when something is wrong, 0 when there are notes only.")]
+#[command(
+    after_help = "Exit code 1 when something is wrong, 0 when there are notes only.",
+    group = ArgGroup::new("images").args(["path", "normal", "normal_test", "abnormal"]).required(true).multiple(true),
+)]
 pub struct DataCheckArgs {
     /// A data set, one of its category folders, a folder of photographs, or a CSV file.
-    #[arg(value_name = "PATH", required_unless_present_any = ["normal", "normal_test", "abnormal"],
-        conflicts_with_all = ["normal", "normal_test", "abnormal", "masks"])]
+    #[arg(value_name = "PATH", conflicts_with_all = ["normal", "normal_test", "abnormal", "masks"])]
     pub path: Option<PathBuf>,
     /// Only this category.
     #[arg(long, value_name = "NAME", requires = "path")]
     pub category: Option<String>,
-    /// The layout, where it is not to be recognised: mvtec, mvtec-loco, mvtec-ad-2, visa, btad, kolektor-sdd2, folders, csv.
-    #[arg(long, value_name = "LAYOUT", requires = "path")]
+    /// The layout, where it is not to be recognised.
+    #[arg(long, value_name = "LAYOUT", requires = "path", value_parser = layouts())]
     pub layout: Option<LayoutId>,
     /// A plain folder of photographs of good parts.
     #[arg(long, value_name = "DIR")]

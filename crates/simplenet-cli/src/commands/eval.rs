@@ -15,6 +15,7 @@ use crate::{
     },
     progress::TerminalProgress,
     report_page::{self, Card, Heading, REPORT_FILE},
+    tell,
 };
 
 /// Runs the verb.
@@ -80,7 +81,7 @@ pub fn with_detector(
             cards,
         )?;
     }
-    print!("{}", describe(&metrics));
+    tell::result("metrics", &describe(&metrics), &metrics);
     warn_of_slow_precision(detector);
     Ok(metrics)
 }
