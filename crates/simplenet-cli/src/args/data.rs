@@ -23,6 +23,14 @@ pub struct DataSource {
     /// The layout of --data, where it is not to be recognised.
     #[arg(long, value_name = "LAYOUT", requires = "data", value_parser = layouts())]
     pub layout: Option<LayoutId>,
+    /// Or plain folders.
+    #[command(flatten)]
+    pub folders: FolderArgs,
+}
+
+/// Plain folders, named one by one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct FolderArgs {
     /// A plain folder of photographs of good parts; nothing else is needed to train.
     #[arg(long, value_name = "DIR")]
     pub normal: Option<PathBuf>,
@@ -52,12 +60,8 @@ impl DataSource {
             let (category, layout) = (self.category.clone(), self.layout);
             return Ok(Source::Path { data: data.clone(), category, layout });
         }
-        let folders = Folders {
-            normal: self.normal.clone(),
-            normal_test: self.normal_test.clone(),
-            abnormal: self.abnormal.clone(),
-            masks: self.masks.clone(),
-        };
+        let FolderArgs { normal, normal_test, abnormal, masks } = self.folders.clone();
+        let folders = Folders { normal, normal_test, abnormal, masks };
         if folders.all().next().is_none() {
             return Err(CliError::Usage("name the images: --data, or --normal and its kin".into()));
         }
@@ -96,18 +100,9 @@ pub struct DataCheckArgs {
     /// The layout, where it is not to be recognised.
     #[arg(long, value_name = "LAYOUT", requires = "path", value_parser = layouts())]
     pub layout: Option<LayoutId>,
-    /// A plain folder of photographs of good parts.
-    #[arg(long, value_name = "DIR")]
-    pub normal: Option<PathBuf>,
-    /// A plain folder of good parts to test on.
-    #[arg(long, value_name = "DIR")]
-    pub normal_test: Option<PathBuf>,
-    /// A plain folder of defective parts to test on.
-    #[arg(long, value_name = "DIR")]
-    pub abnormal: Option<PathBuf>,
-    /// The masks of --abnormal.
-    #[arg(long, value_name = "DIR", requires = "abnormal")]
-    pub masks: Option<PathBuf>,
+    /// Or plain folders.
+    #[command(flatten)]
+    pub folders: FolderArgs,
     /// Decode every pixel of every image: finds files that are cut off. Masks are decoded always.
     #[arg(long)]
     pub decode: bool,
@@ -129,10 +124,7 @@ impl DataCheckArgs {
             data: self.path.clone(),
             category: self.category.clone(),
             layout: self.layout,
-            normal: self.normal.clone(),
-            normal_test: self.normal_test.clone(),
-            abnormal: self.abnormal.clone(),
-            masks: self.masks.clone(),
+            folders: self.folders.clone(),
         };
         source.source()
     }

@@ -45,7 +45,7 @@ pub fn with_detector(
     progress: &TerminalProgress,
 ) -> Result<MetricsFile, CliError> {
     let source = &args.source;
-    if source.abnormal.is_some() && source.normal_test.is_none() {
+    if source.folders.abnormal.is_some() && source.folders.normal_test.is_none() {
         return Err(CliError::Usage(
             "eval with --abnormal needs good test images too: name a folder of good parts that were not trained on \
              with --normal-test"
