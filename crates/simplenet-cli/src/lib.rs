@@ -36,6 +36,7 @@ pub mod interrupt;
 pub mod machine;
 pub mod one_a_thread;
 pub mod output;
+pub mod plots_folder;
 pub mod program;
 pub mod progress;
 pub mod report_page;

@@ -21,7 +21,7 @@ pub struct EvalArgs {
     /// Write the metrics as JSON here.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Also write predictions.jsonl, heat maps and report.html into this folder.
+    /// Also write predictions.jsonl, heat maps, report.html and plots into this folder.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// The part of photographs and of results.
@@ -113,7 +113,7 @@ pub struct InferArgs {
     /// Use this threshold on the raw score instead of the model's.
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     pub threshold: Option<f32>,
-    /// Write no report.html.
+    /// Write no report.html and no plots.
     #[arg(long)]
     pub no_report: bool,
     /// The part of photographs and of results.

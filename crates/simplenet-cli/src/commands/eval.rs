@@ -13,6 +13,7 @@ use crate::{
         report::Fact,
         table::{ResultRow, ResultTable},
     },
+    plots_folder::{self, PLOTS_FOLDER},
     progress::TerminalProgress,
     report_page::{self, Card, Heading, REPORT_FILE},
     tell,
@@ -65,11 +66,13 @@ pub fn with_detector(
     if let Some(path) = &args.json {
         write_metrics(path, &metrics)?;
     }
+    let mut plots = None;
     if let Some(out) = &args.output {
         write_metrics(&out.join(METRICS_FILE), &metrics)?;
         let table =
             ResultTable { rows: vec![ResultRow::new(&*metrics.category, vec![run_numbers(&metrics)])] };
-        let cards = vec![Card::read(&metrics, out, None)?];
+        let card = Card::read(&metrics, out, None)?;
+        plots = Some(plots_folder::write_evaluated(out, card.category(), &metrics)?);
         report_page::write(
             &out.join(REPORT_FILE),
             Heading {
@@ -78,10 +81,14 @@ pub fn with_detector(
                 config: Some(&config),
             },
             table,
-            cards,
+            vec![card],
         )?;
     }
     tell::result("metrics", &describe(&metrics), &metrics);
+    if let (Some(out), Some(plots)) = (&args.output, plots) {
+        println!("  report           {}", out.join(REPORT_FILE).display());
+        println!("  plots            {} ({plots})", out.join(PLOTS_FOLDER).display());
+    }
     warn_of_slow_precision(detector);
     Ok(metrics)
 }

@@ -25,6 +25,7 @@ use crate::{
         report::{CategoryReport, Fact},
         table::ResultTable,
     },
+    plots_folder,
     progress::TerminalProgress,
     report_page::{self, Card, Heading, REPORT_FILE},
     tell,
@@ -219,13 +220,14 @@ impl Gathered {
             Fact::new("computed", format!("in {} on {}", detector.precision().name(), detector.device())),
         ];
         let config = training_config(detector).ok();
+        let plots = plots_folder::write(&args.output, &category)?;
         report_page::write(
             &args.output.join(REPORT_FILE),
             Heading { title: &format!("{name}: inspection"), facts, config: config.as_ref() },
             ResultTable::default(),
             vec![Card::inspected(category, self.pictures.passing()?)],
         )?;
-        Ok(", report.html")
+        Ok(if plots.is_empty() { ", report.html" } else { ", report.html, plots" })
     }
 }
 
