@@ -25,6 +25,17 @@ pub fn json(path: &Path) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
+/// The lines of a file of JSON lines.
+///
+/// # Panics
+/// When it cannot be read, or a line is not JSON.
+pub fn lines(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let parse =
+        |line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{}: {e}: {line}", path.display()));
+    text.lines().map(parse).collect()
+}
+
 /// A field that is a text.
 ///
 /// # Panics

@@ -13,7 +13,7 @@ use serde_json::Value;
 use simplenet_data::synthetic::{DemoOptions, write_demo};
 use simplenet_tests::{
     demo,
-    files::{json, keys, text},
+    files::{json, keys, lines, text},
     program::run,
 };
 use tempfile::TempDir;
@@ -39,10 +39,6 @@ fn folder() -> Arc<TempDir> {
         demo::copy(&MORE.path().join("oak_plank/train/good"), &folder.path().join("more"));
     }
     folder
-}
-
-fn lines(path: &Path) -> Vec<Value> {
-    fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]

@@ -215,14 +215,5 @@ fn facts(file: &MetricsFile) -> Vec<Fact> {
     if let Some(seconds) = file.fit_seconds {
         facts.push(Fact::new("fit", format!("{seconds:.1} s")));
     }
-    if let Some(t) = &file.at_threshold {
-        facts.push(Fact::new(
-            "at the threshold",
-            format!(
-                "{} of {} defective found, {} of {} good rejected",
-                t.true_positives, file.test_anomalous, t.false_positives, file.test_normal
-            ),
-        ));
-    }
     facts
 }

@@ -164,7 +164,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub repeats: u32,
     /// Batches to measure on a GPU too, one after the other [default: 1,16,64]; of each, so many runs as inspections above.
-    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: Vec<u16>,
     /// Also write the numbers as JSON here; nothing else is written.
     #[arg(long, value_name = "FILE")]

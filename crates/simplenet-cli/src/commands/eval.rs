@@ -16,6 +16,7 @@ use crate::{
     plots_folder::{self, PLOTS_FOLDER},
     progress::TerminalProgress,
     report_page::{self, Card, Heading, REPORT_FILE},
+    tell,
 };
 
 /// Runs the verb.
@@ -45,7 +46,7 @@ pub fn with_detector(
     progress: &TerminalProgress,
 ) -> Result<MetricsFile, CliError> {
     let source = &args.source;
-    if source.abnormal.is_some() && source.normal_test.is_none() {
+    if source.folders.abnormal.is_some() && source.folders.normal_test.is_none() {
         return Err(CliError::Usage(
             "eval with --abnormal needs good test images too: name a folder of good parts that were not trained on \
              with --normal-test"
@@ -83,7 +84,7 @@ pub fn with_detector(
             vec![card],
         )?;
     }
-    print!("{}", describe(&metrics));
+    tell::result("metrics", &describe(&metrics), &metrics);
     if let (Some(out), Some(plots)) = (&args.output, plots) {
         println!("  report           {}", out.join(REPORT_FILE).display());
         println!("  plots            {} ({plots})", out.join(PLOTS_FOLDER).display());

@@ -8,7 +8,7 @@
 //!
 //! Parts: `page.rs` puts the page together, `html.rs` escapes text, `histogram.rs` and `curves.rs` draw SVG,
 //! `counts.rs` counts verdicts, `data.rs` is what the script reads, `interest.rs` says which photographs matter most,
-//! `budget.rs` how large each may be, `style.css` is the look in light, dark and print, `script.js` what moves.
+//! `budget.rs` how large each may be, `style.css` is the look in light, dark and print, `script/` what moves.
 
 mod budget;
 mod counts;

@@ -13,7 +13,16 @@ use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
 const STYLE: &str = include_str!("style.css");
-const SCRIPT: &str = include_str!("script.js");
+/// One script: its parts see each other's names, and one hash allows it.
+const SCRIPT: &str = concat!(
+    include_str!("script/elements.js"),
+    include_str!("script/theme.js"),
+    include_str!("script/layers.js"),
+    include_str!("script/category.js"),
+    include_str!("script/gallery.js"),
+    include_str!("script/viewer.js"),
+    include_str!("script/start.js"),
+);
 
 pub(super) fn page(
     report: &Report,
