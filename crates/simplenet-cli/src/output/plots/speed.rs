@@ -159,7 +159,8 @@ fn remark(published: &[PublishedSpeed], own: &OwnSpeed) -> String {
     } else {
         format!("Filled: one image at a time. Open: batch of {}. ", batches.join(" or "))
     };
-    open + "This run is timed from file to verdict."
+    let bar = if own.image_auroc.deviation.is_some() { " Bar: deviation over seeds." } else { "" };
+    format!("{open}This run is timed from file to verdict.{bar}")
 }
 
 fn axes(all: &[Series], top: f64) -> Axes {

@@ -142,7 +142,15 @@ fn every_published_point_names_its_hardware() {
         check_texts(&svg, &[&format!("{}, {}", speed.method, speed.hardware)]);
     }
     check_texts(&svg, &["this run: efficientnet-lite0, f32, Some Processor, 2 threads", "images per second"]);
-    check_texts(&svg, &["image AUROC (%)", "mean of 15 categories", "batch of 16", "from file to verdict"]);
+    check_texts(
+        &svg,
+        &[
+            "image AUROC (%)",
+            "mean of 15 categories",
+            "batch of 16",
+            "from file to verdict. Bar: deviation over seeds.",
+        ],
+    );
     assert!(!svg.contains("not MVTec"), "{svg}");
 
     // As many markers as measurements: a white rim below each, also in the legend.
@@ -172,6 +180,9 @@ fn other_data_than_mvtec_ad_cannot_be_taken_for_it() {
     let incomplete = OwnSpeed { categories: (4, 5), batch: 16, ..own(TestedOn::Other) };
     let svg = speed_against_auroc(&incomplete, &published).unwrap().svg;
     check_texts(&svg, &["4 of 5", "batch 16"]);
+    let one_seed = Measurement { mean: 0.97, deviation: None };
+    let one_seed = OwnSpeed { image_auroc: one_seed, ..own(TestedOn::Other) };
+    assert!(!speed_against_auroc(&one_seed, &published).unwrap().svg.contains("Bar"), "one seed has no bar");
 }
 
 /// Pixels that are not white: inside the rectangle of shares, and outside.
