@@ -17,6 +17,8 @@ class Gallery {
     this.text = "";
     this.sort = "high";
     this.list = category.images;
+    /** The cards that stand there, by their photographs. */
+    this.drawn = new Map();
     this.bars();
     this.update();
   }
@@ -116,18 +118,29 @@ class Gallery {
     this.where.textContent = images.length === 0 ? "none" : `${first + 1}–${first + images.length} of ${this.list.length}`;
     this.previous.disabled = this.page === 0;
     this.next.disabled = this.page === pages - 1;
-    this.cards.replaceChildren(...images.map((image, k) => this.card(image, first + k)));
+    // Cards that stay are kept, so that their pictures are not decoded again at each move of the threshold.
+    const drawn = this.drawn;
+    this.drawn = new Map(images.map((image) => [image, drawn.get(image) ?? this.card(image)]));
+    for (const [image, card] of this.drawn) this.judge(card, image);
+    const cards = [...this.drawn.values()], children = this.cards.children;
+    if (cards.length !== children.length || cards.some((card, k) => card !== children[k])) this.cards.replaceChildren(...cards);
   }
 
-  card(image, index) {
-    const category = this.category, wrong = category.mistake(image);
-    const card = h("button", {
-      type: "button", class: "card" + (wrong ? " wrong" : ""), "data-line": image.i, title: category.folder + image.n,
-      "aria-label": this.label(image), click: () => viewer.open(category, this.list, index),
+  card(image) {
+    const category = this.category;
+    return h("button", {
+      type: "button", "data-line": image.i, title: category.folder + image.n,
+      click: () => viewer.open(category, this.list, this.list.indexOf(image)),
     }, frame(category, image, false),
     h("span", { class: "caption" }, h("span", { class: "name" }, image.n), h("span", { class: "score" }, short(image.s)),
-      category.chips(image)));
-    return card;
+      h("span", { class: "tags" })));
+  }
+
+  /** What a card says of the verdict, which the threshold changes. */
+  judge(card, image) {
+    card.className = "card" + (this.category.mistake(image) ? " wrong" : "");
+    card.setAttribute("aria-label", this.label(image));
+    card.querySelector(".tags").replaceWith(this.category.chips(image));
   }
 
   label(image) {
