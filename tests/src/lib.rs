@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use safetensors::{Dtype, SafeTensors};
 
 pub mod browser;
+pub mod config_calls;
 pub mod demo;
 pub mod files;
 pub mod program;

@@ -8,8 +8,16 @@ use std::{
 };
 
 /// Variables of the caller's shell that would change what a program does.
-const CLEARED: [&str; 7] =
-    ["HF_ENDPOINT", "HF_TOKEN", "HF_HUB_CACHE", "NO_COLOR", "RAYON_NUM_THREADS", "RUST_BACKTRACE", "COLUMNS"];
+const CLEARED: [&str; 8] = [
+    "HF_ENDPOINT",
+    "HF_TOKEN",
+    "HF_HUB_CACHE",
+    "NO_COLOR",
+    "RAYON_NUM_THREADS",
+    "RUST_BACKTRACE",
+    "COLUMNS",
+    "CLICOLOR_FORCE",
+];
 
 /// How a run ended.
 #[derive(Debug)]

@@ -329,6 +329,7 @@ fn eval_names_every_metric() {
             "heatmaps",
             "metrics.json",
             "pictures.jsonl",
+            "plots",
             "predictions.jsonl",
             "report.html"
         ]
@@ -375,6 +376,53 @@ fn metrics_without_ground_truth_are_null_with_a_reason() {
             }
         }
     }
+}
+
+#[test]
+fn plots_are_of_what_is_defined() {
+    let shared = demo::trained();
+    let folder = shared.path().join("plotted");
+    demo::copy(&shared.path().join("demo/oak_plank"), &folder.join("oak_plank"));
+    let plots = folder.join("seen/plots");
+    let files = |shown: &[&str]| {
+        let mut files: Vec<String> =
+            shown.iter().flat_map(|name| [format!("{name}.png"), format!("{name}.svg")]).collect();
+        files.sort();
+        files
+    };
+    let eval = "simplenet eval --model ../out/model.safetensors --data oak_plank --output seen";
+    run(&folder, eval).ok().says(&["seen/plots (roc, pro, histogram)", "seen/report.html"]);
+    assert_eq!(names(&plots), files(&["roc", "pro", "histogram"]));
+    let metrics = json(&folder.join("seen/metrics.json"));
+    for (file, area) in [("roc.svg", "image_AUROC"), ("pro.svg", "pixel_AUPRO")] {
+        let svg = fs::read_to_string(plots.join(file)).unwrap();
+        let area = format!("{:.4}", metrics[area].as_f64().unwrap());
+        assert!(svg.contains("oak_plank") && svg.contains(&area), "no {area} in {svg}");
+    }
+    let svg = fs::read_to_string(plots.join("histogram.svg")).unwrap();
+    assert!(svg.contains("good (2)") && svg.contains("anomalous (5)") && svg.contains("threshold"), "{svg}");
+    let png = image::open(plots.join("roc.png")).unwrap().to_rgb8();
+    assert!(png.width() == 964 && png.pixels().any(|p| p.0 != [255; 3]), "{} pixels wide", png.width());
+
+    // What is no longer defined does not stay behind, and the reason is said.
+    fs::remove_dir_all(folder.join("oak_plank/ground_truth")).unwrap();
+    let unmasked = run(&folder, eval).ok();
+    unmasked.says(&["(roc, histogram; no pro: 5 of 5 anomalous images have no ground-truth mask"]);
+    assert_eq!(names(&plots), files(&["roc", "histogram"]));
+
+    // Without labels a histogram of enough photographs, and nothing of fewer.
+    let infer = "simplenet infer --model ../out/model.safetensors --output seen";
+    let all = format!("{infer} --input oak_plank/train --input oak_plank/test");
+    run(&folder, &all).ok().says(&["heat maps, report.html, plots and predictions.jsonl are in seen"]);
+    assert_eq!(names(&plots), files(&["histogram"]));
+    let svg = fs::read_to_string(plots.join("histogram.svg")).unwrap();
+    assert!(svg.contains("all images (15)") && !svg.contains("anomalous"), "{svg}");
+    run(&folder, &format!("{infer} --input oak_plank/test/good"))
+        .ok()
+        .says(&["heat maps, report.html and predictions.jsonl are in seen"]);
+    assert!(!plots.exists(), "two scores have no histogram");
+    run(&folder, &format!("{all} --no-report")).ok();
+    assert!(!plots.exists(), "no report, no plots");
 }
 
 #[test]

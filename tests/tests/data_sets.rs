@@ -259,5 +259,6 @@ fn data_check_lists_all_and_ends_with_1() {
     run(root, "simplenet data check nowhere").refused(&["nowhere is not a folder"]);
     run(root, "simplenet data check demo --layout visa").refused(&["No known layout fits demo", "visa"]);
     run(root, "simplenet data check").fails(2, &["PATH"]);
-    run(root, "simplenet data check demo --layout coco").fails(2, &["unknown layout `coco`", "mvtec-loco"]);
+    run(root, "simplenet data check demo --layout coco")
+        .fails(2, &["invalid value 'coco' for '--layout", "mvtec-loco"]);
 }

@@ -59,6 +59,7 @@ fn every_file_is_there_tables_agree_and_a_second_run_keeps_what_is_complete() {
         "metrics.json",
         "model.safetensors",
         "pictures.jsonl",
+        "plots",
         "predictions.jsonl",
         "training.json",
     ];
@@ -74,19 +75,35 @@ fn every_file_is_there_tables_agree_and_a_second_run_keeps_what_is_complete() {
         );
     }
     let mut files: Vec<String> = DEMO_CATEGORIES.iter().map(|name| name.to_string()).collect();
-    files.extend(["report.html", "table.csv", "table.md"].map(String::from));
+    files.extend(["plots", "report.html", "table.csv", "table.md"].map(String::from));
     files.sort();
     assert_eq!(names(&results), files);
     tables_agree(&results, DEMO_CATEGORIES);
     let page = fs::read_to_string(results.join("report.html")).unwrap();
     assert!(DEMO_CATEGORIES.iter().all(|name| page.contains(name)), "report.html names every category");
 
+    // The paper's figure: this run's point with its machine, and no doubt that the demo set is not MVTec AD.
+    first.says(&["demo-efficientnet-lite0-default/plots", "oak_plank/plots (roc, pro, histogram)"]);
+    assert_eq!(names(&results.join("plots")), ["speed_auroc.png", "speed_auroc.svg"]);
+    let figure = said(&results.join("plots/speed_auroc.svg"));
+    for text in [
+        "This run: demo, not MVTec AD, so its AUROC does not compare.",
+        "this run: not MVTec AD",
+        "this run: efficientnet-lite0, f32, on demo (not MVTec AD)",
+        " threads",
+        "SimpleNet, RTX 3080 Ti",
+        "EfficientAD-S, RTX A6000",
+        "SuperSimpleNet, Tesla V100S",
+    ] {
+        assert!(figure.contains(text), "no `{text}` in: {figure}");
+    }
+
     // Everything is complete: nothing is trained, the tables are the same.
     let before = state(&results);
     let second = run(folder.path(), &all).ok();
     second.check(second.out.matches("complete, kept").count() == DEMO_CATEGORIES.len(), "all five are kept");
     let models = |state: &BTreeMap<PathBuf, (SystemTime, Vec<u8>)>| -> Vec<(PathBuf, SystemTime)> {
-        let written = state.iter().filter(|(path, _)| !path.starts_with("report.html") && !is_table(path));
+        let written = state.iter().filter(|(path, _)| !path.starts_with("report.html") && !is_drawn(path));
         written.map(|(path, (time, _))| (path.clone(), *time)).collect()
     };
     let after = state(&results);
@@ -95,6 +112,9 @@ fn every_file_is_there_tables_agree_and_a_second_run_keeps_what_is_complete() {
         before["table.csv".as_ref() as &Path].1 == after["table.csv".as_ref() as &Path].1,
         "another table"
     );
+    for (path, (_, bytes)) in before.iter().filter(|(path, _)| is_plot(path)) {
+        assert!(*bytes == after[path].1, "{} must come out the same", path.display());
+    }
 
     // Interrupted while the third category was evaluated: metrics.json comes last, so it is missing.
     let redone = DEMO_CATEGORIES[2];
@@ -106,7 +126,7 @@ fn every_file_is_there_tables_agree_and_a_second_run_keeps_what_is_complete() {
         if path.starts_with(redone) && path.ends_with("model.safetensors") {
             assert!(before[path].0 < *time, "{} must be made again", path.display());
             assert!(before[path].1 == *bytes, "{} must come out the same", path.display());
-        } else if !path.starts_with(redone) && !is_table(path) && !path.starts_with("report.html") {
+        } else if !path.starts_with(redone) && !is_drawn(path) && !path.starts_with("report.html") {
             assert_eq!(before[path].0, *time, "{} must be kept", path.display());
         }
     }
@@ -144,6 +164,10 @@ fn a_category_that_fails_is_reported_and_the_others_still_run() {
     let page = fs::read_to_string(results.join("report.html")).unwrap();
     assert!(page.contains("failed: ") && page.contains("truncated"), "report.html tells of the failure");
 
+    // A `bottle` of one's own is not MVTec AD's, and the mean is of what succeeded.
+    let figure = said(&results.join("plots/speed_auroc.svg"));
+    assert!(figure.contains("This run: set, not MVTec AD") && figure.contains("mean of 2 of 3"), "{figure}");
+
     let markdown = fs::read_to_string(results.join("table.md")).unwrap();
     let published = markdown.split_once("## Beside published results").map(|(_, rest)| rest.to_string());
     let published = published.unwrap_or_else(|| panic!("no published results in:\n{markdown}"));
@@ -175,6 +199,8 @@ fn several_seeds_give_mean_and_deviation() {
     let csv = csv(&results.join("table.csv"));
     for category in ["oak_plank", "steel_gear"] {
         assert_eq!(names(&results.join(category)), ["seed-0", "seed-1", "seed-2"]);
+        // The report shows the first seed, and so do the plots.
+        assert!(results.join(category).join("seed-0/plots/roc.svg").is_file(), "{category}");
         let row = row(&csv, category);
         assert_eq!(row["seeds"], "3");
         for (column, key) in COLUMNS {
@@ -363,6 +389,17 @@ fn state(folder: &Path) -> BTreeMap<PathBuf, (SystemTime, Vec<u8>)> {
     files
 }
 
-fn is_table(path: &Path) -> bool {
-    path.starts_with("table.csv") || path.starts_with("table.md")
+fn is_plot(path: &Path) -> bool {
+    path.parent().is_some_and(|folder| folder.ends_with("plots"))
+}
+
+/// What every run writes anew.
+fn is_drawn(path: &Path) -> bool {
+    path.starts_with("table.csv") || path.starts_with("table.md") || is_plot(path)
+}
+
+/// The texts of an SVG, its lines joined.
+fn said(path: &Path) -> String {
+    let svg = fs::read_to_string(path).unwrap();
+    svg.lines().filter(|line| !line.starts_with('<')).collect::<Vec<_>>().join(" ").replace('\u{a0}', " ")
 }

@@ -16,6 +16,7 @@ use simplenet_cli::{
     machine::{peak_memory_mib, reset_peak_memory},
     progress::TerminalProgress,
     settings::feature_storage,
+    tell::{self, Level},
     training_reporter::TrainingReporter,
 };
 use simplenet_data::{
@@ -98,7 +99,11 @@ impl Runner<'_> {
                 outcome => outcome,
             };
             if let Err(error) = &outcome {
-                eprintln!("error: {}: {error}", job.what);
+                let text = format!("{}: {error}", job.what);
+                tell::line(Level::Error, "error", &text, &tell::NoFields {});
+            }
+            if let Ok(metrics) = &outcome {
+                tell::event(Level::Info, "metrics", &job.what, metrics);
             }
             all.push(Done { job, outcome });
         }

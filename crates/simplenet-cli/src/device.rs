@@ -36,7 +36,7 @@ pub fn check_batches(
     let one_by_one = "the CPU takes photographs one by one, several at once on its threads";
     match choice {
         DeviceChoice::Auto => {
-            progress.note(&format!("--batch {batch} is left aside: {one_by_one}"));
+            progress.warn(&format!("--batch {batch} is left aside: {one_by_one}"));
             Ok(())
         }
         _ => Err(CliError::Usage(format!(

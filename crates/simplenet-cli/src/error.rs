@@ -5,11 +5,16 @@ use std::{
     process::ExitCode,
 };
 
+use serde_json::json;
 use simplenet_data::DataError;
 use simplenet_model::ModelError;
 use simplenet_train::error::TrainError;
 
-use crate::{interrupt, output::OutputError};
+use crate::{
+    interrupt,
+    output::OutputError,
+    tell::{self, Level},
+};
 
 /// Errors of the commands.
 #[derive(Debug, thiserror::Error)]
@@ -45,17 +50,13 @@ pub enum CliError {
 impl CliError {
     /// Says it on standard error; gives the exit code.
     pub fn tell(&self) -> ExitCode {
-        match self {
+        let (level, event, exit_code) = match self {
             // What the person asked for is no error.
-            Self::Train(TrainError::Interrupted { .. }) => {
-                eprintln!("{self}");
-                ExitCode::from(interrupt::EXIT_CODE)
-            }
-            _ => {
-                eprintln!("error: {self}");
-                ExitCode::from(1)
-            }
-        }
+            Self::Train(TrainError::Interrupted { .. }) => (Level::Warn, "interrupted", interrupt::EXIT_CODE),
+            _ => (Level::Error, "error", 1),
+        };
+        tell::line(level, event, &self.to_string(), &json!({ "exit_code": exit_code }));
+        ExitCode::from(exit_code)
     }
 
     /// Makes an `Io` error of a system error: `map_err(CliError::io("read", path))`.

@@ -5,6 +5,7 @@
 
 /// As the standard `print!`, but a reader that has gone (`simplenet infer | head -3`) is no reason to stop: the results
 /// are files. Defined before the modules, so that it holds in all of them.
+#[allow(unused_macros)] // whoever writes it is to get this one
 macro_rules! print {
     ($($text:tt)*) => { $crate::say(format_args!($($text)*)) };
 }
@@ -12,6 +13,14 @@ macro_rules! print {
 /// As the standard `println!`, with [`print!`]'s forbearance.
 macro_rules! println {
     ($($text:tt)*) => { $crate::say(format_args!("{}\n", format_args!($($text)*))) };
+}
+
+/// As the standard `eprintln!`, in the log's form.
+#[allow(unused_macros)] // whoever writes it is to get this one
+macro_rules! eprintln {
+    ($($text:tt)*) => {
+        $crate::tell::line($crate::tell::Level::Info, "note", &format!($($text)*), &$crate::tell::NoFields {})
+    };
 }
 
 pub mod args;
@@ -27,26 +36,17 @@ pub mod interrupt;
 pub mod machine;
 pub mod one_a_thread;
 pub mod output;
+pub mod plots_folder;
 pub mod program;
 pub mod progress;
 pub mod report_page;
 mod reporting;
 pub mod settings;
+pub mod tell;
 pub mod training_reporter;
 
 pub use error::CliError;
-
-/// Writes to standard output; a closed pipe is passed over, another failure is told on standard error.
-pub fn say(text: std::fmt::Arguments<'_>) {
-    use std::io::{ErrorKind, Write};
-    let mut out = std::io::stdout();
-    match out.write_fmt(text).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            eprintln!("error: cannot write to standard output: {error}");
-        }
-        _ => {}
-    }
-}
+pub use tell::say;
 
 /// Sets the number of processor threads for everything that follows; all of them without a number.
 ///

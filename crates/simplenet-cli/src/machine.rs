@@ -29,6 +29,11 @@ pub fn reset_peak_memory() {
 
 /// One line about the machine: processor, threads used, system.
 pub fn description() -> String {
+    format!("{}, {} {}", processor(), std::env::consts::OS, std::env::consts::ARCH)
+}
+
+/// The processor and the threads used.
+pub fn processor() -> String {
     let threads = rayon::current_num_threads();
     let processor = std::fs::read_to_string("/proc/cpuinfo")
         .ok()
@@ -37,7 +42,7 @@ pub fn description() -> String {
                 .find_map(|l| l.strip_prefix("model name")?.split_once(':').map(|x| x.1.trim().to_string()))
         })
         .unwrap_or_else(|| "unknown processor".into());
-    format!("{processor}, {threads} threads, {} {}", std::env::consts::OS, std::env::consts::ARCH)
+    format!("{processor}, {threads} threads")
 }
 
 /// What to say before computing in numbers that an instruction set does not multiply itself.

@@ -6,7 +6,7 @@ use clap::CommandFactory;
 use simplenet_cli::{
     CliError,
     args::{Cli, Verb},
-    commands::{bench, calibrate, data, eval, export, import, infer, info, train, verify},
+    commands::{bench, calibrate, completions, data, eval, export, import, infer, info, man, train, verify},
     config_file::{ConfigFile, Vocabulary},
     program,
     progress::TerminalProgress,
@@ -32,5 +32,10 @@ fn run(cli: &Cli, file: Option<&ConfigFile>) -> Result<usize, CliError> {
         Verb::Import(args) => import::run(args, file, &progress).map(|()| 0),
         Verb::Export(args) => export::run(args, &progress).map(|()| 0),
         Verb::Data(args) => data::run(args, &progress),
+        Verb::Completions(args) => {
+            completions::run(args);
+            Ok(0)
+        }
+        Verb::Man(args) => man::run(args).map(|()| 0),
     }
 }

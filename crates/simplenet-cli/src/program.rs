@@ -4,10 +4,12 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
+use serde_json::json;
 
 use crate::{
-    config_file::{Call, ConfigFile, Refused, Vocabulary, call},
+    config_file::{Asked, Call, ConfigFile, Refused, Vocabulary, call},
     error::CliError,
+    tell::{self, Level},
 };
 
 /// Reads the arguments of this process, joined with a configuration file, and gives them to `run`, which tells how many things
@@ -16,18 +18,41 @@ pub fn main<P: CommandFactory + FromArgMatches>(
     vocabulary: &Vocabulary,
     run: impl FnOnce(&P, Option<&ConfigFile>) -> Result<usize, CliError>,
 ) -> ExitCode {
-    let outcome = match call::<P>(vocabulary, std::env::args_os().collect()) {
+    let Asked { log_format, call } = call::<P>(vocabulary, std::env::args_os().collect());
+    tell::set_format(log_format);
+    let outcome = match call {
         Ok(Call::Run { arguments, file }) => run(&arguments, file.as_ref()),
         Ok(Call::PrintConfig(text)) => {
-            print!("{text}");
+            tell::data(&text);
             Ok(0)
         }
-        Err(Refused::CommandLine(error)) => error.exit(),
+        Err(Refused::CommandLine(error)) => return refuse(&error),
         Err(Refused::File(error)) => Err(error),
     };
     match outcome {
         Ok(0) => ExitCode::SUCCESS,
-        Ok(_) => ExitCode::from(1),
+        Ok(failed) => {
+            tell::event(
+                Level::Error,
+                "failed",
+                "not everything went well",
+                &json!({ "failed": failed, "exit_code": 1 }),
+            );
+            ExitCode::from(1)
+        }
         Err(error) => error.tell(),
     }
+}
+
+/// Says why a command line cannot be read, or what was asked for: help, the version.
+fn refuse(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && tell::is_json() {
+        let message = error.render().to_string();
+        let message = message.trim().strip_prefix("error: ").unwrap_or(message.trim());
+        tell::line(Level::Error, "error", message, &json!({ "exit_code": error.exit_code() }));
+    } else {
+        // Nobody can be told that this cannot be printed.
+        let _gone = error.print();
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }

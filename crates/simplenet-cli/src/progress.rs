@@ -3,17 +3,19 @@
 //! In: the four calls of the libraries' reporter trait (start, advance, finish, note), a form of them for downloads
 //! and one for callbacks. Out: on a terminal, bars on standard error, without colour when NO_COLOR is set; on a
 //! pipe, in a file or in CI no bars at all, and notes as plain lines on standard error, so that a message is never
-//! lost. Results go to standard output with [`line`](TerminalProgress::line), which keeps clear of the bars.
+//! lost. Results go to standard output with [`result`](TerminalProgress::result), which keeps clear of the bars. With
+//! `--log-format json` each is an event: a task's at its begin, its end and once a second between them.
 //!
 //! Calls nest: a `start` inside a started task adds a bar below, `finish` ends the innermost one. Where a task may
 //! fail between the two, take [`depth`](TerminalProgress::depth) before it and
 //! [`unwind`](TerminalProgress::unwind) to it afterwards.
 
+use crate::tell::{self, Level, NoFields};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Progress on standard error.
 #[derive(Debug)]
@@ -30,6 +32,12 @@ pub struct TerminalProgress {
 struct Task {
     what: String,
     bar: ProgressBar,
+    unit: Unit,
+    began: Instant,
+    /// Steps that were done before it began.
+    present: u64,
+    /// When an event was last written, where events are.
+    told: Instant,
 }
 
 /// What a task's steps are.
@@ -43,7 +51,12 @@ enum Unit {
 enum Screen {
     Terminal(MultiProgress),
     Plain,
+    /// Events in the place of bars.
+    Events,
 }
+
+/// The least time between two events of one task.
+const BETWEEN_EVENTS: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Colour {
@@ -58,8 +71,11 @@ impl Default for TerminalProgress {
 }
 
 impl TerminalProgress {
-    /// Looks at standard error and NO_COLOR once.
+    /// Looks at the log's form, standard error and NO_COLOR once.
     pub fn new() -> Self {
+        if tell::is_json() {
+            return Self::on_screen(Screen::Events, Colour::Off);
+        }
         let dumb = std::env::var_os("TERM").is_some_and(|t| t == "dumb");
         if std::io::stderr().is_terminal() && !dumb {
             // https://no-color.org: present and not empty means no colour.
@@ -73,17 +89,14 @@ impl TerminalProgress {
 
     /// No bars, whatever standard error is.
     pub fn plain() -> Self {
-        Self {
-            screen: Screen::Plain,
-            colour: Colour::Off,
-            tasks: Mutex::default(),
-            context: Mutex::default(),
-            ended: Mutex::default(),
-        }
+        Self::on_screen(Screen::Plain, Colour::Off)
     }
 
     fn on(target: ProgressDrawTarget, colour: Colour) -> Self {
-        let screen = Screen::Terminal(MultiProgress::with_draw_target(target));
+        Self::on_screen(Screen::Terminal(MultiProgress::with_draw_target(target)), colour)
+    }
+
+    fn on_screen(screen: Screen, colour: Colour) -> Self {
         Self { screen, colour, tasks: Mutex::default(), context: Mutex::default(), ended: Mutex::default() }
     }
 
@@ -95,8 +108,9 @@ impl TerminalProgress {
     /// Begin a download of `total` bytes (0: not known), `present` of which are already here.
     pub fn start_bytes(&self, what: &str, total: u64, present: u64) {
         self.begin(what, total, Unit::Bytes);
-        if let Some(task) = lock(&self.tasks).last() {
+        if let Some(task) = lock(&self.tasks).last_mut() {
             // What was there before says nothing about the speed.
+            task.present = present;
             task.bar.set_position(present);
             task.bar.reset_eta();
         }
@@ -104,8 +118,9 @@ impl TerminalProgress {
 
     /// `n` more steps (or bytes) of the innermost task are done.
     pub fn advance(&self, n: u64) {
-        if let Some(task) = lock(&self.tasks).last() {
+        if let Some(task) = lock(&self.tasks).last_mut() {
             task.bar.inc(n);
+            self.tell_now_and_then(task);
         }
     }
 
@@ -113,6 +128,7 @@ impl TerminalProgress {
     pub fn finish(&self) {
         let task = lock(&self.tasks).pop();
         if let Some(task) = task {
+            self.tell_progress(&task);
             task.bar.finish_and_clear();
             if let Screen::Terminal(screen) = &self.screen {
                 screen.remove(&task.bar);
@@ -131,6 +147,9 @@ impl TerminalProgress {
         }
         let Some(bar) = running() else { return };
         bar.set_position(bar.position().max(done as u64));
+        if let Some(task) = lock(&self.tasks).last_mut() {
+            self.tell_now_and_then(task);
+        }
         if done >= total {
             self.finish();
             *ended = what.to_string();
@@ -139,19 +158,33 @@ impl TerminalProgress {
 
     /// Print one line on standard error, above the bars: something a person should know.
     pub fn note(&self, text: &str) {
-        self.above_bars(|| eprintln!("{text}"));
+        self.above_bars(|| tell::line(Level::Info, "note", text, &NoFields {}));
     }
 
-    /// Print one line on standard output, above the bars: a result.
-    pub fn line(&self, text: &str) {
-        self.above_bars(|| println!("{text}"));
+    /// The same for what may go wrong, or has gone wrong and does not end the run.
+    pub fn warn(&self, text: &str) {
+        self.above_bars(|| tell::line(Level::Warn, "warning", text, &NoFields {}));
+    }
+
+    /// Print one line on standard output, above the bars: a result. Where events are written, it is one of this name and with
+    /// these fields.
+    pub fn result(&self, event: &str, text: &str, fields: &impl serde::Serialize) {
+        self.above_bars(|| tell::result(event, &format!("{text}\n"), fields));
+    }
+
+    /// The same for what failed: an event of the level `error`.
+    pub fn failed_result(&self, event: &str, text: &str, fields: &impl serde::Serialize) {
+        match self.screen {
+            Screen::Events => tell::event(Level::Error, event, text, fields),
+            _ => self.above_bars(|| tell::result(event, &format!("{text}\n"), fields)),
+        }
     }
 
     /// Put `text` before the name of every task from now on, and end tasks that an earlier context left open. Off
     /// a terminal it is printed once, as a note: it says how far a long run has come.
     pub fn context(&self, text: &str) {
         self.unwind(0);
-        if matches!(self.screen, Screen::Plain) && !text.is_empty() {
+        if !matches!(self.screen, Screen::Terminal(_)) && !text.is_empty() {
             self.note(text);
         }
         *lock(&self.context) = text.to_string();
@@ -182,18 +215,46 @@ impl TerminalProgress {
                 bar.enable_steady_tick(Duration::from_millis(250));
                 bar
             }
-            Screen::Plain => {
+            Screen::Plain | Screen::Events => {
                 bar.set_draw_target(ProgressDrawTarget::hidden());
                 bar
             }
         };
-        lock(&self.tasks).push(Task { what: what.to_string(), bar });
+        let now = Instant::now();
+        let task = Task { what: what.to_string(), bar, unit, began: now, present: 0, told: now };
+        self.tell_progress(&task);
+        lock(&self.tasks).push(task);
+    }
+
+    /// An event of a task's progress, unless there was one within the last second.
+    fn tell_now_and_then(&self, task: &mut Task) {
+        if matches!(self.screen, Screen::Events) && task.told.elapsed() >= BETWEEN_EVENTS {
+            task.told = Instant::now();
+            self.tell_progress(task);
+        }
+    }
+
+    fn tell_progress(&self, task: &Task) {
+        if !matches!(self.screen, Screen::Events) {
+            return;
+        }
+        let done = task.bar.position();
+        let total = task.bar.length();
+        let context = lock(&self.context);
+        let fields = serde_json::json!({
+            "context": if context.is_empty() { None } else { Some(&*context) },
+            "unit": match task.unit { Unit::Steps => "steps", Unit::Bytes => "bytes" },
+            "done": done,
+            "total": total,
+            "seconds_left": seconds_left(task.began.elapsed(), task.present, done, total),
+        });
+        tell::event(Level::Info, "progress", &task.what, &fields);
     }
 
     fn above_bars(&self, print: impl FnOnce()) {
         match &self.screen {
             Screen::Terminal(screen) => screen.suspend(print),
-            Screen::Plain => print(),
+            Screen::Plain | Screen::Events => print(),
         }
     }
 }
@@ -221,6 +282,14 @@ fn style(total: u64, unit: Unit, colour: Colour) -> ProgressStyle {
             let _ = out.write_str(&time_left(state.pos(), state.eta()));
         })
         .progress_chars("━╸─")
+}
+
+/// At the speed so far; `None` before the first step, and where the end is not known.
+fn seconds_left(elapsed: Duration, present: u64, done: u64, total: Option<u64>) -> Option<f64> {
+    let left = total?.checked_sub(done)?;
+    let newly_done = done.checked_sub(present).filter(|&steps| steps > 0)?;
+    let seconds = elapsed.as_secs_f64() * left as f64 / newly_done as f64;
+    Some((seconds * 10.0).round() / 10.0)
 }
 
 /// Nothing before the first step: an estimate from no steps would read as "0 s".
@@ -286,6 +355,19 @@ mod tests {
         ];
         for (steps, seconds, expected) in cases {
             assert_eq!(time_left(steps, Duration::from_secs(seconds)), expected);
+        }
+    }
+
+    #[test]
+    fn time_left_is_that_of_the_speed_so_far() {
+        let left = |present, done, total| seconds_left(Duration::from_secs(10), present, done, total);
+        assert_eq!(left(0, 5, Some(20)), Some(30.0));
+        assert_eq!(left(50, 60, Some(100)), Some(40.0));
+        assert_eq!(left(0, 20, Some(20)), Some(0.0));
+        for unknown in
+            [left(0, 0, Some(20)), left(50, 50, Some(100)), left(0, 5, None), left(0, 30, Some(20))]
+        {
+            assert_eq!(unknown, None);
         }
     }
 

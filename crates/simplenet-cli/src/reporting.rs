@@ -21,6 +21,10 @@ impl Reporter for TerminalProgress {
     fn note(&self, text: &str) {
         TerminalProgress::note(self, text);
     }
+
+    fn warn(&self, text: &str) {
+        TerminalProgress::warn(self, text);
+    }
 }
 
 impl DownloadProgress for TerminalProgress {

@@ -51,11 +51,15 @@ impl Reporter for TrainingReporter<'_> {
         self.progress.note(text);
     }
 
+    fn warn(&self, text: &str) {
+        self.progress.warn(text);
+    }
+
     fn step(&self, step: &StepScalars) {
         let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Err(error)) = events.as_mut().map(|file| file.write_step(step)) {
             // Curves are not worth a training.
-            self.progress.note(&format!("{error}; training goes on without curves"));
+            self.progress.warn(&format!("{error}; training goes on without curves"));
             *events = None;
         }
     }

@@ -173,7 +173,7 @@ impl<'a> Extraction<'a> {
             None => None,
             Some((_, Ok(store))) => Some(store),
             Some((folder, Err(error))) => {
-                reporter.note(&format!(
+                reporter.warn(&format!(
                     "no feature cache: {}: {error}; features are computed, and not kept for the next run",
                     folder.display()
                 ));
@@ -419,7 +419,7 @@ impl<'a> Extraction<'a> {
         for key in &keeping.put {
             let _nothing_more_can_be_done = keeping.store.remove(key);
         }
-        self.reporter.note(&format!(
+        self.reporter.warn(&format!(
             "the feature cache cannot be written: {}: {error}; training goes on without it, and the next run computes the \
              features again",
             keeping.store.folder().display()
@@ -450,14 +450,14 @@ impl Drop for Extraction<'_> {
         let Some(keeping) = self.keeping.take() else { return };
         let folder = keeping.store.folder().display();
         if let Some(first) = keeping.damaged.first() {
-            self.reporter.note(&format!(
+            self.reporter.warn(&format!(
                 "{} file(s) of the feature cache were damaged and have been computed again, the first is {}",
                 keeping.damaged.len(),
                 first.display()
             ));
         }
         if keeping.left_out > 0 {
-            self.reporter.note(&format!(
+            self.reporter.warn(&format!(
                 "the feature cache in {folder} is limited to {}: the features of {} image(s) are not kept, and the next run \
                  computes them again; raise its limit to keep them",
                 megabytes(keeping.store.limit()),
@@ -465,7 +465,7 @@ impl Drop for Extraction<'_> {
             ));
         }
         if let Err(error) = keeping.store.trim() {
-            self.reporter.note(&format!("the feature cache in {folder} cannot be tidied: {error}"));
+            self.reporter.warn(&format!("the feature cache in {folder} cannot be tidied: {error}"));
         }
     }
 }

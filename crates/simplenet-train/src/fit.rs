@@ -177,7 +177,7 @@ pub fn fit(
         let image = image?;
         set.see(&held_out[image.index].path, Appearance::of(&image, &compared));
     }
-    set.notes().iter().for_each(|note| reporter.note(note));
+    set.notes().iter().for_each(|note| reporter.warn(note));
     let statistics = cache.statistics();
     let norm = feature_norm(config, &statistics, &device)?;
     let ranges = activation_ranges(&mut extraction, &train)?;

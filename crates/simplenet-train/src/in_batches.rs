@@ -78,7 +78,7 @@ pub fn inspect_files<P: AsRef<Path> + Sync, R: Send, E: From<TrainError> + Send>
             network.map(join).transpose().map_err(E::from)
         })?;
         if let Some(note) = detector.take_note() {
-            reporter.note(&note);
+            reporter.warn(&note);
         }
     }
     Ok(())

@@ -162,6 +162,14 @@ impl fmt::Display for PlacedValue {
     }
 }
 
+/// As a text.
+impl fmt::Display for PlacedTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entries = self.iter().map(|(key, placed)| (key.to_string(), placed.value.to_toml()));
+        write!(f, "{}", entries.collect::<toml::Table>())
+    }
+}
+
 /// Without lines.
 impl From<toml::Table> for PlacedTable {
     fn from(table: toml::Table) -> Self {

@@ -12,6 +12,10 @@ pub trait Reporter: Send + Sync {
     fn finish(&self);
     /// Something that a person should know, one sentence.
     fn note(&self, text: &str);
+    /// The same for what may go wrong, or has gone wrong and does not end the run.
+    fn warn(&self, text: &str) {
+        self.note(text);
+    }
     /// A step of the training is done; for curves. Passed over by default.
     fn step(&self, step: &StepScalars) {
         let _ = step;

@@ -86,7 +86,7 @@ impl<'a> Keeper<'a> {
             let file = keep.path.display();
             match state.resume(&bytes, &identity) {
                 Ok(()) => reporter.note(&format!("going on after step {} from {file}", state.step)),
-                Err(why) => reporter.note(&format!("{file} is of another training: {why}; beginning anew")),
+                Err(why) => reporter.warn(&format!("{file} is of another training: {why}; beginning anew")),
             }
         }
         let now = Instant::now();
@@ -128,7 +128,7 @@ impl<'a> Keeper<'a> {
                 if let Err(source) = state.save(&keep.path, identity) {
                     // A full disk must not end hours of work that need it at the end only.
                     self.failed = true;
-                    reporter.note(&format!("{}; training goes on without", failed(&keep.path, source)));
+                    reporter.warn(&format!("{}; training goes on without", failed(&keep.path, source)));
                 }
                 self.last = Instant::now();
             }

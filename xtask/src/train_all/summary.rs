@@ -1,5 +1,5 @@
 //! The end of a run: the table on the terminal, in CSV and in Markdown (with the published numbers beside it where a
-//! category bears an MVTec AD name), and the report page.
+//! category bears an MVTec AD name), the report page, and the figures for papers.
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use simplenet_cli::{
         published::Published,
         table::{ResultRow, ResultTable, terminal_width},
     },
+    plots_folder::{self, PLOTS_FOLDER},
     report_page::{self, Card, Heading, REPORT_FILE},
 };
 use simplenet_train::config::TrainConfig;
@@ -28,7 +29,7 @@ pub(super) struct Failure {
     pub(super) reason: String,
 }
 
-/// Prints the table and writes `table.csv`, `table.md` and `report.html` into the run's folder.
+/// Prints the table and writes `table.csv`, `table.md`, `report.html` and the plots.
 pub(super) fn write(
     run_folder: &Path,
     data: &Path,
@@ -41,10 +42,21 @@ pub(super) fn write(
     println!("\n{}", table.to_terminal(terminal_width()));
     atomic::write_text(&run_folder.join("table.csv"), &table.to_csv())?;
     atomic::write_text(&run_folder.join("table.md"), &markdown(&title, &table, config)?)?;
+    let metrics: Vec<&MetricsFile> = results.iter().map(|entry| &entry.metrics).collect();
+    let backbone = config.backbone.to_string();
+    let no_speed = plots_folder::write_speed(run_folder, data, &backbone, &table, &metrics)?;
     let heading = Heading { title: &title, facts: vec![], config: Some(config) };
-    report_page::write(&run_folder.join(REPORT_FILE), heading, table, cards(results, failures)?)?;
+    let (cards, plots) = cards(results, failures)?;
+    report_page::write(&run_folder.join(REPORT_FILE), heading, table, cards)?;
     println!("results: {}", run_folder.display());
     println!("report:  {}", run_folder.join(REPORT_FILE).display());
+    match no_speed {
+        None => println!("plots:   {}", run_folder.join(PLOTS_FOLDER).display()),
+        Some(reason) => println!("plots:   no speed_auroc: {reason}"),
+    }
+    for (folder, plots) in plots {
+        println!("         {} ({plots})", folder.join(PLOTS_FOLDER).display());
+    }
     Ok(())
 }
 
@@ -81,8 +93,12 @@ fn markdown(title: &str, table: &ResultTable, config: &TrainConfig) -> Result<St
     Ok(text)
 }
 
-/// One card a category; of several seeds, the first.
-fn cards(results: &[Entry], failures: &[Failure]) -> Result<Vec<Card>, CliError> {
+/// The cards; the folders of their results with what was drawn there.
+type Shown<'a> = (Vec<Card>, Vec<(&'a Path, String)>);
+
+/// One card a category, and its plots; of several seeds, the first.
+fn cards<'a>(results: &'a [Entry], failures: &[Failure]) -> Result<Shown<'a>, CliError> {
+    let mut plots = vec![];
     let mut cards: Vec<Card> = vec![];
     let mut shown: Vec<&str> = vec![];
     for entry in results {
@@ -93,10 +109,15 @@ fn cards(results: &[Entry], failures: &[Failure]) -> Result<Vec<Card>, CliError>
         shown.push(name);
         let seeds = results.iter().filter(|other| other.metrics.category == name).count();
         let note = (seeds > 1).then(|| format!("of {seeds} seeds, seed {} is shown", entry.metrics.seed));
-        cards.push(Card::read(&entry.metrics, &entry.out, note)?);
+        let card = Card::read(&entry.metrics, &entry.out, note)?;
+        plots.push((
+            entry.out.as_path(),
+            plots_folder::write_evaluated(&entry.out, card.category(), &entry.metrics)?,
+        ));
+        cards.push(card);
     }
     for failure in failures.iter().filter(|failure| !shown.contains(&failure.category.as_str())) {
         cards.push(Card::failed(&failure.category, &failure.reason));
     }
-    Ok(cards)
+    Ok((cards, plots))
 }

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{
+    ArgGroup, Args, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use simplenet_data::dataset::{Folders, LayoutId, Source};
 
 use crate::error::CliError;
@@ -17,10 +20,17 @@ pub struct DataSource {
     /// Which category, where --data is a data set of several.
     #[arg(long, value_name = "NAME", requires = "data")]
     pub category: Option<String>,
-    /// The layout of --data, where it is not to be recognised: mvtec, mvtec-loco, mvtec-ad-2, visa, btad, kolektor-sdd2,
-    /// folders, csv.
-    #[arg(long, value_name = "LAYOUT", requires = "data")]
+    /// The layout of --data, where it is not to be recognised.
+    #[arg(long, value_name = "LAYOUT", requires = "data", value_parser = layouts())]
     pub layout: Option<LayoutId>,
+    /// Or plain folders.
+    #[command(flatten)]
+    pub folders: FolderArgs,
+}
+
+/// Plain folders, named one by one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+pub struct FolderArgs {
     /// A plain folder of photographs of good parts; nothing else is needed to train.
     #[arg(long, value_name = "DIR")]
     pub normal: Option<PathBuf>,
@@ -35,6 +45,11 @@ pub struct DataSource {
     pub masks: Option<PathBuf>,
 }
 
+/// The names of layouts, so that help, completions and errors know them.
+fn layouts() -> impl TypedValueParser<Value = LayoutId> {
+    PossibleValuesParser::new(LayoutId::ALL.map(LayoutId::name)).try_map(|name| name.parse::<LayoutId>())
+}
+
 impl DataSource {
     /// What the flags name.
     ///
@@ -45,12 +60,8 @@ impl DataSource {
             let (category, layout) = (self.category.clone(), self.layout);
             return Ok(Source::Path { data: data.clone(), category, layout });
         }
-        let folders = Folders {
-            normal: self.normal.clone(),
-            normal_test: self.normal_test.clone(),
-            abnormal: self.abnormal.clone(),
-            masks: self.masks.clone(),
-        };
+        let FolderArgs { normal, normal_test, abnormal, masks } = self.folders.clone();
+        let folders = Folders { normal, normal_test, abnormal, masks };
         if folders.all().next().is_none() {
             return Err(CliError::Usage("name the images: --data, or --normal and its kin".into()));
         }
@@ -75,30 +86,23 @@ pub enum DataVerb {
 
 /// Flags of `data check`.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit code 1 when something is wrong, 0 when there are notes only.")]
+#[command(
+    after_help = "Exit code 1 when something is wrong, 0 when there are notes only.",
+    group = ArgGroup::new("images").args(["path", "normal", "normal_test", "abnormal"]).required(true).multiple(true),
+)]
 pub struct DataCheckArgs {
     /// A data set, one of its category folders, a folder of photographs, or a CSV file.
-    #[arg(value_name = "PATH", required_unless_present_any = ["normal", "normal_test", "abnormal"],
-        conflicts_with_all = ["normal", "normal_test", "abnormal", "masks"])]
+    #[arg(value_name = "PATH", conflicts_with_all = ["normal", "normal_test", "abnormal", "masks"])]
     pub path: Option<PathBuf>,
     /// Only this category.
     #[arg(long, value_name = "NAME", requires = "path")]
     pub category: Option<String>,
-    /// The layout, where it is not to be recognised: mvtec, mvtec-loco, mvtec-ad-2, visa, btad, kolektor-sdd2, folders, csv.
-    #[arg(long, value_name = "LAYOUT", requires = "path")]
+    /// The layout, where it is not to be recognised.
+    #[arg(long, value_name = "LAYOUT", requires = "path", value_parser = layouts())]
     pub layout: Option<LayoutId>,
-    /// A plain folder of photographs of good parts.
-    #[arg(long, value_name = "DIR")]
-    pub normal: Option<PathBuf>,
-    /// A plain folder of good parts to test on.
-    #[arg(long, value_name = "DIR")]
-    pub normal_test: Option<PathBuf>,
-    /// A plain folder of defective parts to test on.
-    #[arg(long, value_name = "DIR")]
-    pub abnormal: Option<PathBuf>,
-    /// The masks of --abnormal.
-    #[arg(long, value_name = "DIR", requires = "abnormal")]
-    pub masks: Option<PathBuf>,
+    /// Or plain folders.
+    #[command(flatten)]
+    pub folders: FolderArgs,
     /// Decode every pixel of every image: finds files that are cut off. Masks are decoded always.
     #[arg(long)]
     pub decode: bool,
@@ -120,10 +124,7 @@ impl DataCheckArgs {
             data: self.path.clone(),
             category: self.category.clone(),
             layout: self.layout,
-            normal: self.normal.clone(),
-            normal_test: self.normal_test.clone(),
-            abnormal: self.abnormal.clone(),
-            masks: self.masks.clone(),
+            folders: self.folders.clone(),
         };
         source.source()
     }

@@ -21,7 +21,7 @@ pub struct EvalArgs {
     /// Write the metrics as JSON here.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Also write predictions.jsonl, heat maps and report.html into this folder.
+    /// Also write predictions.jsonl, heat maps, report.html and plots into this folder.
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
     /// The part of photographs and of results.
@@ -113,7 +113,7 @@ pub struct InferArgs {
     /// Use this threshold on the raw score instead of the model's.
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
     pub threshold: Option<f32>,
-    /// Write no report.html.
+    /// Write no report.html and no plots.
     #[arg(long)]
     pub no_report: bool,
     /// The part of photographs and of results.
@@ -164,7 +164,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     pub repeats: u32,
     /// Batches to measure on a GPU too, one after the other [default: 1,16,64]; of each, so many runs as inspections above.
-    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N,...", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
     pub batch: Vec<u16>,
     /// Also write the numbers as JSON here; nothing else is written.
     #[arg(long, value_name = "FILE")]

@@ -6,6 +6,7 @@ mod inference;
 mod interchange;
 mod model;
 pub(crate) mod parse;
+mod shell;
 mod train;
 
 use clap::{Args, Parser, Subcommand};
@@ -16,6 +17,7 @@ pub use global::*;
 pub use inference::*;
 pub use interchange::*;
 pub use model::*;
+pub use shell::*;
 pub use train::*;
 
 /// Image anomaly detection for industrial inspection: train on photographs of good parts, then inspect new ones.
@@ -59,6 +61,10 @@ pub enum Verb {
     Export(ExportArgs),
     /// Look at a data set before a training does.
     Data(DataArgs),
+    /// Write the script by which a shell completes this program's verbs and flags.
+    Completions(CompletionsArgs),
+    /// Write this program's manual pages.
+    Man(ManArgs),
 }
 
 /// Where to compute; every verb that runs a network takes it.

@@ -30,6 +30,7 @@ use crate::{
     },
     progress::TerminalProgress,
     settings::nearest_preset,
+    tell,
 };
 
 /// Of several at once, each thread gets at least so many: else the last ones, which wait for nobody, decide.
@@ -101,7 +102,7 @@ pub fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<BenchReport,
         several_at_once,
         batches,
     };
-    print!("{}", report.to_terminal());
+    tell::result("bench", &report.to_terminal(), &report);
     if let Some(file) = &args.json {
         atomic::write_json(file, &report)?;
         println!("the same as JSON: {}", file.display());

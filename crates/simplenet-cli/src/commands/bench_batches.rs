@@ -55,7 +55,7 @@ pub fn measure(
                 measured.push(Batch { batch, network, inspection });
             }
             Err(error) if error.is_out_of_memory() => {
-                progress.note(&format!("a batch of {batch} is left out: {error}"));
+                progress.warn(&format!("a batch of {batch} is left out: {error}"));
             }
             Err(error) => return Err(error.into()),
         }

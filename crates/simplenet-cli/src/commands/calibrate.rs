@@ -22,6 +22,7 @@ use crate::{
         prediction::JsonPath,
     },
     progress::TerminalProgress,
+    tell,
 };
 
 /// Runs the verb.
@@ -37,7 +38,7 @@ pub fn run(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<Calibrat
     let (before, calibrated_model_id) = (record.threshold, checkpoint::model_id(&record));
     let good = folder::list_images(&args.normal)?;
     if trained_on(&args.model, &args.normal) {
-        progress.note(&format!(
+        progress.warn(&format!(
             "{}: the model was trained on photographs in there. What it has seen scores lower than new good parts will, so \
              more of these will be rejected than is said here; take photographs that it was not trained on",
             args.normal.display()
@@ -79,8 +80,8 @@ pub fn run(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<Calibrat
             .map(|(path, score)| ScoredImage { path: JsonPath::new(path), score })
             .collect(),
     };
-    print!("{}", report.to_terminal());
-    report.notes().iter().for_each(|note| progress.note(note));
+    tell::result("calibration", &report.to_terminal(), &report);
+    report.notes().iter().for_each(|note| progress.warn(note));
     if let Some(file) = &args.json {
         atomic::write_json(file, &report)?;
         println!("the same as JSON: {}", file.display());

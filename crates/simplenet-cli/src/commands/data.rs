@@ -13,6 +13,7 @@ use crate::{
         table::{LastRow, plain_table},
     },
     progress::TerminalProgress,
+    tell,
 };
 
 /// Runs the verb; gives the number of problems.
@@ -40,7 +41,7 @@ fn check(args: &DataCheckArgs, progress: &TerminalProgress) -> Result<CheckRepor
     let report = simplenet_data::dataset::check(&path, &recognised, &options, &|done, total| {
         progress.set("reading images", done, total);
     });
-    print!("{}", describe(&report, &recognised, args.most));
+    tell::result("data_set", &describe(&report, &recognised, args.most), &report);
     if let Some(file) = &args.json {
         atomic::write_json(file, &report)?;
     }

@@ -13,8 +13,10 @@ use crate::{
         report::Fact,
         table::{ResultRow, ResultTable},
     },
+    plots_folder::{self, PLOTS_FOLDER},
     progress::TerminalProgress,
     report_page::{self, Card, Heading, REPORT_FILE},
+    tell,
 };
 
 /// Runs the verb.
@@ -44,7 +46,7 @@ pub fn with_detector(
     progress: &TerminalProgress,
 ) -> Result<MetricsFile, CliError> {
     let source = &args.source;
-    if source.abnormal.is_some() && source.normal_test.is_none() {
+    if source.folders.abnormal.is_some() && source.folders.normal_test.is_none() {
         return Err(CliError::Usage(
             "eval with --abnormal needs good test images too: name a folder of good parts that were not trained on \
              with --normal-test"
@@ -64,11 +66,13 @@ pub fn with_detector(
     if let Some(path) = &args.json {
         write_metrics(path, &metrics)?;
     }
+    let mut plots = None;
     if let Some(out) = &args.output {
         write_metrics(&out.join(METRICS_FILE), &metrics)?;
         let table =
             ResultTable { rows: vec![ResultRow::new(&*metrics.category, vec![run_numbers(&metrics)])] };
-        let cards = vec![Card::read(&metrics, out, None)?];
+        let card = Card::read(&metrics, out, None)?;
+        plots = Some(plots_folder::write_evaluated(out, card.category(), &metrics)?);
         report_page::write(
             &out.join(REPORT_FILE),
             Heading {
@@ -77,10 +81,14 @@ pub fn with_detector(
                 config: Some(&config),
             },
             table,
-            cards,
+            vec![card],
         )?;
     }
-    print!("{}", describe(&metrics));
+    tell::result("metrics", &describe(&metrics), &metrics);
+    if let (Some(out), Some(plots)) = (&args.output, plots) {
+        println!("  report           {}", out.join(REPORT_FILE).display());
+        println!("  plots            {} ({plots})", out.join(PLOTS_FOLDER).display());
+    }
     warn_of_slow_precision(detector);
     Ok(metrics)
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
 use simplenet_model::checkpoint::Decision;
 use simplenet_train::{
     Detector, TrainError,
@@ -24,12 +25,14 @@ use crate::{
         report::{CategoryReport, Fact},
         table::ResultTable,
     },
+    plots_folder,
     progress::TerminalProgress,
     report_page::{self, Card, Heading, REPORT_FILE},
+    tell,
 };
 
 /// How a run went.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Outcome {
     /// Photographs below the threshold and, of a model with one, below the band for review.
     pub normal: usize,
@@ -101,7 +104,7 @@ pub fn with_detector(
     let mut on_result = |task: &Task, result: Result<(PredictionRecord, Option<String>), CliError>| {
         let (line, pictures) = match result {
             Ok((record, pictures)) => {
-                progress.line(&sentence(&record));
+                progress.result("photograph", &sentence(&record), &record);
                 match (record.verdict, record.decision) {
                     (_, Some(Decision::Review)) => outcome.review += 1,
                     (Some(Verdict::Anomalous), _) => outcome.anomalous += 1,
@@ -112,9 +115,11 @@ pub fn with_detector(
             }
             Err(error @ (CliError::Data(_) | CliError::Train(_))) => {
                 let error = error.to_string();
-                progress.line(&format!("error      {error}"));
+                let text = format!("error      {error}");
                 outcome.failed += 1;
-                (PredictionLine::Error(PredictionError { path: JsonPath::new(&task.path), error }), None)
+                let error = PredictionError { path: JsonPath::new(&task.path), error };
+                progress.failed_result("photograph", &text, &error);
+                (PredictionLine::Error(error), None)
             }
             // Not the photograph's fault: a full disk, say. Going on would lose results.
             Err(other) => return Err(other),
@@ -150,11 +155,12 @@ pub fn with_detector(
         true => format!("{} pass, {} review, {} reject", outcome.normal, outcome.review, outcome.anomalous),
         false => format!("{} normal, {} anomalous", outcome.normal, outcome.anomalous),
     };
-    println!(
-        "{judged}, {unjudged}{} failed; heat maps{report} and {PREDICTIONS_FILE} are in {}",
+    let text = format!(
+        "{judged}, {unjudged}{} failed; heat maps{report} and {PREDICTIONS_FILE} are in {}\n",
         outcome.failed,
         args.output.display()
     );
+    tell::result("summary", &text, &outcome);
     Ok(outcome)
 }
 
@@ -179,7 +185,7 @@ impl Gathered {
             return Ok(None);
         }
         if photographs > MOST_IN_REPORT {
-            progress.line(&format!(
+            progress.note(&format!(
                 "no {REPORT_FILE}: it is written for up to {MOST_IN_REPORT} photographs, and these are {photographs}"
             ));
             return Ok(None);
@@ -214,13 +220,14 @@ impl Gathered {
             Fact::new("computed", format!("in {} on {}", detector.precision().name(), detector.device())),
         ];
         let config = training_config(detector).ok();
+        let plots = plots_folder::write(&args.output, &category)?;
         report_page::write(
             &args.output.join(REPORT_FILE),
             Heading { title: &format!("{name}: inspection"), facts, config: config.as_ref() },
             ResultTable::default(),
             vec![Card::inspected(category, self.pictures.passing()?)],
         )?;
-        Ok(", report.html")
+        Ok(if plots.is_empty() { ", report.html" } else { ", report.html, plots" })
     }
 }
 

@@ -5,7 +5,7 @@ use simplenet_model::{checkpoint, position_energy::PositionEnergyConfig};
 use simplenet_train::false_reject::expected_false_reject_rate;
 
 use super::model_path;
-use crate::{args::ModelArgs, error::CliError};
+use crate::{args::ModelArgs, error::CliError, tell};
 
 /// Runs the verb.
 ///
@@ -13,7 +13,8 @@ use crate::{args::ModelArgs, error::CliError};
 /// A file that is not a whole, unedited model file.
 pub fn run(args: &ModelArgs) -> Result<(), CliError> {
     let path = model_path(args.model.as_deref())?;
-    print!("{}", describe(&path)?);
+    let text = describe(&path)?;
+    tell::result("info", &text, &checkpoint::inspect(&path)?.record);
     Ok(())
 }
 

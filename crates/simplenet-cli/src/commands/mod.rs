@@ -4,12 +4,14 @@
 pub mod bench;
 pub mod bench_batches;
 pub mod calibrate;
+pub mod completions;
 pub mod data;
 pub mod eval;
 pub mod export;
 pub mod import;
 pub mod infer;
 pub mod info;
+pub mod man;
 pub mod train;
 pub mod verify;
 
@@ -19,7 +21,7 @@ use simplenet_data::RegionOfInterest;
 use simplenet_model::{BackboneId, BackboneWeights, WeightsSource, ops::Isa, weights};
 use simplenet_train::Detector;
 
-use crate::{args::RegionArgs, error::CliError, machine::precision_note, progress::TerminalProgress};
+use crate::{args::RegionArgs, error::CliError, machine::precision_note, progress::TerminalProgress, tell};
 
 /// Where results go and are looked for.
 pub const RESULTS: &str = "results";
@@ -61,7 +63,7 @@ pub fn model_path(asked: Option<&Path>) -> Result<PathBuf, CliError> {
 fn warn_of_slow_precision(detector: &Detector) {
     let on_cpu = detector.batch_predictor().is_none();
     if let Some(note) = precision_note(detector.precision(), Isa::detect()).filter(|_| on_cpu) {
-        println!("{note}");
+        tell::result("warning", &format!("{note}\n"), &tell::NoFields {});
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use simplenet_data::{
     dataset::{Category, GroundTruth, Place, Source},
     decode::image_size,
@@ -31,6 +32,7 @@ use crate::{
     output::atomic,
     progress::TerminalProgress,
     settings::{feature_storage, resolve, weights_source},
+    tell::{self, Level},
     training_reporter::TrainingReporter,
 };
 
@@ -206,6 +208,7 @@ fn summarise(trained: &Fit, config: &TrainConfig, model: &Path) {
         report.trained_images, report.fit_seconds, report.extraction_seconds, report.training_seconds,
     );
     println!("{}", describe(&report.features));
+    tell::event(Level::Info, "training", "how the training went", report);
     match &trained.detector.record().threshold {
         Some(threshold) => println!(
             "threshold {:.4} on the raw score: expect up to {:.1} % of good parts to be rejected",
@@ -220,7 +223,7 @@ fn summarise(trained: &Fit, config: &TrainConfig, model: &Path) {
             oracle.image_auroc, oracle.epoch, config.epochs
         );
     }
-    println!("model: {}", model.display());
+    tell::result("model", &format!("model: {}\n", model.display()), &json!({ "path": model }));
     println!("next:  simplenet infer --model {} --input FOLDER", model.display());
 }
 
@@ -258,7 +261,7 @@ pub fn note_inspected_share(config: &TrainConfig, size: (u32, u32), reporter: &d
     if let Some(roi) = &config.preprocess.roi {
         let pixels = roi.pixels(&placement);
         let inside = pixels.iter().filter(|&&inside| inside).count() as f64 / pixels.len().max(1) as f64;
-        reporter.note(&format!(
+        reporter.warn(&format!(
             "{:.1} % of each {} x {} photograph is inspected: the region of interest is {}",
             100.0 * share * inside,
             size.0,
@@ -266,7 +269,7 @@ pub fn note_inspected_share(config: &TrainConfig, size: (u32, u32), reporter: &d
             roi.describe()
         ));
     } else if share < 0.9995 {
-        reporter.note(&format!(
+        reporter.warn(&format!(
             "the centre crop inspects {:.1} % of each {} x {} photograph; defects outside it are not seen",
             100.0 * share,
             size.0,

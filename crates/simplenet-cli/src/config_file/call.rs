@@ -12,8 +12,10 @@ use clap::{
     parser::ValueSource,
 };
 
+use simplenet_train::config_text::unknown;
+
 use super::{ConfigFile, Vocabulary, flags, print};
-use crate::error::CliError;
+use crate::{args::LogFormat, error::CliError};
 
 /// What a person asks for.
 #[derive(Debug)]
@@ -61,14 +63,30 @@ struct FileFlag<'a> {
     arguments: Vec<OsString>,
 }
 
+/// What was asked for, or why nothing can be done; and how to tell it, as far as that could be read.
+pub struct Asked<P> {
+    /// How to tell.
+    pub log_format: LogFormat,
+    /// What to do.
+    pub call: Result<Call<P>, Refused>,
+}
+
 /// Reads a call; `typed` begins with the program's name.
-///
-/// # Errors
-/// See [`Refused`].
-pub fn call<P: CommandFactory + FromArgMatches>(
+pub fn call<P: CommandFactory + FromArgMatches>(vocabulary: &Vocabulary, typed: Vec<OsString>) -> Asked<P> {
+    let mut log_format = LogFormat::default();
+    let call = read(vocabulary, typed, &mut log_format);
+    Asked { log_format, call }
+}
+
+fn read<P: CommandFactory + FromArgMatches>(
     vocabulary: &Vocabulary,
     mut typed: Vec<OsString>,
+    log_format: &mut LogFormat,
 ) -> Result<Call<P>, Refused> {
+    // Before anything is read that may be wrong, so that an error is told in this form too.
+    if asks_for_json(&typed) {
+        *log_format = LogFormat::Json;
+    }
     // Help and the version end here.
     let sketch = P::command().ignore_errors(true).try_get_matches_from(&typed)?;
     let file = match sketch.get_one::<PathBuf>("config") {
@@ -81,6 +99,9 @@ pub fn call<P: CommandFactory + FromArgMatches>(
         (Some(file), Some(command)) => flags_of_file(file, vocabulary, &verb, command, matches)?,
         _ => vec![],
     };
+    if of_file.iter().any(|set| set.key == "log_format" && set.value == "\"json\"") {
+        *log_format = LogFormat::Json;
+    }
     let at = typed.iter().position(|argument| argument == "--").unwrap_or(typed.len());
     let (positional, flags): (Vec<_>, Vec<_>) = of_file.iter().partition(|set| set.flag.is_positional());
     typed.splice(at..at, flags.into_iter().chain(positional).flat_map(|set| set.arguments.clone()));
@@ -95,7 +116,14 @@ pub fn call<P: CommandFactory + FromArgMatches>(
     if prints {
         return Ok(Call::PrintConfig(print::configuration(vocabulary, &matches, file.as_ref())?));
     }
+    *log_format = matches.get_one("log_format").copied().unwrap_or_default();
     Ok(Call::Run { arguments: P::from_arg_matches(&matches)?, file })
+}
+
+fn asks_for_json(typed: &[OsString]) -> bool {
+    let flag = typed.iter().position(|argument| argument == "--log-format");
+    typed.iter().any(|argument| argument == "--log-format=json")
+        || flag.and_then(|at| typed.get(at + 1)).is_some_and(|value| value == "json")
 }
 
 /// The verb's names and what was parsed of it.
@@ -127,6 +155,10 @@ fn flags_of_file<'a>(
         let Some((placed, table)) = in_table.or_else(at_top) else { continue };
         if typed_flags.iter().any(|other| other.get_id() == flag.get_id() || contradict(command, flag, other))
         {
+            continue;
+        }
+        // Said to be what it is anyway: that contradicts nothing and needs nothing, as if it were not said.
+        if flags::is_default(flag, &placed.value) {
             continue;
         }
         // Checked when the file was read.
@@ -206,15 +238,15 @@ fn explained(
         _ => {
             let source = std::error::Error::source(&error).map(|source| source.to_string());
             let choices = said_of(ContextKind::ValidValue);
-            let near = said_of(ContextKind::SuggestedValue);
-            let example = flags::example(fault.flag);
-            match (source, choices.is_empty(), near.first()) {
-                (Some(source), ..) => format!("{source}; it is written like `{} = {example}`", fault.key),
-                (None, false, Some(near)) => {
-                    format!("it takes {}; did you mean `{near}`?", choices.join(", "))
+            let value = said_of(ContextKind::InvalidValue).concat();
+            let written = || format!("it is written like `{} = {}`", fault.key, flags::example(fault.flag));
+            match (source, choices.is_empty()) {
+                (Some(source), _) => format!("{source}; {}", written()),
+                (None, true) => written(),
+                (None, false) => {
+                    let known = choices.iter().map(String::as_str);
+                    format!("{} (it takes {})", unknown("value", &value, known), choices.join(", "))
                 }
-                (None, false, None) => format!("it takes {}", choices.join(", ")),
-                (None, true, _) => format!("it is written like `{} = {example}`", fault.key),
             }
         }
     };

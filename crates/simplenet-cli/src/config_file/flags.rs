@@ -35,7 +35,7 @@ pub(super) fn key(flag: &Arg) -> Option<String> {
 }
 
 /// The flags of a verb that a file may set, with their keys.
-pub(super) fn keys(verb: &Command) -> impl Iterator<Item = (String, &Arg)> {
+pub fn keys(verb: &Command) -> impl Iterator<Item = (String, &Arg)> {
     verb.get_arguments().filter_map(|flag| Some((key(flag)?, flag)))
 }
 
@@ -91,6 +91,17 @@ fn text(flag: &Arg, value: &PlacedValue) -> Option<String> {
     }
 }
 
+/// Whether a value is the flag's default.
+pub(super) fn is_default(flag: &Arg, value: &PlacedValue) -> bool {
+    let defaults: Vec<_> = flag.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+    let values: Option<Vec<String>> = match value {
+        PlacedValue::List(list) => list.iter().map(|item| text(flag, &item.value)).collect(),
+        value => text(flag, value).map(|value| vec![value]),
+    };
+    // A list of defaults may be written as one text.
+    !defaults.is_empty() && values.is_some_and(|values| values.join(",") == defaults.join(","))
+}
+
 fn wrong_type(flag: &Arg, key: &str, found: &PlacedValue) -> String {
     let expected = match (shape(flag), Kind::of(flag)) {
         (Shape::Switch, _) => "true or false",
@@ -139,13 +150,37 @@ impl Kind {
 }
 
 /// A value that the flag takes, as TOML: its default, its first choice, or one of its kind.
-pub(super) fn example(flag: &Arg) -> String {
+pub fn example(flag: &Arg) -> String {
     let typed = typed_example(flag);
     match shape(flag) {
         Shape::Switch => "true".into(),
         Shape::Several => format!("[{}]", to_toml(flag, &typed)),
         Shape::Optional | Shape::One => to_toml(flag, &typed),
     }
+}
+
+/// The default of a flag that has one, as TOML.
+pub(super) fn default(flag: &Arg) -> String {
+    let defaults = flag.get_default_values().iter().map(|value| value.to_string_lossy().into_owned());
+    match shape(flag) {
+        Shape::Several => {
+            // Several may be written as one text.
+            let values: Vec<String> = match flag.get_value_delimiter() {
+                Some(sign) => defaults
+                    .flat_map(|value| value.split(sign).map(String::from).collect::<Vec<_>>())
+                    .collect(),
+                None => defaults.collect(),
+            };
+            let values: Vec<String> = values.iter().map(|value| to_toml(flag, value)).collect();
+            format!("[{}]", values.join(", "))
+        }
+        _ => defaults.map(|value| to_toml(flag, &value)).collect(),
+    }
+}
+
+/// Whether it takes no value.
+pub(super) fn is_switch(flag: &Arg) -> bool {
+    shape(flag) == Shape::Switch
 }
 
 /// The same as it would be typed.
@@ -155,11 +190,14 @@ fn typed_example(flag: &Arg) -> String {
     let name = flag.get_value_names().and_then(|names| names.first()).map(|name| name.to_string());
     let of_kind = match Kind::of(flag) {
         Kind::Text => name.clone().into_iter().collect(),
-        _ => {
-            ["1", "0.5", "0.01", "288", "2GB", "cpu", "efficientnet-lite0", "true"].map(String::from).to_vec()
-        }
+        _ => ["2GB", "0.5", "1", "288", "cpu", "efficientnet-lite0", "true"].map(String::from).to_vec(),
     };
-    let candidates = default.chain(choices).chain(of_kind);
+    // What stands in the help alone: a default that depends on other things is a sentence, and does not fit.
+    let help = flag.get_help().map(|help| help.to_string()).unwrap_or_default();
+    let said = help.split_once("[default: ").and_then(|(_, rest)| rest.split_once(']'));
+    let said = said.map(|(value, _)| value.split(',').next().unwrap_or_default().to_string());
+    let said = said.filter(|_| Kind::of(flag) != Kind::Text);
+    let candidates = default.chain(said).chain(choices).chain(of_kind);
     let mut fitting = candidates.filter(|value| accepts(flag, value));
     fitting.next().or(name).unwrap_or_default()
 }

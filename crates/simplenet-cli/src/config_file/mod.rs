@@ -9,6 +9,7 @@
 //! means as a flag: it starts in the working directory, wherever the file lies.
 
 mod call;
+mod example;
 mod flags;
 mod print;
 mod vocabulary;
@@ -19,7 +20,9 @@ use simplenet_train::placed_toml::{Placed, PlacedTable};
 
 use crate::error::CliError;
 
-pub use call::{Call, Refused, call};
+pub use call::{Asked, Call, Refused, call};
+pub use example::example;
+pub use flags::{example as example_of, keys};
 pub use vocabulary::{TASKS, Vocabulary, XTASK};
 
 /// A configuration file, every key of which is known.

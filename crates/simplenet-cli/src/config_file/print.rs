@@ -7,6 +7,9 @@ use simplenet_train::TrainConfig;
 use super::{ConfigFile, Vocabulary, call::deepest, flags};
 use crate::{args::SettingArgs, error::CliError, settings::resolve};
 
+/// Stands above the settings of the training.
+const TRAINING: &str = "# Settings of the training (docs/reference.md, Settings).";
+
 /// The configuration of a call.
 ///
 /// # Errors
@@ -31,8 +34,14 @@ pub(super) fn configuration(
     for global in vocabulary.globals() {
         text += &line(global)?;
     }
-    if let Some(config) = training(command, matches, file)? {
-        text += &training_text(&config)?;
+    match (
+        training(command, matches, file)?,
+        file.map(ConfigFile::training).filter(|table| !table.is_empty()),
+    ) {
+        (Some(config), _) => text += &training_text(&config)?,
+        // Looked at by `import`, passed over by the other verbs; kept, so that nothing is lost.
+        (None, Some(of_file)) => text += &format!("\n{TRAINING}\n{of_file}"),
+        (None, None) => {}
     }
     let mut own = flags::keys(command).filter(|(_, flag)| !flag.is_global_set()).peekable();
     if own.peek().is_some() {
@@ -56,9 +65,9 @@ pub(super) fn entry(key: &str, flag: &Arg, value: Option<&str>) -> String {
 
 /// The settings of the training, with the keys that are not set as comments.
 pub(super) fn training_text(config: &TrainConfig) -> Result<String, CliError> {
-    let mut text = "\n# Settings of the training (docs/reference.md, Settings).\n".to_string();
+    let mut text = format!("\n{TRAINING}\n");
     let written = config.to_toml()?;
-    let table: toml::Table = written.parse().unwrap_or_default();
+    let table: toml::Table = written.parse().map_err(|e| CliError::Usage(format!("{e}")))?;
     let is_set = |path: &str| {
         let mut value = Some(&table).map(|table| toml::Value::Table(table.clone()));
         for key in path.split('.') {

@@ -15,7 +15,8 @@ use super::flags;
 
 /// The tasks of `cargo xtask`: their tables may stand in a file that `simplenet` reads, which does not look into them. A test of
 /// `xtask` holds this list against its tasks.
-pub const TASKS: [&str; 6] = ["train-all", "ablate", "weights", "cuda-check", "gpu-check", "import-backbone"];
+pub const TASKS: [&str; 7] =
+    ["train-all", "ablate", "weights", "cuda-check", "gpu-check", "import-backbone", "example-config"];
 /// Holds the tables of tasks that have the name of a verb of `simplenet`.
 pub const XTASK: &str = "xtask";
 
@@ -39,6 +40,27 @@ impl Vocabulary {
     /// Of `cargo xtask`, which knows the verbs of `simplenet` too.
     pub fn of_xtask(own: Command, simplenet: Command) -> Self {
         Self { own: built(own), other: Some(built(simplenet)), foreign: &[], training: training_keys() }
+    }
+
+    /// Every verb that has flags of its own, of both programs, with the name of its table.
+    pub(super) fn tables(&self) -> Vec<(String, &Command)> {
+        let mut tables = vec![];
+        for program in [self.other.as_ref(), Some(&self.own)].into_iter().flatten() {
+            let mut verbs: Vec<(Vec<String>, &Command)> = vec![(vec![], program)];
+            while let Some((names, verb)) = verbs.pop() {
+                if !names.is_empty() && flags::keys(verb).any(|(_, flag)| !flag.is_global_set()) {
+                    let is_own = std::ptr::eq(program, &self.own);
+                    let table = if is_own { self.table_of(&names) } else { names.clone() };
+                    tables.push((table.join("."), verb));
+                }
+                let below: Vec<&Command> = verb.get_subcommands().filter(|verb| is_verb(verb)).collect();
+                // The last one is taken first.
+                for verb in below.into_iter().rev() {
+                    verbs.push((names.iter().cloned().chain([verb.get_name().to_string()]).collect(), verb));
+                }
+            }
+        }
+        tables
     }
 
     /// The program that reads, built: global flags are in every verb.

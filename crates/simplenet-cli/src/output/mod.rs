@@ -17,10 +17,13 @@ pub mod layers;
 pub mod layers_file;
 pub mod legend;
 pub mod outline;
+pub mod plots;
 pub mod prediction;
 pub mod prediction_file;
 pub mod published;
+pub mod published_speed;
 pub mod report;
+mod score_bins;
 mod shrink;
 pub mod table;
 

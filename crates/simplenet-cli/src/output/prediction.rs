@@ -271,7 +271,7 @@ fn from_hex(digits: &str) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     pub(crate) fn record(name: &str, score: f32) -> PredictionRecord {

@@ -2,7 +2,7 @@
 //!
 //! In: a [`Curve`]. Out: one `<figure>`; its colours come from the page's style. The script moves the mark of the ROC curve.
 
-use super::{Curve, CurvePoint};
+use super::Curve;
 use simplenet_metrics::{AUPRO_LIMIT, thin_curve};
 use std::fmt::Write;
 
@@ -125,14 +125,8 @@ fn line(html: &mut String, curve: &Curve) {
     );
 }
 
-/// The point of the model's own threshold: the last one at or above it.
-fn at_threshold(curve: &Curve) -> Option<CurvePoint> {
-    let threshold = curve.threshold?;
-    curve.points.iter().rev().find(|p| p.threshold.is_none_or(|t| t >= threshold)).copied()
-}
-
 fn mark(html: &mut String, kind: Kind, curve: &Curve) {
-    let Some(point) = at_threshold(curve) else { return };
+    let Some(point) = curve.at_threshold() else { return };
     let name = match kind {
         Kind::Roc => "threshold",
         Kind::Pro => "the model's threshold on the map",

@@ -4,11 +4,11 @@
 //! is called.
 
 use super::budget::{Plan, Size};
-use super::histogram::extent_of;
 use super::interest::records;
 use super::{CategoryReport, Report};
 use crate::output::OutputError;
 use crate::output::prediction::{PredictionRecord, Verdict};
+use crate::output::score_bins::extent_of;
 use serde::Serialize;
 
 #[derive(Serialize)]

@@ -4,14 +4,9 @@
 //! page's style, so it follows light and dark. Without labels all scores stand above the axis. The script moves the
 //! threshold; the elements that it moves bear the class `moves`.
 
-use super::CategoryReport;
 use super::html::score;
-use super::interest::records;
-use crate::output::prediction::Verdict;
+use crate::output::score_bins::{BINS, Bins, Scored, extent, ticks};
 use std::fmt::Write;
-
-/// One image's score and label.
-pub(super) type Scored = (f32, Option<Verdict>);
 
 const WIDTH: f64 = 560.0;
 const LEFT: f64 = 34.0;
@@ -19,16 +14,6 @@ const RIGHT: f64 = 12.0;
 const TOP: f64 = 46.0;
 /// Height of the bars on one side of the axis.
 const SIDE: f64 = 84.0;
-const BINS: usize = 36;
-
-/// The ends of a category's histogram; `None` without a finite score.
-pub(super) fn extent_of(category: &CategoryReport) -> Option<(f64, f64)> {
-    let scores: Vec<f32> =
-        records(&category.predictions).map(|(_, r)| r.score).filter(|s| s.is_finite()).collect();
-    let borders = [category.threshold, category.review_threshold].into_iter().flatten();
-    let borders: Vec<f32> = borders.filter(|t| t.is_finite()).collect();
-    if scores.is_empty() { None } else { extent(scores.into_iter().chain(borders)) }
-}
 
 /// The histogram; empty text without a finite score.
 pub(super) fn histogram(scores: &[Scored], threshold: Option<f32>, review: Option<f32>) -> String {
@@ -104,40 +89,6 @@ fn ranges(svg: &mut String, threshold: Option<f64>, review: Option<f64>, bottom:
     }
 }
 
-/// Counts per bin: good (or unlabelled) above, defective below.
-struct Bins {
-    above: [usize; BINS],
-    below: [usize; BINS],
-}
-
-impl Bins {
-    fn count(scores: &[Scored], low: f64, high: f64) -> Self {
-        let mut bins = Self { above: [0; BINS], below: [0; BINS] };
-        for (score, label) in scores {
-            let position = (f64::from(*score) - low) / (high - low) * BINS as f64;
-            let index = (position as usize).min(BINS - 1);
-            match label {
-                Some(Verdict::Anomalous) => bins.below[index] += 1,
-                _ => bins.above[index] += 1,
-            }
-        }
-        bins
-    }
-
-    fn tallest(&self) -> usize {
-        self.above.iter().chain(&self.below).copied().max().unwrap_or(0)
-    }
-}
-
-/// Smallest and largest value with a margin; a single value gets room around it.
-fn extent(values: impl Iterator<Item = f32>) -> Option<(f64, f64)> {
-    let (low, high) = values.map(f64::from).fold(None, |range: Option<(f64, f64)>, v| {
-        Some(range.map_or((v, v), |(low, high)| (low.min(v), high.max(v))))
-    })?;
-    let margin = ((high - low) * 0.02).max(low.abs().max(high.abs()) * 1e-3).max(1e-6);
-    Some((low - margin, high + margin))
-}
-
 /// One bar with its tooltip; the square root keeps single images visible beside hundreds.
 fn bar(
     svg: &mut String,
@@ -197,21 +148,6 @@ fn axes(
     }
 }
 
-/// Round values inside the range, with as many decimals as their distance needs.
-fn ticks(low: f64, high: f64) -> Vec<(f64, String)> {
-    let rough = (high - low) / 8.0;
-    let power = 10f64.powf(rough.log10().floor());
-    let step =
-        [1.0, 2.0, 5.0, 10.0].into_iter().map(|m| m * power).find(|s| *s >= rough).unwrap_or(10.0 * power);
-    let decimals = (-step.log10().floor()).clamp(0.0, 9.0) as usize;
-    let first = (low / step).ceil() as i64;
-    (first..first + 12)
-        .map(|k| k as f64 * step)
-        .take_while(|v| *v <= high)
-        .map(|v| (v, format!("{:.decimals$}", if v == 0.0 { 0.0 } else { v })))
-        .collect()
-}
-
 fn legend(svg: &mut String, entries: &[(&str, String)]) {
     let mut left = LEFT;
     for (class, text) in entries {
@@ -233,6 +169,7 @@ fn legend(svg: &mut String, entries: &[(&str, String)]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::prediction::Verdict;
 
     fn good(score: f32) -> Scored {
         (score, Some(Verdict::Normal))
@@ -266,16 +203,5 @@ mod tests {
             }
         }
         assert!(histogram(&[(1.0, None)], None, None).contains("all images (1)"));
-    }
-
-    #[test]
-    fn ticks_are_round_and_inside() {
-        for (low, high) in [(-0.53, 1.62), (0.0, 1e-4), (-1000.0, 5.0), (0.49, 0.51)] {
-            let ticks = ticks(low, high);
-            assert!((3..=9).contains(&ticks.len()), "{low} {high}: {ticks:?}");
-            assert!(ticks.iter().all(|(v, _)| *v >= low && *v <= high), "{ticks:?}");
-        }
-        let texts: Vec<String> = ticks(-0.53, 1.62).into_iter().map(|t| t.1).collect();
-        assert_eq!(texts, ["-0.5", "0.0", "0.5", "1.0", "1.5"]);
     }
 }

@@ -19,7 +19,7 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// A score as people read it: three decimals, or an exponent where that would show nothing.
-pub(super) fn score(value: f32) -> String {
+pub(in crate::output) fn score(value: f32) -> String {
     if value != 0.0 && !(1e-2..1e5).contains(&value.abs()) {
         format!("{value:.2e}")
     } else {

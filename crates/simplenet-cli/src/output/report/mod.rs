@@ -15,13 +15,13 @@ mod counts;
 mod curves;
 mod data;
 mod histogram;
-mod html;
+pub(super) mod html;
 mod interest;
 mod page;
 
 use super::OutputError;
 use super::layers::Layers;
-use super::prediction::PredictionLine;
+use super::prediction::{PredictionLine, PredictionRecord};
 use super::table::ResultTable;
 
 /// Everything the page says.
@@ -60,6 +60,13 @@ pub struct CategoryReport {
     pub pro: Option<Curve>,
 }
 
+impl CategoryReport {
+    /// The predictions that are not errors, with the numbers of their lines.
+    pub(super) fn records(&self) -> impl Iterator<Item = (usize, &PredictionRecord)> {
+        interest::records(&self.predictions)
+    }
+}
+
 /// A curve over the false-positive rate.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Curve {
@@ -69,6 +76,14 @@ pub struct Curve {
     pub points: Vec<CurvePoint>,
     /// The model's own threshold on these scores, marked on the curve.
     pub threshold: Option<f32>,
+}
+
+impl Curve {
+    /// The point of the model's own threshold: the last one at or above it.
+    pub(super) fn at_threshold(&self) -> Option<CurvePoint> {
+        let threshold = self.threshold?;
+        self.points.iter().rev().find(|p| p.threshold.is_none_or(|t| t >= threshold)).copied()
+    }
 }
 
 /// A point of a curve.

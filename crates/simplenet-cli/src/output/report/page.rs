@@ -3,10 +3,10 @@
 use super::budget::{Plan, Size, plan};
 use super::curves::Kind;
 use super::html::escape;
-use super::interest::records;
 use super::{CategoryReport, Fact, PictureSource, Report, ReportOptions, counts, curves, data, histogram};
 use crate::output::OutputError;
 use crate::output::prediction::PredictionLine;
+use crate::output::score_bins::scores_of;
 use crate::output::table::{Cell, Grid};
 use base64::Engine;
 use sha2::{Digest, Sha256};
@@ -183,8 +183,7 @@ fn card(html: &mut String, category: &CategoryReport, id: &str, left_out: &str) 
     if let Some(note) = &category.note {
         let _ = writeln!(html, "<p class=\"note\">{}</p>", escape(note));
     }
-    let scores: Vec<histogram::Scored> =
-        records(&category.predictions).map(|(_, r)| (r.score, r.label)).collect();
+    let scores = scores_of(category);
     let chart = histogram::histogram(&scores, category.threshold, category.review_threshold);
     if chart.is_empty() {
         facts(html, &category.metrics, "tiles");
