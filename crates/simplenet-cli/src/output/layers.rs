@@ -11,7 +11,7 @@ use super::heatmap::{COLOUR_START, ScoreRange, opacity, thumbnail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use image::RgbImage;
-use image::codecs::jpeg::JpegEncoder;
+use jpeg_encoder::{ColorType, Encoder};
 use serde::{Deserialize, Serialize};
 
 /// The pictures of one photograph, encoded.
@@ -175,11 +175,18 @@ fn shrunk<T: Copy>(
     (out, (w, h))
 }
 
+/// A small copy by jpeg-encoder: with the `image` crate's own encoder a report takes twice the time (docs/benchmarks.md).
 fn jpeg(photograph: &RgbImage, side: u32) -> Result<String, OutputError> {
+    let failed = |reason: String| OutputError::Encode { what: "small", reason };
+    let small = thumbnail(photograph, side);
+    let [width, height] = [small.width(), small.height()].map(u16::try_from);
+    let (Ok(width), Ok(height)) = (width, height) else {
+        return Err(failed(format!("{} x {} pixels are too many for a JPEG", small.width(), small.height())));
+    };
     let mut bytes = Vec::new();
-    thumbnail(photograph, side)
-        .write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY))
-        .map_err(|e| OutputError::Encode { what: "small", reason: e.to_string() })?;
+    Encoder::new(&mut bytes, JPEG_QUALITY)
+        .encode(&small, width, height, ColorType::Rgb)
+        .map_err(|e| failed(e.to_string()))?;
     Ok(BASE64.encode(bytes))
 }
 
