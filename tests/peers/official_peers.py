@@ -33,6 +33,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torchvision
+from checks import PROBLEMS, check, close
 from official_training import Extractor
 from PIL import Image
 from safetensors.torch import save_file
@@ -41,25 +42,8 @@ from torch import nn
 from torch.nn import functional
 from torchvision import transforms
 
-TOLERANCE = 1e-4
 WIDTH, HIDDEN = 1536, 1024
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
-PROBLEMS: list[str] = []
-
-
-def check(holds: bool, what: str) -> None:
-    print(f"  {'ok  ' if holds else 'FAIL'} {what}", flush=True)
-    if not holds:
-        PROBLEMS.append(what)
-
-
-def close(got: np.ndarray, want: np.ndarray, what: str) -> None:
-    if got.shape != want.shape:
-        check(False, f"{what}: shape {got.shape}, expected {want.shape}")
-        return
-    worst, allowed = float(np.max(np.abs(got - want))), TOLERANCE * max(1.0, float(np.max(np.abs(want))))
-    check(worst <= allowed, f"{what}: off by {worst:.1e}, allowed {allowed:.1e}")  # false for NaN
-
 
 # --------------------------------------------------------------------------------------------------- official
 

@@ -37,10 +37,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import openvino
+from checks import PROBLEMS, check, close
 from PIL import Image
 from safetensors.numpy import save_file
 
-TOLERANCE = 1e-4
 THREADS = 2
 # Of another shape than any network's input, so that they are resized both ways.
 PHOTOGRAPH = (150, 130)
@@ -78,23 +78,6 @@ CASES = [
     Case("wide-resnet50-2", ["--backbone", "wide-resnet50-2", "--preset", "paper", "--size", "64"], weights="wide_resnet50_2"),
     Case("dinov2", ["--backbone", "dinov2-vits14", "--size", "98x70"], weights="vit_small_patch14_dinov2"),
 ]
-
-PROBLEMS: list[str] = []
-
-
-def check(holds: bool, what: str) -> None:
-    print(f"  {'ok  ' if holds else 'FAIL'} {what}", flush=True)
-    if not holds:
-        PROBLEMS.append(what)
-
-
-def close(got: np.ndarray, want: np.ndarray, what: str) -> None:
-    if got.shape != want.shape:
-        check(False, f"{what}: shape {got.shape}, expected {want.shape}")
-        return
-    worst, allowed = float(np.max(np.abs(got - want))), TOLERANCE * max(1.0, float(np.max(np.abs(want))))
-    check(worst <= allowed, f"{what}: off by {worst:.1e}, allowed {allowed:.1e}")  # false for NaN
-
 
 # ------------------------------------------------------------------------------------------------- photographs
 
