@@ -223,7 +223,7 @@ impl Gathered {
         let plots = plots_folder::write(&args.output, &category)?;
         report_page::write(
             &args.output.join(REPORT_FILE),
-            Heading { title: &format!("{name}: inspection"), facts, config: config.as_ref() },
+            Heading { title: &format!("Inspection of {name}"), facts, config: config.as_ref() },
             ResultTable::default(),
             vec![Card::inspected(category, self.pictures.passing()?)],
         )?;
