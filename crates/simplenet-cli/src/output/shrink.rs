@@ -1,8 +1,7 @@
 //! A smaller copy of a photograph, each pixel the mean of what it covers.
 //!
 //! In: an RGB picture and a size not above its own. Out: the picture at that size. Pixels that lie in two are shared by area.
-//! The `image` crate's `thumbnail` takes
-//! about four times as long.
+//! The `image` crate's `thumbnail` takes about four times as long.
 
 use image::RgbImage;
 
