@@ -36,6 +36,14 @@ pub fn lines(path: &Path) -> Vec<Value> {
     text.lines().map(parse).collect()
 }
 
+/// The lines of the predictions.jsonl in a folder.
+///
+/// # Panics
+/// As [`lines`].
+pub fn predictions(folder: &Path) -> Vec<Value> {
+    lines(&folder.join("predictions.jsonl"))
+}
+
 /// A field that is a text.
 ///
 /// # Panics

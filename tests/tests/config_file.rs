@@ -67,7 +67,7 @@ fn the_command_line_wins_over_the_table_and_the_table_over_the_top() {
     assert_eq!(threads("infer --threads 4"), Some(4), "behind the verb");
     assert_eq!(threads("--threads 4 infer"), Some(4), "before the verb");
     let Verb::Infer(infer) = verb(text, "infer --input c") else { panic!("infer") };
-    assert_eq!((infer.map_format, infer.input), (MapFormatArg::Png, vec!["c".into()]));
+    assert_eq!((infer.map_format, infer.photographs.input), (MapFormatArg::Png, vec!["c".into()]));
     assert_eq!(infer.batch.batch, None, "another verb's table");
 }
 

@@ -10,7 +10,11 @@ use simplenet_data::{
     dataset::{Sample, mvtec},
     preprocess::MaskRule,
 };
-use simplenet_tests::{demo, files::json, program::run};
+use simplenet_tests::{
+    demo,
+    files::{json, predictions},
+    program::run,
+};
 use simplenet_train::{
     Detector, Silent,
     evaluate::{Metrics, evaluate},
@@ -121,10 +125,9 @@ fn metrics(detector: &Detector, samples: &[Sample]) -> Metrics {
 
 /// What a run found in each photograph: score, verdict and regions, bit for bit as the file has them.
 fn scores(folder: &Path) -> BTreeMap<String, Value> {
-    let text = fs::read_to_string(folder.join("predictions.jsonl")).unwrap();
-    text.lines()
+    predictions(folder)
+        .iter()
         .map(|line| {
-            let line: Value = serde_json::from_str(line).unwrap();
             let found = serde_json::json!([line["score"], line["verdict"], line["regions"]]);
             (line["path"].as_str().unwrap().to_string(), found)
         })

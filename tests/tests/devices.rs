@@ -11,7 +11,6 @@ use std::{
 use candle_core::Device;
 use clap::Parser;
 use image::{RgbImage, imageops};
-use serde_json::Value;
 use simplenet_cli::{
     CliError,
     args::{Cli, Verb},
@@ -25,7 +24,7 @@ use simplenet_model::{
 };
 use simplenet_tests::{
     demo,
-    files::{json, text},
+    files::{json, predictions, text},
     program::run,
 };
 use simplenet_train::{
@@ -208,7 +207,7 @@ fn the_verbs_write_the_same_in_batches() {
     let detector = in_batches(shared.path()).with_batch(3);
     let got = infer::with_detector(&infer_into(&batched), &model, detector, &progress).unwrap();
     assert_eq!((got, got.failed), (want, 1));
-    let (want, got) = (lines(&cpu), lines(&batched));
+    let (want, got) = (predictions(&cpu), predictions(&batched));
     assert_eq!(got.len(), 8);
     for (got, want) in got.iter().zip(&want) {
         assert_eq!(got["path"], want["path"]);
@@ -242,7 +241,8 @@ fn the_verbs_write_the_same_in_batches() {
     assert_eq!(got.metrics.image_AUROC, want.metrics.image_AUROC);
     let (a, b) = (got.metrics.pixel_AUPRO.unwrap(), want.metrics.pixel_AUPRO.unwrap());
     assert!((a - b).abs() < 1e-3, "AUPRO {a} for {b}");
-    let order = |folder: PathBuf| lines(&folder).iter().map(|line| line["path"].clone()).collect::<Vec<_>>();
+    let order =
+        |folder: PathBuf| predictions(&folder).iter().map(|line| line["path"].clone()).collect::<Vec<_>>();
     assert_eq!(order(folder.join("eval-batched")), order(folder.join("eval-cpu")));
 }
 
@@ -347,12 +347,12 @@ fn auto_falls_back_to_the_cpu_and_says_so() {
     let flags = "--model out/model.safetensors --input demo/oak_plank/test/good --output auto";
     let quiet = run(shared.path(), &format!("simplenet infer {flags} --device cpu")).ok();
     quiet.check(quiet.err.is_empty(), "the CPU needs no words");
-    let exact = lines(&shared.path().join("auto"));
+    let exact = predictions(&shared.path().join("auto"));
     let auto = run(shared.path(), &format!("simplenet infer {flags} --device auto --batch 16")).ok();
     for words in ["auto: computing on the CPU", "built without CUDA", "--batch 16 is left aside"] {
         auto.check(auto.err.matches(words).count() == 1, &format!("it should say `{words}` once"));
     }
-    for (got, want) in lines(&shared.path().join("auto")).iter().zip(&exact) {
+    for (got, want) in predictions(&shared.path().join("auto")).iter().zip(&exact) {
         assert_eq!((&got["score"], &got["device"]), (&want["score"], &"CPU".into()));
     }
     let bench =
@@ -360,9 +360,4 @@ fn auto_falls_back_to_the_cpu_and_says_so() {
     run(shared.path(), bench).ok();
     let bench = json(&shared.path().join("auto/bench.json"));
     assert_eq!((text(&bench, "device"), bench.get("batches")), ("CPU", None));
-}
-
-fn lines(folder: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(folder.join("predictions.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

@@ -6,12 +6,18 @@
 
 mod common;
 
-use std::{collections::HashMap, fs, path::PathBuf, process::Command};
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use candle_core::{DType, Device, Tensor};
 use simplenet_model::{checkpoint, official::OfficialCheckpoint, pth, weights::sha256_hex};
 use simplenet_tests::{
     demo,
+    files::predictions,
     program::{built, run},
     read_manifest, reference_dir, workspace_root,
 };
@@ -23,6 +29,11 @@ const CASE: &str = "official_checkpoint";
 /// Settings for the golden checkpoint, whose head takes features of width 64, on small photographs.
 const SETTINGS: &str = "[aggregator]\nreduction = { adaptive-pool = { pretrain_dim = 64, target_dim = 64 } }\n\
                         [preprocess]\nresize = { shorter_side = 100 }\ncrop = { width = 80, height = 72 }\n";
+
+/// The scores of a folder's predictions.
+fn scores(folder: &Path) -> Vec<f64> {
+    predictions(folder).iter().map(|line| line["score"].as_f64().unwrap()).collect()
+}
 
 /// A folder with the golden checkpoint and settings for it.
 fn folder() -> tempfile::TempDir {
@@ -102,19 +113,15 @@ fn good_photographs_give_a_threshold_and_make_int8_possible() {
         "target false-reject rate 10.00 %",
         "int8                 possible",
     ]);
-    let scores = |model: &str, precision: &str| -> Vec<f64> {
+    let scored = |model: &str, precision: &str| -> Vec<f64> {
         let line =
             format!("simplenet infer --model {model} --input {good} --output o --precision {precision}");
         run(root, &line).ok();
-        let lines = fs::read_to_string(root.join("o/predictions.jsonl")).unwrap();
-        lines
-            .lines()
-            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["score"].as_f64().unwrap())
-            .collect()
+        scores(&root.join("o"))
     };
     // What calibrates changes no score.
-    assert_eq!(scores("m.safetensors", "f32"), scores("plain.safetensors", "f32"));
-    assert_eq!(scores("m.safetensors", "int8").len(), 8);
+    assert_eq!(scored("m.safetensors", "f32"), scored("plain.safetensors", "f32"));
+    assert_eq!(scored("m.safetensors", "int8").len(), 8);
     run(root, &format!("simplenet infer --model plain.safetensors --input {good} --precision int8"))
         .refused(&["int8 needs the ranges", "imported without photographs"]);
 }
@@ -260,11 +267,7 @@ fn a_norm_is_folded_and_means_of_channels_are_told() {
         let [own, back] = ["own/model.safetensors", "back.safetensors"].map(|model| {
             run(root, &format!("simplenet infer --model {model} --input demo/oak_plank/test --output o"))
                 .ok();
-            let lines = fs::read_to_string(root.join("o/predictions.jsonl")).unwrap();
-            let score = |line: &str| {
-                serde_json::from_str::<serde_json::Value>(line).unwrap()["score"].as_f64().unwrap()
-            };
-            lines.lines().map(score).collect::<Vec<f64>>()
+            scores(&root.join("o"))
         });
         assert!(own.len() >= 7);
         let largest = own.iter().fold(0.0f64, |largest, v| largest.max(v.abs()));

@@ -14,7 +14,10 @@ use image::{GrayImage, Luma, Rgb, RgbImage};
 use serde_json::Value;
 use simplenet_data::RegionOfInterest;
 use simplenet_model::{Opened, checkpoint};
-use simplenet_tests::{files::json, program::run};
+use simplenet_tests::{
+    files::{json, predictions},
+    program::run,
+};
 use simplenet_train::{Detector, InferencePrecision, detector::Inspection};
 use tempfile::TempDir;
 
@@ -106,10 +109,6 @@ fn peak(inspection: &Inspection) -> (u32, u32) {
     let map = inspection.photograph_map.iter().enumerate();
     let (at, _) = map.filter(|(_, v)| !v.is_nan()).max_by(|a, b| a.1.total_cmp(b.1)).unwrap();
     (at as u32 % width, at as u32 / width)
-}
-
-fn predictions(file: &Path) -> Vec<Value> {
-    fs::read_to_string(file).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// Half way through the overlaps: where one tile hands over to the next.
@@ -238,9 +237,7 @@ fn a_tiled_model_as_a_person_uses_it() {
         "simplenet infer --model out/model.safetensors --input data/test/spot --output int8 --precision int8",
     )
     .ok();
-    assert!(
-        predictions(&root.join("int8/predictions.jsonl")).iter().all(|line| line["verdict"] == "anomalous")
-    );
+    assert!(predictions(&root.join("int8")).iter().all(|line| line["verdict"] == "anomalous"));
     run(root, "simplenet bench --model out/model.safetensors --input data/test/good --repeats 1").ok();
     run(root, "simplenet export --model out/model.safetensors --format onnx --out m.onnx")
         .refused(&["each tile"]);
@@ -252,7 +249,7 @@ fn a_tiled_model_as_a_person_uses_it() {
     good(3, SIZE).save(root.join("odd/c-fits.png")).unwrap();
     let odd = run(root, "simplenet infer --model out/model.safetensors --input odd --output odd-out");
     odd.check(odd.code == Some(1), "two photographs fail");
-    let lines = predictions(&root.join("odd-out/predictions.jsonl"));
+    let lines = predictions(&root.join("odd-out"));
     for (line, words) in
         lines.iter().zip([["a-small.png", "160 x 160 of a tile"], ["b-wide.png", "3 x 2 tiles"]])
     {
@@ -326,7 +323,7 @@ fn what_lies_outside_the_region_counts_for_nothing() {
         for metric in ["image_AUROC", "pixel_AUROC", "pixel_AUPRO"] {
             assert!(metrics[metric].as_f64().unwrap() > 0.9, "{name}, {metric}: {metrics}");
         }
-        let lines = predictions(&root.join(format!("{name}-eval/predictions.jsonl")));
+        let lines = predictions(&root.join(format!("{name}-eval")));
         for line in &lines {
             assert!((line["inspected_share"].as_f64().unwrap() - 0.4167).abs() < 0.01, "{line}");
             for region in line["regions"].as_array().unwrap() {
@@ -362,7 +359,7 @@ fn what_lies_outside_the_region_counts_for_nothing() {
     )
     .unwrap();
     run(root, "simplenet infer --model whole/model.safetensors --input data/test/good --output half --roi half.json").ok();
-    let line = &predictions(&root.join("half/predictions.jsonl"))[0];
+    let line = &predictions(&root.join("half"))[0];
     assert!((line["inspected_share"].as_f64().unwrap() - share).abs() < 1e-9, "{line}");
     let refused = |file: &str, words: &[&str]| {
         let line = format!(
@@ -394,7 +391,7 @@ fn small_regions_are_left_out_and_the_verdict_stays() {
                 .map(|region| region["area"].as_u64().unwrap())
                 .collect()
         };
-        predictions(&root.join(out).join("predictions.jsonl")).iter().map(area).collect()
+        predictions(&root.join(out)).iter().map(area).collect()
     };
     let all = regions("", "all");
     assert!(all.iter().all(|areas| !areas.is_empty()), "{all:?}");
@@ -424,7 +421,7 @@ fn rectangular_inputs_and_portrait_photographs_work_from_end_to_end() {
         assert!(metrics["pixel_AUROC"].as_f64().unwrap() > 0.95, "{size}: {metrics}");
         run(root, "simplenet verify --model out/model.safetensors").ok();
         run(root, "simplenet infer --model out/model.safetensors --input data/test/spot --output int8 --precision int8").ok();
-        for line in predictions(&root.join("int8/predictions.jsonl")) {
+        for line in predictions(&root.join("int8")) {
             assert_eq!(line["image_size"], serde_json::json!([photographs.0, photographs.1]), "{line}");
         }
         let detector = detector(root, "out/model.safetensors");

@@ -2,14 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests
 
-use std::{fs, path::Path};
+use std::fs;
 
 use image::{Rgb, imageops};
 use serde_json::Value;
 use simplenet_model::{checkpoint, ops::Isa};
 use simplenet_tests::{
     demo,
-    files::{json, text},
+    files::{json, predictions, text},
     program::run,
 };
 use simplenet_train::InferencePrecision::{self, Bf16, F32, Int8};
@@ -93,11 +93,6 @@ fn int8_needs_a_model_that_knows_its_ranges() {
         ]);
     }
     run(&folder, &format!("simplenet infer --input ../demo/oak_plank/test {flags} bf16 --output out")).ok();
-}
-
-fn predictions(folder: &Path) -> Vec<Value> {
-    let text = fs::read_to_string(folder.join("predictions.jsonl")).unwrap();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 fn score(line: &Value) -> f64 {

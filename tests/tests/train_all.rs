@@ -14,7 +14,7 @@ use serde_json::Value;
 use simplenet_data::synthetic::DEMO_CATEGORIES;
 use simplenet_tests::{
     demo,
-    files::{json, names},
+    files::{json, names, predictions},
     program::{run, run_unread},
 };
 
@@ -327,8 +327,7 @@ fn tables_agree(results: &Path, categories: &[&str]) {
 
 /// The identity of the model that the predictions beside it name.
 fn model_id(folder: &Path) -> Value {
-    let lines = fs::read_to_string(folder.join("predictions.jsonl")).unwrap();
-    serde_json::from_str::<Value>(lines.lines().next().unwrap()).unwrap()["model_id"].clone()
+    predictions(folder)[0]["model_id"].clone()
 }
 
 /// A cell with six decimals.

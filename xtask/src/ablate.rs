@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use simplenet_cli::{
     CliError,
-    args::{RunArgs, SettingArgs},
+    args::{RunArgs, SettingArgs, layouts},
     commands::{RESULTS, backbone_weights},
     config_file::ConfigFile,
     interrupt::Interrupt,
@@ -36,7 +36,7 @@ pub(crate) struct AblateArgs {
     #[arg(long, value_name = "PATH")]
     data: Option<PathBuf>,
     /// Its layout, where it is not to be recognised.
-    #[arg(long, value_name = "LAYOUT", requires = "data")]
+    #[arg(long, value_name = "LAYOUT", requires = "data", value_parser = layouts())]
     layout: Option<LayoutId>,
     /// Only these categories.
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]

@@ -46,7 +46,7 @@ pub struct FolderArgs {
 }
 
 /// The names of layouts, so that help, completions and errors know them.
-fn layouts() -> impl TypedValueParser<Value = LayoutId> {
+pub fn layouts() -> impl TypedValueParser<Value = LayoutId> {
     PossibleValuesParser::new(LayoutId::ALL.map(LayoutId::name)).try_map(|name| name.parse::<LayoutId>())
 }
 

@@ -94,9 +94,9 @@ impl PrecisionArg {
     }
 }
 
-/// Flags of `infer`.
+/// What `infer` and `bench` inspect, and by which model.
 #[derive(Debug, Args)]
-pub struct InferArgs {
+pub struct PhotographArgs {
     /// The model file [default: the newest model.safetensors under results/].
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
@@ -104,6 +104,14 @@ pub struct InferArgs {
     /// [default: the test images of the category that the model was trained on].
     #[arg(long, value_name = "PATH")]
     pub input: Vec<PathBuf>,
+}
+
+/// Flags of `infer`.
+#[derive(Debug, Args)]
+pub struct InferArgs {
+    /// The model and the photographs.
+    #[command(flatten)]
+    pub photographs: PhotographArgs,
     /// Where heat maps, maps, predictions.jsonl and report.html go.
     #[arg(long, value_name = "DIR", default_value = "results/infer")]
     pub output: PathBuf,
@@ -152,13 +160,9 @@ impl MapFormatArg {
 /// Flags of `bench`.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
-    /// The model file [default: the newest model.safetensors under results/].
-    #[arg(long, value_name = "FILE")]
-    pub model: Option<PathBuf>,
-    /// An image or a folder (read with its sub-folders); may be given several times
-    /// [default: the test images of the category that the model was trained on].
-    #[arg(long, value_name = "IMAGE_OR_FOLDER")]
-    pub input: Vec<PathBuf>,
+    /// The model and the photographs.
+    #[command(flatten)]
+    pub photographs: PhotographArgs,
     /// Inspections to measure, one at a time. Fewer photographs are taken again and again, of more than that, evenly
     /// spread ones.
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]

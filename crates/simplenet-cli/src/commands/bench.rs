@@ -41,7 +41,7 @@ const LEAST_A_THREAD: usize = 8;
 /// # Errors
 /// A model or a photograph that cannot be read, no photograph at all, a JSON file that cannot be written.
 pub fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<BenchReport, CliError> {
-    let path = model_path(args.model.as_deref())?;
+    let path = model_path(args.photographs.model.as_deref())?;
     let choice = args.inference.device.device;
     let (opened, open) = timed(|| device::open(choice, progress));
     let opened = opened?;
@@ -57,7 +57,7 @@ pub fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<BenchReport,
     });
     let detector = detector?;
     warn_of_slow_precision(&detector);
-    let found = inputs(&args.input, &path, &detector)?;
+    let found = inputs(&args.photographs.input, &path, &detector)?;
     let repeats = args.repeats as usize;
     let turns = turns(&found, repeats);
     let distinct = &turns[..found.len().min(repeats)];

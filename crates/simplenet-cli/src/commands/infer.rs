@@ -52,7 +52,7 @@ pub struct Outcome {
 /// A model that cannot be read, no input at all, an output folder that cannot be written. A photograph that cannot
 /// be read is not an error of the run: it is counted in the outcome and has its line in predictions.jsonl.
 pub fn run(args: &InferArgs, progress: &TerminalProgress) -> Result<Outcome, CliError> {
-    let model = model_path(args.model.as_deref())?;
+    let model = model_path(args.photographs.model.as_deref())?;
     let precision = args.inference.precision.precision();
     let choice = args.inference.device.device;
     let opened = device::open(choice, progress)?;
@@ -80,7 +80,7 @@ pub fn with_detector(
     narrow(&mut detector, &args.region)?;
     println!("model: {}, in {}", model.display(), detector.precision().name());
     warn_of_slow_precision(&detector);
-    let inputs = inputs(&args.input, model, &detector)?;
+    let inputs = inputs(&args.photographs.input, model, &detector)?;
     std::fs::create_dir_all(&args.output).map_err(CliError::io("create", &args.output))?;
     let mut recorder = Recorder::new(&detector, &args.output, args.map_format.format())?;
     let predictions = args.output.join(PREDICTIONS_FILE);
@@ -203,7 +203,7 @@ impl Gathered {
     /// Writes the page; gives what the last line says of it.
     fn write(self, args: &InferArgs, model: &Path, detector: &Detector) -> Result<&'static str, CliError> {
         let threshold = detector.record().threshold;
-        let name = match args.input.as_slice() {
+        let name = match args.photographs.input.as_slice() {
             [one] => one.display().to_string(),
             [] => String::from("the model's test images"),
             several => format!("{} inputs", several.len()),
