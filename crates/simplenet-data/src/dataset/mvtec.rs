@@ -63,16 +63,11 @@ pub fn load_category(dir: &Path) -> Result<Category, DataError> {
 /// A folder is missing or without images, a mask has no image or another size than its image, two files
 /// claim the same place, an image lies where it has no label, a masked image's header cannot be read.
 pub fn load_category_with(dir: &Path, decode: &DecodeOptions) -> Result<Category, DataError> {
-    let missing = |_| {
-        super::require_folder(
-            dir,
-            "a category in MVTec layout, with train/good, test/good and test/<defect> inside",
-        )
-    };
-    match Mvtec.place(dir) {
-        Ok(place) => place.load(decode),
-        Err(error) => Err(missing(()).err().unwrap_or(error)),
-    }
+    super::require_folder(
+        dir,
+        "a category in MVTec layout, with train/good, test/good and test/<defect> inside",
+    )?;
+    Mvtec.place(dir)?.load(decode)
 }
 
 /// The categories below `root`, sorted: folders with `train/good` inside.
