@@ -180,3 +180,55 @@ impl Checks for simplenet_tests::program::Finished {
         );
     }
 }
+
+#[test]
+fn a_threshold_chosen_on_known_defects_goes_into_the_model() {
+    let shared = folder();
+    let root = shared.path();
+    fs::create_dir_all(root.join("hand")).unwrap();
+    let evaluated = |model: &str, file: &str| {
+        run(root, &format!("simplenet eval --model {model} --data demo/oak_plank --json {file}"))
+            .ok()
+            .says(&["chosen on these test images", "finds every defect", "rejects no good part", "best F1"]);
+        json(&root.join(file))
+    };
+    let metrics = evaluated("out/model.safetensors", "hand/before.json");
+    let chosen = &metrics["thresholds_chosen_on_test_data"];
+    assert_eq!(chosen["finds_every_defect"]["true_positives"], metrics["test_anomalous"]);
+    assert_eq!(chosen["rejects_no_good_part"]["false_positives"], 0);
+    for name in ["f1_max", "finds_every_defect", "rejects_no_good_part"] {
+        // The number as the file has it gives the counts that the file promises.
+        let threshold = chosen[name]["threshold"].to_string();
+        let call =
+            "simplenet calibrate --model out/model.safetensors --out hand/m.safetensors --json hand/c.json";
+        run(root, &format!("{call} --threshold {threshold}")).ok().says(&["chosen by hand"]).check_quiet();
+        let report = json(&root.join("hand/c.json"));
+        assert_eq!(report["threshold"]["value"].to_string(), threshold);
+        assert_eq!(report["before"]["value"], metrics["at_threshold"]["threshold"]);
+        let after = evaluated("hand/m.safetensors", "hand/after.json")["at_threshold"].clone();
+        for count in ["true_positives", "false_positives"] {
+            assert_eq!(after[count], chosen[name][count], "{name}");
+        }
+    }
+    run(root, "simplenet info --model hand/m.safetensors").ok().says(&["chosen by hand, without a promise"]);
+    // Far below, everything is rejected, and each has a region.
+    run(
+        root,
+        "simplenet calibrate --model out/model.safetensors --out hand/low.safetensors --threshold -1000",
+    )
+    .ok();
+    run(root, "simplenet infer --model hand/low.safetensors --input more --output hand/o --no-report")
+        .ok()
+        .says(&["0 normal, 30 anomalous"]);
+    for line in lines(&root.join("hand/o/predictions.jsonl")) {
+        assert!(!line["regions"].as_array().unwrap().is_empty(), "{line}");
+    }
+    for (flags, word) in [
+        ("--threshold nan", "finite"),
+        ("--threshold inf", "finite"),
+        ("--threshold 3 --normal more", "cannot be used with"),
+        ("", "--normal"),
+    ] {
+        run(root, &format!("simplenet calibrate --model out/model.safetensors {flags}")).fails(2, &[word]);
+    }
+}

@@ -15,6 +15,7 @@ use simplenet_train::{
     config::TrainConfig,
     evaluate::{Evaluated, Evaluation, Metrics, evaluate},
     fit::{FitReport, Oracle},
+    test_thresholds::TestThresholds,
 };
 
 use crate::{
@@ -63,6 +64,9 @@ pub struct MetricsFile {
     pub test_anomalous: usize,
     /// Counts at the model's own threshold; null without one.
     pub at_threshold: Option<AtThreshold>,
+    /// Thresholds that these test images suggest, for people: no verdict uses them. Absent where there are parts of one kind only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thresholds_chosen_on_test_data: Option<TestThresholds>,
     /// Seconds from start to calibrated detector; null when only evaluated.
     pub fit_seconds: Option<f64>,
     /// Median milliseconds an image: decode, preprocess, network, postprocess; one image at a time on the CPU, on a GPU with an
@@ -222,6 +226,7 @@ pub fn summarise(
         test_normal: evaluation.images.len() - test_anomalous,
         test_anomalous,
         at_threshold: at_threshold(detector, evaluation),
+        thresholds_chosen_on_test_data: evaluation.test_thresholds(),
         fit_seconds: fit.map(|report| report.fit_seconds),
         inference_ms: median(evaluation.images.iter().map(total_ms).collect()),
         peak_memory_mib,

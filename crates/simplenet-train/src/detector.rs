@@ -304,18 +304,15 @@ impl Detector {
         self.record.calibrated_by = Some(program);
     }
 
-    /// Uses another threshold on the raw image score, without a band for review, for this object only.
+    /// Uses another threshold on the raw image score, chosen by hand, without a band for review. The threshold on the map goes
+    /// down with it, so that a part that only this one rejects has a region too; it does not go up, since the map is smoothed
+    /// and its peak may stay below the image's score.
     pub fn override_threshold(&mut self, value: f32) {
-        self.record.threshold = Some(match self.record.threshold.take() {
-            Some(threshold) => Threshold { value, review: None, ..threshold },
-            None => Threshold {
-                value,
-                map_value: value,
-                target_false_reject_rate: 0.0,
-                held_out: 0,
-                review: None,
-            },
-        });
+        let map_value = match self.record.threshold {
+            Some(before) => before.map_value.min(before.map_value + (value - before.value)),
+            None => value,
+        };
+        self.record.threshold = Some(Threshold::by_hand(value, map_value));
     }
 
     /// Inspects only what lies in this region too, for this object only: where the model has a region of interest of its own,

@@ -27,6 +27,7 @@ use crate::{
     reporter::Reporter,
     resume::stop_if_asked,
     saturated_overlap::SaturatedOverlap,
+    test_thresholds::TestThresholds,
 };
 
 /// Limits of the false-positive rate for AUPRO: MVTec AD's, and the strict one of MVTec AD 2.
@@ -108,6 +109,18 @@ pub struct Evaluation {
     pub images: Vec<Evaluated>,
     /// The metrics over all of them.
     pub metrics: Metrics,
+}
+
+impl Evaluation {
+    /// Thresholds that the test set suggests; none where it has parts of one kind only.
+    pub fn test_thresholds(&self) -> Option<TestThresholds> {
+        let (scores, labels): (Vec<f32>, Vec<bool>) = self
+            .images
+            .iter()
+            .map(|image| (image.inspection.score, image.sample.label == Label::Anomalous))
+            .unzip();
+        TestThresholds::of(&scores, &labels)
+    }
 }
 
 /// Runs the detector over `samples`, one image at a time on the CPU (so that the times are those of a single part) and batch by

@@ -41,6 +41,7 @@ mod saturated_overlap;
 mod scoring;
 mod steps;
 pub mod tensor_head_step;
+pub mod test_thresholds;
 pub mod trainer;
 mod training_set;
 pub mod training_state;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use simplenet_train::InferencePrecision;
 
-use super::{DataSource, DeviceArgs};
+use super::{DataSource, DeviceArgs, parse::parse_score};
 use crate::output::anomaly_map_file::MapFormat;
 
 /// Flags of `eval`.
@@ -119,7 +119,7 @@ pub struct InferArgs {
     #[arg(long, value_enum, default_value_t = MapFormatArg::Npy)]
     pub map_format: MapFormatArg,
     /// Use this threshold on the raw score instead of the model's.
-    #[arg(long, value_name = "SCORE", allow_negative_numbers = true)]
+    #[arg(long, value_name = "SCORE", allow_negative_numbers = true, value_parser = parse_score)]
     pub threshold: Option<f32>,
     /// Write no report.html and no plots.
     #[arg(long)]

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{DeviceArgs, parse::parse_share};
+use super::{
+    DeviceArgs,
+    parse::{parse_score, parse_share},
+};
 
 /// Flags of `calibrate`.
 #[derive(Debug, Args)]
@@ -12,9 +15,18 @@ pub struct CalibrateArgs {
     /// The model file; its threshold is replaced unless --out is given.
     #[arg(long, value_name = "FILE")]
     pub model: PathBuf,
-    /// A folder of photographs of good parts (read with its sub-folders) that the model was not trained on.
-    #[arg(long, value_name = "DIR")]
-    pub normal: PathBuf,
+    /// A folder of photographs of good parts (read with its sub-folders) that the model was not trained on; may be several.
+    #[arg(long, value_name = "DIR", num_args = 1.., required_unless_present = "threshold")]
+    pub normal: Vec<PathBuf>,
+    /// Write this threshold on the raw image score into the model, without photographs and without a promise.
+    #[arg(
+        long,
+        value_name = "SCORE",
+        allow_negative_numbers = true,
+        value_parser = parse_score,
+        conflicts_with_all = ["normal", "false_reject", "review", "roi", "strict"],
+    )]
+    pub threshold: Option<f32>,
     /// Share of good parts that may be rejected: 0.5% or 0.005.
     #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = parse_share)]
     pub false_reject: f64,

@@ -38,6 +38,14 @@ pub(crate) fn parse_share(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A raw image score: any finite number.
+pub(crate) fn parse_score(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(score) if score.is_finite() => Ok(score),
+        _ => Err(format!("`{text}` is not a score: a finite number, like 16.5")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +66,16 @@ mod tests {
         assert!(parse_share("5").unwrap_err().contains("write 5%"));
         for wrong in ["", "%", "-1%", "half", "101%", "nan", "0.5%%", "1e9"] {
             assert!(parse_share(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn scores() {
+        for (text, score) in [("16.5", 16.5), ("-0.25", -0.25), ("1e2", 100.0)] {
+            assert_eq!(parse_score(text), Ok(score), "{text}");
+        }
+        for wrong in ["nan", "inf", "-inf", "1e39", "", "high"] {
+            assert!(parse_score(wrong).unwrap_err().contains("finite"), "{wrong}");
         }
     }
 

@@ -1,11 +1,12 @@
 //! `simplenet calibrate`: a model and photographs of good parts in; the same model with thresholds for the false-reject rate
-//! that was asked for out. Nothing is trained: the scores stay what they are.
+//! that was asked for out. Or a threshold in, and the model with it out. Nothing is trained: the scores stay what they are.
 
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
+use serde::Serialize;
 use simplenet_data::{RegionOfInterest, dataset::folder};
-use simplenet_model::checkpoint;
+use simplenet_model::checkpoint::{self, Threshold};
 use simplenet_train::{
     Detector, InferencePrecision,
     calibrate::{Rates, TooFew, recalibrate},
@@ -30,19 +31,30 @@ use crate::{
 /// # Errors
 /// A model or a photograph that cannot be read, rates that cannot be, too few photographs; a file that cannot be written.
 /// The model file is as it was then.
-pub fn run(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<CalibrationReport, CliError> {
+pub fn run(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<(), CliError> {
+    match args.threshold {
+        Some(threshold) => write_threshold(args, threshold),
+        None => from_good_parts(args, progress),
+    }
+}
+
+/// Sets the thresholds from photographs of good parts.
+fn from_good_parts(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<(), CliError> {
     let rates = Rates { false_reject: args.false_reject, review: args.review };
     rates.validate()?;
     let opened = device::open(args.device.device, progress)?;
     let (net, record) = checkpoint::load(&args.model, &Device::Cpu)?;
     let (before, calibrated_model_id) = (record.threshold, checkpoint::model_id(&record));
-    let good = folder::list_images(&args.normal)?;
-    if trained_on(&args.model, &args.normal) {
-        progress.warn(&format!(
-            "{}: the model was trained on photographs in there. What it has seen scores lower than new good parts will, so \
-             more of these will be rejected than is said here; take photographs that it was not trained on",
-            args.normal.display()
-        ));
+    let mut good = vec![];
+    for folder in &args.normal {
+        good.extend(folder::list_images(folder)?);
+        if trained_on(&args.model, folder) {
+            progress.warn(&format!(
+                "{}: the model was trained on photographs in there. What it has seen scores lower than new good parts will, so \
+                 more of these will be rejected than is said here; take photographs that it was not trained on",
+                folder.display()
+            ));
+        }
     }
     let mut detector = Detector::on_device(&net, record, InferencePrecision::F32, &opened)?;
     if let Some(file) = &args.roi {
@@ -65,7 +77,7 @@ pub fn run(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<Calibrat
         model: JsonPath::new(out),
         model_id: checkpoint::model_id(record),
         calibrated_model_id,
-        normal: JsonPath::new(&args.normal),
+        normal: args.normal.iter().map(|folder| JsonPath::new(folder)).collect(),
         images: scores.len(),
         before,
         rejected_before: before.map(|t| scores.iter().filter(|&&score| score >= t.value).count()),
@@ -87,7 +99,55 @@ pub fn run(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<Calibrat
         println!("the same as JSON: {}", file.display());
     }
     println!("model: {}", out.display());
-    Ok(report)
+    Ok(())
+}
+
+/// Writes a threshold that a person chose into the model.
+fn write_threshold(args: &CalibrateArgs, value: f32) -> Result<(), CliError> {
+    let (net, record) = checkpoint::load(&args.model, &Device::Cpu)?;
+    let (before, calibrated_model_id) = (record.threshold, checkpoint::model_id(&record));
+    let mut detector = Detector::new(&net, record)?;
+    detector.override_threshold(value);
+    detector.set_calibrated_by(simplenet_train::program());
+    let out = args.out.as_deref().unwrap_or(&args.model);
+    detector.save(out, &net)?;
+    let record = detector.record();
+    let report = ChosenThreshold {
+        program: simplenet_train::program(),
+        model: JsonPath::new(out),
+        model_id: checkpoint::model_id(record),
+        calibrated_model_id,
+        before,
+        threshold: record.threshold,
+    };
+    let was = before.map_or("none".into(), |before| before.value.to_string());
+    let text = format!(
+        "threshold {value}, chosen by hand (before: {was}): what it does to good parts is not promised\nmodel: {}\n",
+        out.display()
+    );
+    tell::result("threshold", &text, &report);
+    if let Some(file) = &args.json {
+        atomic::write_json(file, &report)?;
+        println!("the same as JSON: {}", file.display());
+    }
+    Ok(())
+}
+
+/// What `calibrate --threshold --json` writes.
+#[derive(Debug, Serialize)]
+struct ChosenThreshold {
+    /// Name and version of the program.
+    program: String,
+    /// The model file that was written.
+    model: JsonPath,
+    /// Its id.
+    model_id: String,
+    /// The id of the model that was changed.
+    calibrated_model_id: String,
+    /// The threshold before; null if there was none.
+    before: Option<Threshold>,
+    /// The threshold now.
+    threshold: Option<Threshold>,
 }
 
 /// Whether `normal` holds, or is among, the photographs that the model was trained on, as far as the record beside the model

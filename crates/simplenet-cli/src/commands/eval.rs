@@ -145,6 +145,15 @@ pub fn describe(file: &MetricsFile) -> String {
             );
         }
     }
+    if let Some(chosen) = &file.thresholds_chosen_on_test_data {
+        text += "  chosen on these test images, so without a promise for others (simplenet calibrate --threshold):\n";
+        for (name, t) in chosen.named() {
+            text += &format!(
+                "    {name:<22} {:<10} {} of {} defective parts found, {} of {} good parts rejected\n",
+                t.threshold, t.true_positives, file.test_anomalous, t.false_positives, file.test_normal
+            );
+        }
+    }
     let precision = file.precision.name();
     text += &format!("  inference        {:.1} ms an image (median), {precision}", file.inference_ms);
     if file.device != CPU {

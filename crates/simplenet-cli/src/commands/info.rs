@@ -73,18 +73,19 @@ pub fn describe(path: &std::path::Path) -> Result<String, CliError> {
     }
     match &record.threshold {
         Some(t) => {
-            row(
-                "threshold",
+            let origin = if t.is_by_hand() {
+                "chosen by hand, without a promise".to_string()
+            } else {
                 format!(
-                    "{:.6} on the raw image score, {:.6} on the map; from {} held-out good images, target \
-                     false-reject rate {:.2} %, to be expected: {:.2} %",
-                    t.value,
-                    t.map_value,
+                    "from {} held-out good images, target false-reject rate {:.2} %, to be expected: {:.2} %",
                     t.held_out,
                     100.0 * t.target_false_reject_rate,
                     100.0 * expected_false_reject_rate(t.held_out, t.target_false_reject_rate)
-                ),
-            );
+                )
+            };
+            let numbers =
+                format!("{:.6} on the raw image score, {:.6} on the map; {origin}", t.value, t.map_value);
+            row("threshold", numbers);
             if let Some(band) = t.review {
                 row(
                     "for review",

@@ -27,8 +27,8 @@ pub struct CalibrationReport {
     pub model_id: String,
     /// The id of the model that was calibrated.
     pub calibrated_model_id: String,
-    /// Where the good photographs lie.
-    pub normal: JsonPath,
+    /// The folders of the good photographs.
+    pub normal: Vec<JsonPath>,
     /// How many there are.
     pub images: usize,
     /// The threshold before; null if there was none.
@@ -118,7 +118,7 @@ impl CalibrationReport {
         let mut text = format!(
             "calibrated on {} photographs of good parts in {}\n{:<10} {:>10} {:>12} {:>9} {:>9} {:>18}\n",
             self.images,
-            self.normal.text(),
+            self.normal.iter().map(JsonPath::text).collect::<Vec<_>>().join(", "),
             "",
             "from score",
             "of these",
@@ -198,7 +198,7 @@ mod tests {
             model: JsonPath::new(Path::new("model.safetensors")),
             model_id: "a".into(),
             calibrated_model_id: "b".into(),
-            normal: JsonPath::new(Path::new("good")),
+            normal: vec![JsonPath::new(Path::new("good"))],
             images,
             before: Some(Threshold { value: 0.5, review: None, ..threshold }),
             rejected_before: Some(images / 2),

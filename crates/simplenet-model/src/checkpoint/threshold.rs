@@ -14,7 +14,7 @@ pub struct Threshold {
     pub map_value: f32,
     /// Share of good parts that may be called anomalous, which it was chosen for.
     pub target_false_reject_rate: f64,
-    /// How many held-out normal images it was chosen from.
+    /// How many held-out normal images it was chosen from; 0 where a person chose it.
     pub held_out: usize,
     /// The scores below `value` at which a person should look; none without a band, and in files before version 3.
     #[serde(default)]
@@ -57,6 +57,16 @@ impl Decision {
 }
 
 impl Threshold {
+    /// One that a person chose: nothing is promised of it.
+    pub fn by_hand(value: f32, map_value: f32) -> Self {
+        Self { value, map_value, target_false_reject_rate: 0.0, held_out: 0, review: None }
+    }
+
+    /// Whether a person chose it, rather than scores of good parts.
+    pub fn is_by_hand(&self) -> bool {
+        self.held_out == 0
+    }
+
     /// What to do with a part of this raw image score.
     pub fn decide(&self, score: f32) -> Decision {
         match self.review {
