@@ -122,7 +122,7 @@ impl Runner<'_> {
             println!("{}: complete, kept (--fresh trains it again)", job.out.display());
             return Ok(metrics);
         }
-        reset_peak_memory();
+        let is_peak_its_own = reset_peak_memory();
         let options = FitOptions {
             storage: feature_storage(&self.settings.storage),
             validation: &category.validation,
@@ -154,7 +154,7 @@ impl Runner<'_> {
             &evaluation,
             job.config.seed,
             Some(&trained.report),
-            peak_memory_mib(),
+            is_peak_its_own.then(peak_memory_mib).flatten(),
         );
         if let Some(baselines) = &job.baselines {
             let (net, images) = (&trained.net, &evaluation.images);

@@ -13,6 +13,7 @@ pub mod depthwise_conv;
 pub mod device_memory;
 pub mod discriminator_loss;
 pub mod encoding;
+pub mod heap;
 pub mod inverted_residual;
 mod isa;
 pub mod leaky_dot;
