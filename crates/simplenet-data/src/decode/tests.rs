@@ -1,10 +1,12 @@
 //! Tests of decoding: what each pixel type becomes, and how bad files are refused.
 
+use std::fs::File;
+use std::path::PathBuf;
+
 use super::*;
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
-use image::{ExtendedColorType, ImageEncoder};
-use std::path::PathBuf;
+use image::{ExtendedColorType, GrayImage, ImageEncoder, ImageFormat, Luma, LumaA, Rgb, Rgba};
 
 use crate::rng::SplitMix64;
 
