@@ -6,11 +6,14 @@ use std::path::Path;
 
 use crate::error::DataError;
 
-/// The widest pixel that is decoded: four channels of 16 bits.
-const MAX_BYTES_PER_PIXEL: u64 = 8;
+/// The widest pixel of a usual file: four channels of 32 bits.
+const MAX_BYTES_PER_PIXEL: u64 = 16;
 
-/// What a decoder and a file may need beyond the pixels: tables, metadata, colour profiles.
+/// What a file may hold beyond the pixels: tables, metadata, colour profiles, further pages.
 const HEADROOM_BYTES: u64 = 64 << 20;
+
+/// The most memory that metadata may take while a file is decoded. Colour profiles and texts are not unpacked.
+pub(super) const METADATA_BYTES: usize = 8 << 20;
 
 /// The bytes of an image file, as [`decode_bytes`](super::decode_bytes) takes them.
 ///
@@ -30,6 +33,6 @@ pub fn read_file(path: &Path, max_pixels: u64) -> Result<Vec<u8>, DataError> {
     if read as u64 > most { Err(too_large(read as u64)) } else { Ok(content) }
 }
 
-pub(super) fn max_bytes(max_pixels: u64) -> u64 {
+fn max_bytes(max_pixels: u64) -> u64 {
     max_pixels.saturating_mul(MAX_BYTES_PER_PIXEL).saturating_add(HEADROOM_BYTES)
 }

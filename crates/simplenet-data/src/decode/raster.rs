@@ -1,60 +1,102 @@
-//! Pixels as a file stores them, before they become 8-bit RGB or a mask.
+//! A mask's pixels before a rule decides on them: one value for each, the largest of its colours.
 
-use image::DynamicImage;
+use std::path::Path;
 
+use image::metadata::Orientation;
+use image::{DynamicImage, GrayImage, ImageBuffer, Luma};
+
+use super::sink::{Range, Sink, Stored};
 use super::source::Channels;
+use crate::error::DataError;
 
-/// Pixels of any kind that is read, upright, interleaved.
+/// One value for each pixel, upright: the largest of its colours, opacity aside.
 #[derive(Debug, Clone)]
 pub(super) struct Raster {
     pub(super) width: u32,
     pub(super) height: u32,
-    pub(super) channels: Channels,
-    pub(super) samples: Samples,
+    samples: Samples,
 }
 
-/// The samples of a [`Raster`], row by row.
+/// The values of a [`Raster`], row by row.
 #[derive(Debug, Clone)]
 pub(super) enum Samples {
     /// White is 255.
     U8(Vec<u8>),
-    /// More than 8 bits.
+    /// Of a file with more than 8 bits for each sample.
     U16(Vec<u16>),
 }
 
 impl Raster {
-    /// `None` for floating-point pixels.
-    pub(super) fn new(image: DynamicImage) -> Option<Self> {
-        let (width, height) = (image.width(), image.height());
-        let (channels, samples) = match image {
-            DynamicImage::ImageLuma8(p) => (Channels::Gray, Samples::U8(p.into_raw())),
-            DynamicImage::ImageLumaA8(p) => (Channels::GrayAlpha, Samples::U8(p.into_raw())),
-            DynamicImage::ImageRgb8(p) => (Channels::Rgb, Samples::U8(p.into_raw())),
-            DynamicImage::ImageRgba8(p) => (Channels::Rgba, Samples::U8(p.into_raw())),
-            DynamicImage::ImageLuma16(p) => (Channels::Gray, Samples::U16(p.into_raw())),
-            DynamicImage::ImageLumaA16(p) => (Channels::GrayAlpha, Samples::U16(p.into_raw())),
-            DynamicImage::ImageRgb16(p) => (Channels::Rgb, Samples::U16(p.into_raw())),
-            DynamicImage::ImageRgba16(p) => (Channels::Rgba, Samples::U16(p.into_raw())),
-            _ => return None,
-        };
-        Some(Self { width, height, channels, samples })
-    }
-
-    /// The largest colour channel of each pixel, opacity aside: what masks are read by. 8 bits stay as they are.
+    /// The values.
     pub(super) fn brightest(self) -> Samples {
-        let channels = self.channels;
-        match self.samples {
-            Samples::U8(v) => Samples::U8(brightest(v, channels)),
-            Samples::U16(v) => Samples::U16(brightest(v, channels)),
-        }
+        self.samples
     }
 }
 
-fn brightest<T: Copy + Ord>(samples: Vec<T>, channels: Channels) -> Vec<T> {
+/// Keeps the largest colour of each pixel.
+#[derive(Debug, Default)]
+pub(super) struct RasterSink {
+    stored: Option<Stored>,
+    narrow: Vec<u8>,
+    wide: Vec<u16>,
+    float: Vec<f32>,
+}
+
+impl RasterSink {
+    pub(super) fn finish(self, path: &Path, upright: Orientation) -> Result<Raster, DataError> {
+        let lost = || DataError::lost(path);
+        let stored = self.stored.ok_or_else(lost)?;
+        let (width, height) = (stored.width, stored.height);
+        let (narrow, wide) = match self.float {
+            float if float.is_empty() => (self.narrow, self.wide),
+            // From 0 to 1 as brightness; what is larger is a number of its own.
+            float if stored.range == Range::Float && float.iter().all(|&v| v <= 1.0) => {
+                (float.iter().map(|v| (v * 255.0).round() as u8).collect(), vec![])
+            }
+            float => (vec![], float.iter().map(|v| v.round() as u16).collect()),
+        };
+        let mut image: DynamicImage = match wide.is_empty() {
+            true => GrayImage::from_raw(width, height, narrow).ok_or_else(lost)?.into(),
+            false => ImageBuffer::<Luma<u16>, _>::from_raw(width, height, wide).ok_or_else(lost)?.into(),
+        };
+        image.apply_orientation(upright);
+        let (width, height) = (image.width(), image.height());
+        let samples = match image {
+            DynamicImage::ImageLuma16(wide) => Samples::U16(wide.into_raw()),
+            other => Samples::U8(other.into_luma8().into_raw()),
+        };
+        Ok(Raster { width, height, samples })
+    }
+
+    fn channels(&self) -> Channels {
+        self.stored.map_or(Channels::Gray, |stored| stored.channels)
+    }
+}
+
+impl Sink for RasterSink {
+    fn begin(&mut self, stored: Stored) {
+        self.stored = Some(stored);
+    }
+
+    fn u8(&mut self, samples: &[u8]) {
+        brightest(samples, self.channels(), &mut self.narrow);
+    }
+
+    fn u16(&mut self, samples: &[u16]) {
+        brightest(samples, self.channels(), &mut self.wide);
+    }
+
+    fn f32(&mut self, samples: &[f32]) {
+        brightest(samples, self.channels(), &mut self.float);
+    }
+}
+
+fn brightest<T: Copy + PartialOrd>(samples: &[T], channels: Channels, out: &mut Vec<T>) {
+    let max = |a: T, b: T| if b > a { b } else { a };
     match channels {
-        Channels::Gray => samples,
-        Channels::GrayAlpha => samples.as_chunks::<2>().0.iter().map(|v| v[0]).collect(),
-        Channels::Rgb => samples.as_chunks::<3>().0.iter().map(|v| v[0].max(v[1]).max(v[2])).collect(),
-        Channels::Rgba => samples.as_chunks::<4>().0.iter().map(|v| v[0].max(v[1]).max(v[2])).collect(),
+        Channels::Gray => out.extend_from_slice(samples),
+        Channels::GrayAlpha => out.extend(samples.as_chunks::<2>().0.iter().map(|v| v[0])),
+        Channels::Rgb => out.extend(samples.as_chunks::<3>().0.iter().map(|v| max(max(v[0], v[1]), v[2]))),
+        Channels::Rgba => out.extend(samples.as_chunks::<4>().0.iter().map(|v| max(max(v[0], v[1]), v[2]))),
     }
 }

@@ -76,6 +76,11 @@ pub struct ImageSource {
     pub float: bool,
     /// The largest sample, opacity aside, of a file of more than 8 bits for each sample.
     pub largest: Option<f64>,
+    /// Whether the file itself names the range of its samples: 8 bits and fewer, packed 10 or 12 bits, a PGM's largest
+    /// value. [`DecodeOptions::bit_depth`](super::DecodeOptions::bit_depth) does not apply to it.
+    pub named_range: bool,
+    /// How many of the lowest bits are 0 in every sample: 4 in 12 bits that are aligned to the left of 16.
+    pub unused_low_bits: u8,
     /// How many samples, opacity aside, lie outside the range that the options name: above white, or below 0.
     pub outside_range: u64,
     /// How many pixels are not fully opaque. What lies hidden behind them is inspected like the rest.
