@@ -123,6 +123,10 @@ fn by_magic(start: &[u8]) -> Option<(&'static str, &'static str)> {
         [0x76, 0x2F, 0x31, 0x01, ..] => ("an OpenEXR picture", "save it as TIFF"),
         [b'#', b'?', b'R', b'A', b'D', ..] => ("a Radiance HDR picture", "save it as TIFF"),
         [0, 0, 1 | 2, 0, count, 0, ..] if *count > 0 => ("an icon (ICO)", CONVERT),
+        // TGA has no mark: no colour map, an image of true colours or gray, a usual number of bits.
+        [_, 0, 2 | 3 | 10 | 11, 0, 0, 0, 0, 0, _, _, _, _, _, _, _, _, 8 | 16 | 24 | 32, _, ..] => {
+            ("a TGA picture", CONVERT)
+        }
         [b'q', b'o', b'i', b'f', ..] => ("a QOI picture", CONVERT),
         [b'D', b'D', b'S', b' ', ..] => ("a DDS texture", CONVERT),
         [0x93, b'N', b'U', b'M', b'P', b'Y', ..] => {

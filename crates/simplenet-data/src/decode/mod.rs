@@ -8,6 +8,7 @@
 //! A file kind has a module each (`png`, `jpeg`, `tiff`, `other`), which puts samples into a `Sink`: the RGB picture, or the
 //! values of a mask.
 
+mod depth;
 mod file;
 mod format;
 mod header;
@@ -29,6 +30,7 @@ use std::sync::{Mutex, PoisonError};
 use image::metadata::Orientation;
 use image::{DynamicImage, RgbImage};
 
+pub use self::depth::{SampleRange, contrast_note, grey_levels, low_contrast};
 pub use self::file::read_file;
 pub use self::format::{FileFormat, Foreign, SNIFF_BYTES, foreign, sniff};
 pub use self::header::{ImageHeader, image_header, image_size, image_size_of};

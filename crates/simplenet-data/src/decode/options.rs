@@ -139,21 +139,11 @@ pub struct DecodeOptions {
     /// 16 bits a channel.
     pub sixteen_bit: SixteenBit,
     /// How many of the 16 bits the camera fills; a file that names its range itself keeps that.
-    #[serde(skip_serializing_if = "is_auto")]
     pub bit_depth: BitDepth,
     /// White of floating-point samples.
-    #[serde(skip_serializing_if = "is_unknown")]
     pub float_range: FloatRange,
     /// The most pixels (width times height) that a file may announce.
     pub max_pixels: u64,
-}
-
-fn is_auto(depth: &BitDepth) -> bool {
-    *depth == BitDepth::Auto
-}
-
-fn is_unknown(range: &FloatRange) -> bool {
-    *range == FloatRange::Auto
 }
 
 impl Default for DecodeOptions {
@@ -169,6 +159,14 @@ impl Default for DecodeOptions {
 }
 
 impl DecodeOptions {
+    /// How many bits are looked at, for messages.
+    pub(super) fn bit_depth_or_all(&self) -> u8 {
+        match self.bit_depth {
+            BitDepth::Auto => 16,
+            BitDepth::Bits(bits) => bits,
+        }
+    }
+
     /// White of floating-point samples.
     pub fn float_white(&self) -> f64 {
         match self.float_range {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use image::RgbImage;
 
-use super::options::{DecodeOptions, SixteenBit};
+use super::options::{BitDepth, DecodeOptions, SixteenBit};
 use super::sink::{Range, Sink, Stored};
 use super::source::{Channels, Decoded, ImageSource};
 use crate::error::DataError;
@@ -59,10 +59,7 @@ impl<'a> RgbSink<'a> {
             float: stored.range == Range::Float,
             largest: deep.then_some(self.largest),
             named_range: matches!(stored.range, Range::Named(_)),
-            unused_low_bits: match self.used_bits {
-                0 => 0,
-                bits => bits.trailing_zeros() as u8,
-            },
+            unused_low_bits: if deep { self.used_bits.trailing_zeros() as u8 } else { 0 },
             outside_range: self.outside,
             transparent: self.transparent,
             pages: stored.pages,
@@ -84,7 +81,11 @@ impl Sink for RgbSink<'_> {
     fn begin(&mut self, stored: Stored) {
         self.white = match stored.range {
             Range::Named(white) => white,
-            Range::Container(white) => white.min(self.options.bit_depth.white()),
+            // What was neither found nor given narrows nothing, not even 32 bits.
+            Range::Container(white) => match self.options.bit_depth {
+                BitDepth::Auto => white,
+                depth => white.min(depth.white()),
+            },
             Range::Float => self.options.float_white(),
         };
         self.stored = Some(stored);

@@ -290,7 +290,10 @@ fn random_damage_never_panics() {
 #[test]
 fn options_are_readable_and_strict_in_a_configuration() {
     let text = serde_json::to_string(&DecodeOptions::default()).unwrap();
-    assert_eq!(text, r#"{"exif":"apply","sixteen_bit":"scale","max_pixels":200000000}"#);
+    assert_eq!(
+        text,
+        r#"{"exif":"apply","sixteen_bit":"scale","bit_depth":"auto","float_range":"auto","max_pixels":200000000}"#
+    );
     assert_eq!(serde_json::from_str::<DecodeOptions>("{}").unwrap(), DecodeOptions::default());
     assert!(serde_json::from_str::<DecodeOptions>(r#"{"exiff":"apply"}"#).is_err());
 }

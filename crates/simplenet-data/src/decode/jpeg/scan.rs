@@ -51,8 +51,6 @@ struct File {
     dc: [Option<Table>; 4],
     ac: [Option<Table>; 4],
     interval: usize,
-    /// Tables stand behind the last scan: another was to follow.
-    awaits_scan: bool,
 }
 
 #[derive(Debug)]
@@ -63,7 +61,8 @@ struct Component {
     /// Of a progressive file, which coefficients of each block are not 0 so far, as bits.
     known: Vec<u64>,
     stride: usize,
-    seen: bool,
+    /// Which coefficients were given to their last bit, as bits.
+    complete: u64,
 }
 
 /// What a scan's header says.
@@ -73,6 +72,7 @@ struct Scan {
     first: usize,
     last: usize,
     refines: bool,
+    to_last_bit: bool,
 }
 
 impl File {
@@ -88,21 +88,17 @@ impl File {
             match marker {
                 END_OF_IMAGE if end_is == End::OfTables => return Ok(()),
                 END_OF_IMAGE => {
-                    let complete = !self.components.is_empty() && self.components.iter().all(|c| c.seen);
-                    return if complete && !self.awaits_scan { Ok(()) } else { Err(Verdict::Cut) };
+                    // Encoders send all coefficients of a progressive file, so that missing ones were cut off.
+                    let complete =
+                        !self.components.is_empty() && self.components.iter().all(|c| c.complete == u64::MAX);
+                    return if complete { Ok(()) } else { Err(Verdict::Cut) };
                 }
-                HUFFMAN_TABLES => {
-                    self.awaits_scan = self.progressive;
-                    self.tables(body)?;
-                }
+                HUFFMAN_TABLES => self.tables(body)?,
                 RESTART_INTERVAL => match body {
                     &[high, low, ..] => self.interval = usize::from(u16::from_be_bytes([high, low])),
                     _ => return Err(Verdict::Damaged("its restart interval is cut short")),
                 },
-                START_OF_SCAN => {
-                    self.awaits_scan = false;
-                    at = self.scan(bytes, body, end)?;
-                }
+                START_OF_SCAN => at = self.scan(bytes, body, end)?,
                 START_OF_IMAGE => return Err(Verdict::Damaged("another picture begins inside")),
                 marker if is_frame(marker) => self.frame(marker, body)?,
                 _ => {}
@@ -125,7 +121,7 @@ impl File {
                 down: usize::from(part[1] & 15),
                 known: vec![],
                 stride: 0,
-                seen: false,
+                complete: 0,
             })
             .collect();
         let valid = |c: &Component| (1..=4).contains(&c.across) && (1..=4).contains(&c.down);
@@ -183,8 +179,14 @@ impl File {
         let parts = parts.collect::<Option<Vec<_>>>().filter(|parts| !parts.is_empty())?;
         let &[first, last, step, ..] = rest.get(2 * count..)? else { return None };
         let scan = match self.progressive {
-            false => Scan { parts, first: 0, last: BLOCK - 1, refines: false },
-            true => Scan { parts, first: first.into(), last: last.into(), refines: step >> 4 > 0 },
+            false => Scan { parts, first: 0, last: BLOCK - 1, refines: false, to_last_bit: true },
+            true => Scan {
+                parts,
+                first: first.into(),
+                last: last.into(),
+                refines: step >> 4 > 0,
+                to_last_bit: step & 15 == 0,
+            },
         };
         let only_dc = scan.first == 0 && scan.last == 0;
         let band = scan.first <= scan.last && scan.last < BLOCK;
@@ -246,7 +248,10 @@ impl File {
             }
         }
         for &(index, ..) in &scan.parts {
-            self.components[index].seen |= scan.first == 0;
+            if scan.to_last_bit {
+                self.components[index].complete |=
+                    (u64::MAX >> (BLOCK - 1 - scan.last)) & (u64::MAX << scan.first);
+            }
         }
         Ok(walk.bits.at)
     }

@@ -45,9 +45,15 @@ pub(super) fn decode(bytes: &[u8], path: &Path, sink: &mut dyn Sink) -> Result<O
     if page.jpeg {
         refuse_cut_jpeg(&mut decoder, bytes, path)?;
     }
+    // The decoder drops what lies beyond the colours, but not from what it is made to read as bytes.
+    let given = match page.as_bytes() {
+        true => page.samples as usize,
+        false => decoder.colortype().map_err(|e| explain(e, path))?.num_samples().into(),
+    };
     sink.begin(page.stored);
-    let mut put =
-        |piece: DecodingResult| samples::put(piece, &page, sink).map_err(|reason| decode_error(path, reason));
+    let mut put = |piece: DecodingResult| {
+        samples::put(piece, &page, given, sink).map_err(|reason| decode_error(path, reason))
+    };
     if decoder.get_chunk_type() == ChunkType::Strip && !page.planar {
         for strip in 0..decoder.strip_count().map_err(|e| explain(e, path))? {
             put(decoder.read_chunk(strip).map_err(|e| explain(e, path))?)?;

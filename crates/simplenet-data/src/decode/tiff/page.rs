@@ -52,7 +52,6 @@ pub(super) struct Page {
     pub(super) directory: Directory,
     pub(super) stored: Stored,
     pub(super) meaning: Meaning,
-    pub(super) kind: Kind,
     /// Samples that are stored for each pixel, of which the first are shown.
     pub(super) samples: u64,
     pub(super) planar: bool,
@@ -229,7 +228,6 @@ fn describe(directory: Directory, encoding: Encoding, pages: u32, path: &Path) -
         encoding,
         stored,
         meaning,
-        kind,
         samples,
         planar,
         jpeg: compression == JPEG,

@@ -6,21 +6,26 @@ use super::directory::COLOUR_MAP;
 use super::page::{Meaning, Page};
 use crate::decode::sink::{Range, Sink};
 
-/// Puts whole rows into the sink; of planes, all of them at once.
-pub(super) fn put(piece: DecodingResult, page: &Page, sink: &mut dyn Sink) -> Result<(), String> {
+/// Puts whole rows into the sink; of planes, all of them at once. `given` samples come for each pixel.
+pub(super) fn put(
+    piece: DecodingResult,
+    page: &Page,
+    given: usize,
+    sink: &mut dyn Sink,
+) -> Result<(), String> {
     match piece {
-        DecodingResult::U8(v) if page.packed() => put_packed(&v, page, sink),
-        DecodingResult::U8(v) => put_u8(chosen(v, page), page, sink),
-        DecodingResult::U16(v) => put_u16(chosen(v, page), page, sink),
-        DecodingResult::I8(v) => put_f32(v, page, sink, f32::from),
-        DecodingResult::I16(v) => put_f32(v, page, sink, f32::from),
-        DecodingResult::U32(v) => put_f32(v, page, sink, |v| v as f32),
-        DecodingResult::I32(v) => put_f32(v, page, sink, |v| v as f32),
-        DecodingResult::U64(v) => put_f32(v, page, sink, |v| v as f32),
-        DecodingResult::I64(v) => put_f32(v, page, sink, |v| v as f32),
-        DecodingResult::F16(v) => put_f32(v, page, sink, |v| v.to_f32()),
-        DecodingResult::F32(v) => put_f32(v, page, sink, |v| v),
-        DecodingResult::F64(v) => put_f32(v, page, sink, |v| v as f32),
+        DecodingResult::U8(v) if page.packed() => put_packed(&v, page, given, sink),
+        DecodingResult::U8(v) => put_u8(chosen(v, page, given), page, sink),
+        DecodingResult::U16(v) => put_u16(chosen(v, page, given), page, sink),
+        DecodingResult::I8(v) => put_f32(v, page, given, sink, f32::from),
+        DecodingResult::I16(v) => put_f32(v, page, given, sink, f32::from),
+        DecodingResult::U32(v) => put_f32(v, page, given, sink, |v| v as f32),
+        DecodingResult::I32(v) => put_f32(v, page, given, sink, |v| v as f32),
+        DecodingResult::U64(v) => put_f32(v, page, given, sink, |v| v as f32),
+        DecodingResult::I64(v) => put_f32(v, page, given, sink, |v| v as f32),
+        DecodingResult::F16(v) => put_f32(v, page, given, sink, |v| v.to_f32()),
+        DecodingResult::F32(v) => put_f32(v, page, given, sink, |v| v),
+        DecodingResult::F64(v) => put_f32(v, page, given, sink, |v| v as f32),
     }
 }
 
@@ -74,19 +79,20 @@ fn put_u16(mut v: Vec<u16>, page: &Page, sink: &mut dyn Sink) -> Result<(), Stri
 fn put_f32<T: Copy>(
     v: Vec<T>,
     page: &Page,
+    given: usize,
     sink: &mut dyn Sink,
     number: impl Fn(T) -> f32,
 ) -> Result<(), String> {
-    let v: Vec<f32> = chosen(v, page).into_iter().map(number).collect();
+    let v: Vec<f32> = chosen(v, page, given).into_iter().map(number).collect();
     sink.f32(&v);
     Ok(())
 }
 
 /// Rows of packed samples, the first bit first, each row from a whole byte on.
-fn put_packed(bytes: &[u8], page: &Page, sink: &mut dyn Sink) -> Result<(), String> {
+fn put_packed(bytes: &[u8], page: &Page, given: usize, sink: &mut dyn Sink) -> Result<(), String> {
     let bits = u32::from(page.stored.bits);
     let mask = (1u32 << bits) - 1;
-    let row_samples = page.stored.width as usize * page.samples as usize;
+    let row_samples = page.stored.width as usize * given;
     let mut values = Vec::with_capacity(bytes.len() * 8 / bits as usize);
     for row in bytes.chunks_exact((page.row_bytes() as usize).max(1)) {
         let (mut buffer, mut held, mut next) = (0u32, 0, row.iter());
@@ -99,7 +105,7 @@ fn put_packed(bytes: &[u8], page: &Page, sink: &mut dyn Sink) -> Result<(), Stri
             values.push((buffer >> held & mask) as u16);
         }
     }
-    let values = chosen(values, page);
+    let values = chosen(values, page, given);
     if bits > 8 {
         return put_u16(values, page, sink);
     }
@@ -109,24 +115,23 @@ fn put_packed(bytes: &[u8], page: &Page, sink: &mut dyn Sink) -> Result<(), Stri
 }
 
 /// Interleaved, and without the samples that are not shown.
-fn chosen<T: Copy>(samples: Vec<T>, page: &Page) -> Vec<T> {
-    let stored = page.samples as usize;
+fn chosen<T: Copy>(samples: Vec<T>, page: &Page, given: usize) -> Vec<T> {
     let shown = match page.meaning {
         Meaning::Cmyk => 4,
         Meaning::Palette => 1,
         _ => page.stored.channels.count(),
     };
     if page.planar {
-        let pixels = samples.len() / stored.max(1);
+        let pixels = samples.len() / given.max(1);
         return (0..pixels)
             .flat_map(|i| (0..shown).map(move |plane| plane * pixels + i))
             .map(|at| samples[at])
             .collect();
     }
-    if stored <= shown {
+    if given <= shown {
         return samples;
     }
-    samples.chunks_exact(stored).flat_map(|pixel| &pixel[..shown]).copied().collect()
+    samples.chunks_exact(given).flat_map(|pixel| &pixel[..shown]).copied().collect()
 }
 
 /// Colours of a palette: 16 bits each, all red ones first. Some programs write 8 bits.
