@@ -211,3 +211,7 @@ fn beyond(counts: &[u64; 256], outliers: u64, mut values: impl Iterator<Item = u
         passed > outliers
     })
 }
+
+#[cfg(test)]
+#[path = "depth_tests.rs"]
+mod tests;

@@ -54,6 +54,8 @@ pub(super) struct Layout {
     pub(super) width: u16,
     pub(super) height: u16,
     pub(super) components: u8,
+    /// Of four inks, whether a later one is sampled more finely than the first: the decoder cannot do that.
+    odd_inks: bool,
 }
 
 impl Layout {
@@ -63,9 +65,12 @@ impl Layout {
         loop {
             let Segment { marker, body, end } = segment(bytes, at)?;
             if is_frame(marker) {
-                let &[precision, h0, h1, w0, w1, components, ..] = body else { return None };
+                let &[precision, h0, h1, w0, w1, components, ref parts @ ..] = body else { return None };
                 let (width, height) = (u16::from_be_bytes([w0, w1]), u16::from_be_bytes([h0, h1]));
-                return Some(Self { frame: marker, precision, width, height, components });
+                let mut factors = parts.chunks_exact(3).map(|part| (part[1] >> 4, part[1] & 15));
+                let (across, down) = factors.next()?;
+                let odd_inks = components == 4 && factors.any(|(h, v)| h > across || v > down);
+                return Some(Self { frame: marker, precision, width, height, components, odd_inks });
             }
             if matches!(marker, END_OF_IMAGE | START_OF_SCAN) {
                 return None;
@@ -77,6 +82,9 @@ impl Layout {
     /// Refuses by name what no reader of this crate knows.
     pub(super) fn refuse_unread(&self, path: &Path) -> Result<(), DataError> {
         let what = match (self.frame, self.precision) {
+            (0xC0..=0xC2, 8) if self.odd_inks => {
+                "it is a CMYK JPEG picture with inks of several sizes".into()
+            }
             (0xC0..=0xC2, 8) => return Ok(()),
             (0xC0..=0xC2, bits) => format!("it is a JPEG picture of {bits} bits for each sample"),
             (0xC3 | 0xF7, _) => "it is a lossless JPEG picture".into(),

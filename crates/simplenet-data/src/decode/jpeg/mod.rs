@@ -85,3 +85,6 @@ fn truncated(path: &Path) -> DataError {
 fn damaged(path: &Path, reason: String) -> DataError {
     DataError::Decode { path: path.to_path_buf(), format: FileFormat::Jpeg.name(), reason }
 }
+
+#[cfg(test)]
+mod tests;

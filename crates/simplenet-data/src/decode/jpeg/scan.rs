@@ -24,6 +24,9 @@ pub(in crate::decode) enum Verdict {
     Damaged(&'static str),
 }
 
+/// A progressive file has ten or so; a decoder gives up at this many.
+const MAX_SCANS: usize = 100;
+
 /// Judges a file, given `tables`: segments that stand elsewhere, as in TIFF; usually none.
 pub(in crate::decode) fn judge(tables: &[u8], bytes: &[u8]) -> Verdict {
     let mut file = File::default();
@@ -51,6 +54,7 @@ struct File {
     dc: [Option<Table>; 4],
     ac: [Option<Table>; 4],
     interval: usize,
+    scans: usize,
 }
 
 #[derive(Debug)]
@@ -196,6 +200,10 @@ impl File {
 
     /// Walks the data of one scan; returns where it ends.
     fn scan(&mut self, bytes: &[u8], body: &[u8], at: usize) -> Result<usize, Verdict> {
+        self.scans += 1;
+        if self.scans > MAX_SCANS {
+            return Err(Verdict::Damaged("it has more than 100 scans"));
+        }
         let scan = self.scan_header(body).ok_or(Verdict::Damaged("a scan's header is not understood"))?;
         let largest = self.largest_factors();
         let only = match *scan.parts.as_slice() {

@@ -154,3 +154,6 @@ fn explain(error: TiffError, path: &Path) -> DataError {
         other => decode_error(path, other.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;
