@@ -3,7 +3,7 @@
 
 use bytesize::ByteSize;
 use simplenet_data::{
-    RegionOfInterest, Tiles,
+    RegionOfInterest, SixteenBit, Tiles,
     preprocess::{CropSize, Preprocess, Resize},
 };
 use simplenet_model::{BackboneId, WeightsSource};
@@ -67,6 +67,11 @@ pub fn resolve(
     }
     resize(&mut config.preprocess, args);
     tile(&mut config, args)?;
+    if let Some(depth) = args.bit_depth {
+        config.preprocess.decode.bit_depth = depth;
+        // Whoever names a depth wants it looked at, also with the paper's preset, which clips.
+        config.preprocess.decode.sixteen_bit = SixteenBit::Scale;
+    }
     if let Some(file) = &args.roi {
         config.preprocess.roi = Some(RegionOfInterest::read(file, &config.preprocess.decode)?);
     }

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 /// Image formats this crate reads, for messages.
-pub(crate) const FORMATS: &str = "PNG, JPEG, BMP or TIFF";
+pub(crate) const FORMATS: &str = "PNG, JPEG, BMP, TIFF, WebP or PNM";
 
 /// Errors of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -63,16 +63,26 @@ pub enum DataError {
         reason: String,
     },
 
-    /// A pixel type or file feature that is not read, such as floating-point pixels.
-    #[error(
-        "{} holds pixels of a kind that is not read ({pixels}); save it as gray or RGB with 8 or 16 bits a channel",
-        path.display()
-    )]
-    UnsupportedPixels {
+    /// A file of a kind that is known and is no image that this crate reads.
+    #[error("{} is {name}; the content decides, not the extension: {advice}", path.display())]
+    ForeignFile {
         /// The file.
         path: PathBuf,
-        /// The pixel type.
-        pixels: String,
+        /// What it is.
+        name: &'static str,
+        /// What to do about it.
+        advice: &'static str,
+    },
+
+    /// An image of a format that is read, but with something that is not.
+    #[error("{} is not read: {what}; {advice}", path.display())]
+    Unread {
+        /// The file.
+        path: PathBuf,
+        /// What it is, or has.
+        what: String,
+        /// What to do about it.
+        advice: &'static str,
     },
 
     /// The header announces more pixels than allowed.

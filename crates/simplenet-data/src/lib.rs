@@ -25,7 +25,10 @@ pub mod tiles;
 pub use ahead::{Ahead, Lost};
 pub use augment::Augment;
 pub use dataset::{Category, GroundTruth, Label, Sample};
-pub use decode::{DecodeOptions, Exif, SixteenBit, decode_bytes, decode_file, decode_mask};
+pub use decode::{
+    BitDepth, DecodeOptions, Decoded, Exif, FileFormat, FloatRange, ImageSource, SixteenBit, decode_bytes,
+    decode_file, decode_image, decode_mask,
+};
 pub use error::DataError;
 pub use loader::{KeepPixels, Loader, LoaderOptions, PreparedImage};
 pub use preprocess::{

@@ -33,6 +33,7 @@ use crate::{
     noise::{Generator, Purpose},
     reporter::Reporter,
     resume::{KeepState, Keeper},
+    sample_range::with_sample_range,
     scoring::{OracleSet, Places, model_head},
     steps::kind,
     trainer::{self, Epoch},
@@ -158,6 +159,7 @@ pub fn fit(
 ) -> Result<Fit, TrainError> {
     let start = Instant::now();
     config.validate()?;
+    let config = &with_sample_range(config, train, options.validation, reporter);
     let (train, held_out) = training_samples(config, train, options.validation)?;
     let has_validation = !options.validation.is_empty();
     let device = Device::Cpu;

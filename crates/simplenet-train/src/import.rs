@@ -19,6 +19,7 @@ use crate::{
     features::{Extraction, FeatureStorage},
     fit::record,
     reporter::Reporter,
+    sample_range::with_sample_range,
 };
 
 /// A detector that was put together, and the network that it was compiled from.
@@ -51,6 +52,7 @@ pub fn import(
         ..config.clone()
     };
     config.validate()?;
+    let config = &with_sample_range(config, good, &[], reporter);
     if config.position != Position::Unaware {
         let problem = "an official checkpoint knows nothing of places: \"unaware\" is the only one that fits";
         return Err(TrainError::setting("position", "cells", problem));

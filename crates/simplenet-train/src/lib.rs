@@ -37,6 +37,7 @@ pub mod position_statistics;
 mod regions;
 pub mod reporter;
 pub mod resume;
+mod sample_range;
 mod saturated_overlap;
 mod scoring;
 mod steps;

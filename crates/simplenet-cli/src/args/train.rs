@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
+use simplenet_data::BitDepth;
 use simplenet_model::BackboneId;
 
 use super::{
@@ -85,6 +86,10 @@ pub struct SettingArgs {
     /// Regions of fewer pixels of the photograph are not given. Changes no score and no verdict [default: 0, all are given].
     #[arg(long, value_name = "PIXELS")]
     pub min_region_area: Option<u64>,
+    /// Bits that the camera fills, from the lowest on, in files of 16 bits: auto, 8, 10, 12, 14 or 16. The model keeps it
+    /// [default: auto, the fewest that hold every photograph of a good part].
+    #[arg(long, value_name = "BITS")]
+    pub bit_depth: Option<BitDepth>,
     /// Standard deviation of the training noise.
     #[arg(long, value_name = "SIGMA")]
     pub noise_sigma: Option<f64>,

@@ -32,7 +32,8 @@ use crate::{
     features::{Extraction, FeatureStorage},
     fit::training_samples,
     noise::Generator,
-    reporter::Reporter,
+    reporter::{Reporter, Silent},
+    sample_range::with_sample_range,
     saturated_overlap::SaturatedOverlap,
 };
 
@@ -97,6 +98,7 @@ pub fn evaluate_baselines(
         let problem = "the baselines take whole photographs, without tiles and without a region of interest";
         return Err(TrainError::setting("preprocess", "tiles or roi", problem));
     }
+    let config = &with_sample_range(config, train, validation, &Silent);
     let (width, height) = config.preprocess.network_size();
     let (width, height) = (width as usize, height as usize);
     let mut extraction =

@@ -56,7 +56,7 @@ pub(super) fn look(
         .collect();
     for header in &headers {
         match header {
-            Ok(header) => counts.see(header.size, header.pixels),
+            Ok(header) => counts.see(header.size, &header.pixels),
             Err(error) => findings.error(error),
         }
     }

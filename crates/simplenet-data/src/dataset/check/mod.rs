@@ -227,7 +227,8 @@ fn kind(error: &DataError) -> &'static str {
         | DataError::UnknownFormat { .. }
         | DataError::Truncated { .. }
         | DataError::Decode { .. }
-        | DataError::UnsupportedPixels { .. }
+        | DataError::ForeignFile { .. }
+        | DataError::Unread { .. }
         | DataError::TooManyPixels { .. }
         | DataError::FileTooLarge { .. }
         | DataError::NoPixels { .. } => "unreadable-file",

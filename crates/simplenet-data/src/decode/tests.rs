@@ -1,10 +1,13 @@
 //! Tests of decoding: what each pixel type becomes, and how bad files are refused.
 
+use std::fs::File;
+use std::io::Cursor;
+use std::path::PathBuf;
+
 use super::*;
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
-use image::{ExtendedColorType, ImageEncoder};
-use std::path::PathBuf;
+use image::{ExtendedColorType, GrayImage, ImageEncoder, ImageFormat, Luma, LumaA, Rgb, Rgba};
 
 use crate::rng::SplitMix64;
 
@@ -140,20 +143,67 @@ fn masks_of_any_kind() {
 #[test]
 fn files_that_are_no_images() {
     assert!(matches!(refused(b"", &["0 bytes"]), DataError::EmptyFile { .. }));
-    let text = refused(
-        b"Dear Sir,\nplease find",
-        &["not a PNG, JPEG, BMP or TIFF image", "\"Dear Sir\"", "remove it"],
-    );
-    assert!(matches!(text, DataError::UnknownFormat { .. }));
-    assert!(matches!(refused(b"GIF89a............", &["GIF89a"]), DataError::UnknownFormat { .. }));
+    let text = refused(b"Dear Sir,\nplease find", &["is a text", "the content decides", "remove it"]);
+    assert!(matches!(text, DataError::ForeignFile { .. }));
+    let unknown =
+        refused(b"\x01\x02\x03", &["not a PNG, JPEG, BMP, TIFF, WebP or PNM image", "x01", "remove it"]);
+    assert!(matches!(unknown, DataError::UnknownFormat { .. }));
     assert!(matches!(refused(b"P", &["\"P\""]), DataError::UnknownFormat { .. }));
 }
 
 #[test]
-fn pixels_without_a_range_of_brightness() {
-    let float = image::Rgb32FImage::from_pixel(4, 3, Rgb([0.5; 3])).into();
-    let error = refused(&encode(&float, ImageFormat::Tiff), &["Rgb32F", "8 or 16 bits a channel"]);
-    assert!(matches!(error, DataError::UnsupportedPixels { .. }));
+fn foreign_files_go_by_their_names() {
+    let files: [(&[u8], &str); 16] = [
+        (b"GIF89a............", "a GIF picture"),
+        (b"\0\0\0\x1Cftypavif\0\0\0\0", "an AVIF picture"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0", "a HEIC picture"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\0", "raw file (CR3)"),
+        (b"II*\0\x10\0\0\0CR\x02\0", "raw file (CR2)"),
+        (b"FUJIFILMCCD-RAW 0201", "raw file (RAF)"),
+        (b"\0\0\0\x0CjP  \r\n\x87\n", "a JPEG 2000 picture"),
+        (b"\xFF\x0A\xFF\x07\x08", "a JPEG XL picture"),
+        (b"%PDF-1.7\n", "a PDF document"),
+        (b"PK\x03\x04\x14\0", "a ZIP archive"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1", "run `git lfs pull`"),
+        (b"\n <!DOCTYPE html><html>", "an HTML page"),
+        (b"{\"shapes\": []}", "a JSON text"),
+        (b"\x93NUMPY\x01\0", "a NumPy array"),
+        (b"BM is not always a bitmap, it may be a text", "a text"),
+        (&[0; 64], "nothing but zeros"),
+    ];
+    for (bytes, name) in files {
+        let error = refused(bytes, &[name]);
+        assert!(matches!(error, DataError::ForeignFile { .. }), "{error:?}");
+        assert_eq!(sniff(bytes), None);
+    }
+}
+
+#[test]
+fn web_p_and_netpbm_are_read() {
+    let rgb = DynamicImage::ImageRgb8(picture());
+    for format in [ImageFormat::WebP, ImageFormat::Pnm] {
+        let bytes = encode(&rgb, format);
+        assert_eq!(decode(&bytes).unwrap(), picture(), "{format:?}");
+        assert!(matches!(
+            refused(&bytes[..bytes.len() * 2 / 3], &["truncated"]),
+            DataError::Truncated { .. }
+        ));
+    }
+    assert_eq!(decode(b"P1\n3 1\n1 0 1\n").unwrap().into_raw(), [0, 0, 0, 255, 255, 255, 0, 0, 0]);
+    assert_eq!(decode(b"P2\n2 1\n100\n50 100\n").unwrap().into_raw(), [128, 128, 128, 255, 255, 255]);
+    let wide = decode(b"P5 2 1 65535\n\x80\x80\xFF\xFF").unwrap();
+    assert_eq!(wide.into_raw(), [128, 128, 128, 255, 255, 255]);
+}
+
+#[test]
+fn opacity_is_counted() {
+    let one =
+        |alpha| image::RgbaImage::from_fn(4, 2, |x, _| Rgba([1, 2, 3, if x == 0 { alpha } else { 255 }]));
+    for (alpha, count) in [(0, 2), (254, 2), (255, 0)] {
+        let bytes = encode(&one(alpha).into(), ImageFormat::Png);
+        let source = decode_image(&bytes, &name(), &DecodeOptions::default()).unwrap().source;
+        assert_eq!((source.transparent, source.channels), (count, Channels::Rgba));
+    }
 }
 
 #[test]
@@ -295,7 +345,10 @@ fn random_damage_never_panics() {
 #[test]
 fn options_are_readable_and_strict_in_a_configuration() {
     let text = serde_json::to_string(&DecodeOptions::default()).unwrap();
-    assert_eq!(text, r#"{"exif":"apply","sixteen_bit":"scale","max_pixels":200000000}"#);
+    assert_eq!(
+        text,
+        r#"{"exif":"apply","sixteen_bit":"scale","bit_depth":"auto","float_range":"auto","max_pixels":200000000}"#
+    );
     assert_eq!(serde_json::from_str::<DecodeOptions>("{}").unwrap(), DecodeOptions::default());
     assert!(serde_json::from_str::<DecodeOptions>(r#"{"exiff":"apply"}"#).is_err());
 }
