@@ -23,6 +23,15 @@ pub enum DataError {
         source: std::io::Error,
     },
 
+    /// A named pipe, a socket or a device in the place of a file: reading it might never end.
+    #[error("{} is {what}, not a file; remove it, or name the photographs without it", path.display())]
+    NotAFile {
+        /// Where it lies.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+
     /// A file without a single byte.
     #[error("{} is empty (0 bytes): its copy was probably cut off; copy it again or remove it", path.display())]
     EmptyFile {
