@@ -46,10 +46,13 @@ pub fn main<P: CommandFactory + FromArgMatches>(
 
 /// Says why a command line cannot be read, or what was asked for: help, the version.
 fn refuse(error: &clap::Error) -> ExitCode {
+    let message = error.render().to_string();
     if error.use_stderr() && tell::is_json() {
-        let message = error.render().to_string();
         let message = message.trim().strip_prefix("error: ").unwrap_or(message.trim());
         tell::line(Level::Error, "error", message, &json!({ "exit_code": error.exit_code() }));
+    } else if error.use_stderr() && tell::escaped(&message) != message {
+        // Without clap's colours, and without what the argument would do to the terminal.
+        tell::line(Level::Warn, "error", message.trim_end(), &tell::NoFields {});
     } else {
         // Nobody can be told that this cannot be printed.
         let _gone = error.print();
