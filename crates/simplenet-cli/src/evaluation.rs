@@ -19,9 +19,11 @@ use simplenet_train::{
 };
 
 use crate::{
+    args::RegionArgs,
+    commands::infer_run::settings,
     curves_file::CurvesFile,
     error::CliError,
-    inspect::{PREDICTIONS_FILE, Recorder},
+    inspect::Recorder,
     output::{
         anomaly_map_file::MapFormat,
         atomic,
@@ -29,7 +31,7 @@ use crate::{
         layers::LayerSizes,
         layers_file::LayersWriter,
         prediction::{PredictionLine, Verdict, cpu},
-        prediction_file::PredictionWriter,
+        run_folder::{Begin, RunFolder, RunRecord},
         table::RunNumbers,
     },
 };
@@ -114,8 +116,9 @@ pub struct InReview {
     pub normal: usize,
 }
 
-/// Evaluates `detector` on a category; with `out`, writes predictions.jsonl, heat maps, and what a report shows of them
-/// (pictures.jsonl, curves.json) there.
+/// Evaluates `detector`, which `region` has narrowed, on a category; with `out`, writes predictions.jsonl, heat maps, and what
+/// a report shows of them (pictures.jsonl, curves.json) there: predictions as they come, so that a run which is stopped keeps
+/// them. It cannot go on from there, for its metrics need every map.
 ///
 /// # Errors
 /// An unreadable image or mask, a folder that cannot be written.
@@ -123,16 +126,18 @@ pub fn evaluate_category(
     detector: &Detector,
     category: &Category,
     config: &TrainConfig,
+    region: &RegionArgs,
     out: Option<&Path>,
     reporter: &dyn Reporter,
 ) -> Result<Evaluation, CliError> {
     let mut sink = match out {
         Some(out) => {
-            std::fs::create_dir_all(out).map_err(CliError::io("create", out))?;
-            let writer = PredictionWriter::create(&out.join(PREDICTIONS_FILE))?;
+            let settings = settings("eval", detector, region)?;
+            let record = RunRecord::new(category.test.len(), settings, vec![]);
+            let run = RunFolder::begin(out, record, Begin::Anew)?;
             let recorder = Recorder::new(detector, out, None::<MapFormat>)?;
             let sizes = LayerSizes::for_count(category.test.len());
-            Some(Sink { recorder, writer, pictures: LayersWriter::create(out)?, sizes })
+            Some(Sink { recorder, run, pictures: LayersWriter::open(out, 0)?, sizes, reporter })
         }
         None => None,
     };
@@ -149,11 +154,21 @@ pub fn evaluate_category(
     if let Some(error) = failure {
         return Err(error);
     }
-    let evaluation = evaluation?;
+    let evaluation = match evaluation {
+        // Images that cannot be read: there is no evaluation, and nothing that could pass for one.
+        Err(error @ (TrainError::Data(_) | TrainError::UnreadableImages { .. })) => {
+            if let Some(sink) = sink {
+                sink.pictures.remove();
+                sink.run.discard()?;
+            }
+            return Err(error.into());
+        }
+        evaluation => evaluation?,
+    };
     if let (Some(sink), Some(out)) = (sink, out) {
         CurvesFile::of(detector, &evaluation).write(out)?;
         sink.pictures.finish()?;
-        sink.writer.finish()?;
+        sink.run.complete()?;
     }
     Ok(evaluation)
 }
@@ -161,9 +176,10 @@ pub fn evaluate_category(
 /// Where an evaluation's photographs go.
 struct Sink<'a> {
     recorder: Recorder<'a>,
-    writer: PredictionWriter,
+    run: RunFolder,
     pictures: LayersWriter,
     sizes: LayerSizes,
+    reporter: &'a dyn Reporter,
 }
 
 impl Sink<'_> {
@@ -183,8 +199,11 @@ impl Sink<'_> {
         record.defect = Some(image.sample.defect.clone());
         let mut layers = self.recorder.layers(photograph, &image.inspection, self.sizes)?;
         layers.truth = truth(image);
+        if let Some(note) = self.recorder.take_note() {
+            self.reporter.warn(&note);
+        }
         self.pictures.push(Some(&layers.to_json()?))?;
-        Ok(self.writer.push(&PredictionLine::Prediction(record))?)
+        Ok(self.run.predictions.push(&PredictionLine::Prediction(record))?)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     args::BenchArgs,
     device,
     error::CliError,
-    inputs::{Input, inputs},
+    inputs::{Input, inputs, passed_over_words},
     inspect::{inspect_file, milliseconds},
     machine, one_a_thread,
     output::{
@@ -57,7 +57,14 @@ pub fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<BenchReport,
     });
     let detector = detector?;
     warn_of_slow_precision(&detector);
-    let found = inputs(&args.photographs.input, &path, &detector)?;
+    let found = inputs(&args.photographs.input, &[], &path, &detector)?;
+    if !found.passed_over.is_empty() {
+        progress.note(&passed_over_words(&found.passed_over));
+    }
+    let found = found.photographs;
+    if let Some(problem) = found.iter().find_map(|input| input.problem.as_ref()) {
+        return Err(CliError::Usage(problem.clone()));
+    }
     let repeats = args.repeats as usize;
     let turns = turns(&found, repeats);
     let distinct = &turns[..found.len().min(repeats)];
