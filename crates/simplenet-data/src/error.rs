@@ -86,8 +86,9 @@ pub enum DataError {
 
     /// The header announces more pixels than allowed.
     #[error(
-        "{} is {width} x {height} = {} pixels, over the limit of {limit}; scale it down, or raise `max_pixels` \
-         in the decode options if the size is meant",
+        "{} is {width} x {height} = {} pixels, over the limit of {limit}; scale it down or, if the size is meant, \
+         raise the limit: --max-pixels where photographs are inspected, `max_pixels` in [preprocess.decode] of --config in a \
+         training",
         path.display(), u64::from(*width) * u64::from(*height)
     )]
     TooManyPixels {
@@ -104,7 +105,8 @@ pub enum DataError {
     /// The file is larger than any image within the pixel limit can be.
     #[error(
         "{} has {bytes} bytes; no image within the limit of {limit} pixels is that large. Check that it is an \
-         image, or raise `max_pixels` in the decode options",
+         image, or raise the limit: --max-pixels where photographs are inspected, `max_pixels` in [preprocess.decode] of \
+         --config in a training",
         path.display()
     )]
     FileTooLarge {

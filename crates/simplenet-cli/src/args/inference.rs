@@ -62,7 +62,7 @@ pub struct RegionArgs {
     #[arg(long, value_name = "PIXELS")]
     pub min_region_area: Option<u64>,
     /// Read photographs of up to so many pixels, width times height: 400000000, or 400MP. Each that is worked on takes about
-    /// 20 bytes per pixel of memory [default: the model's, usually 200MP].
+    /// 13 bytes of memory per pixel [default: the model's, usually 200MP].
     #[arg(long, value_name = "PIXELS", value_parser = parse_pixels)]
     pub max_pixels: Option<u64>,
 }

@@ -1,7 +1,7 @@
 //! The report of `infer`: gathered while photographs are inspected, written when all are.
 //!
 //! In: a line and the pictures of each photograph. Out: `report.html` and `plots/`. Predictions are kept in memory, pictures in
-//! a file that is there while the run lasts.
+//! a file that stays, for a run that goes on with more photographs.
 
 use std::path::Path;
 
@@ -114,9 +114,6 @@ impl Gathered {
             ResultTable::default(),
             vec![Card::inspected(category, Some(self.pictures.into_reader()?))],
         )?;
-        // Its pictures are on the page; the file was for a run that goes on.
-        let pictures = args.output.join(PICTURES_FILE);
-        std::fs::remove_file(&pictures).map_err(CliError::io("remove", &pictures))?;
         Ok(if plots.is_empty() { ", report.html" } else { ", report.html, plots" })
     }
 }
