@@ -148,7 +148,7 @@ impl Runner<'_> {
         };
         // Written last: metrics.json says that the folder is complete.
         let whole = RegionArgs::default();
-        let evaluation =
+        let (evaluation, _without_maps) =
             evaluate_category(&trained.detector, &category, &job.config, &whole, left, &reporter)?;
         let mut metrics = summarise(
             &trained.detector,

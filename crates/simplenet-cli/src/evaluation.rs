@@ -118,7 +118,8 @@ pub struct InReview {
 
 /// Evaluates `detector`, which `region` has narrowed, on a category; with `out`, writes predictions.jsonl, heat maps, and what
 /// a report shows of them (pictures.jsonl, curves.json) there: predictions as they come, so that a run which is stopped keeps
-/// them. It cannot go on from there, for its metrics need every map.
+/// them. It cannot go on from there, for its metrics need every map. Gives the number of images whose heat map could not be
+/// written, too.
 ///
 /// # Errors
 /// An unreadable image or mask, a folder that cannot be written.
@@ -129,7 +130,7 @@ pub fn evaluate_category(
     region: &RegionArgs,
     out: Option<&Path>,
     reporter: &dyn Reporter,
-) -> Result<Evaluation, CliError> {
+) -> Result<(Evaluation, usize), CliError> {
     let mut sink = match out {
         Some(out) => {
             let settings = settings("eval", detector, region)?;
@@ -137,7 +138,7 @@ pub fn evaluate_category(
             let run = RunFolder::begin(out, record, Begin::Anew)?;
             let recorder = Recorder::new(detector, out, None::<MapFormat>)?;
             let sizes = LayerSizes::for_count(category.test.len());
-            Some(Sink { recorder, run, pictures: LayersWriter::open(out, 0)?, sizes, reporter })
+            Some(Sink { recorder, run, pictures: Some(LayersWriter::open(out, 0)?), sizes, reporter })
         }
         None => None,
     };
@@ -157,27 +158,30 @@ pub fn evaluate_category(
     let evaluation = match evaluation {
         // Images that cannot be read: there is no evaluation, and nothing that could pass for one.
         Err(error @ (TrainError::Data(_) | TrainError::UnreadableImages { .. })) => {
-            if let Some(sink) = sink {
-                sink.pictures.remove();
-                sink.run.discard()?;
+            if let Some(Sink { run, pictures, .. }) = sink {
+                pictures.into_iter().for_each(LayersWriter::remove);
+                run.discard()?;
             }
             return Err(error.into());
         }
         evaluation => evaluation?,
     };
+    let mut without_maps = 0;
     if let (Some(sink), Some(out)) = (sink, out) {
+        without_maps = sink.recorder.without_maps();
         CurvesFile::of(detector, &evaluation).write(out)?;
-        sink.pictures.finish()?;
+        sink.pictures.map_or(Ok(()), LayersWriter::finish)?;
         sink.run.complete()?;
     }
-    Ok(evaluation)
+    Ok((evaluation, without_maps))
 }
 
 /// Where an evaluation's photographs go.
 struct Sink<'a> {
     recorder: Recorder<'a>,
     run: RunFolder,
-    pictures: LayersWriter,
+    /// None once the disk is full: the space is for the predictions.
+    pictures: Option<LayersWriter>,
     sizes: LayerSizes,
     reporter: &'a dyn Reporter,
 }
@@ -197,12 +201,23 @@ impl Sink<'_> {
             Label::Anomalous => Verdict::Anomalous,
         });
         record.defect = Some(image.sample.defect.clone());
-        let mut layers = self.recorder.layers(photograph, &image.inspection, self.sizes)?;
-        layers.truth = truth(image);
         if let Some(note) = self.recorder.take_note() {
             self.reporter.warn(&note);
         }
-        self.pictures.push(Some(&layers.to_json()?))?;
+        if self.recorder.is_disk_full() {
+            self.pictures.take().into_iter().for_each(LayersWriter::remove);
+        }
+        if let Some(mut pictures) = self.pictures.take() {
+            let mut layers = self.recorder.layers(photograph, &image.inspection, self.sizes)?;
+            layers.truth = truth(image);
+            match pictures.push(Some(&layers.to_json()?)) {
+                Ok(()) => self.pictures = Some(pictures),
+                Err(error) => {
+                    self.reporter.warn(&format!("{error}: the report will have no pictures"));
+                    pictures.remove();
+                }
+            }
+        }
         Ok(self.run.predictions.push(&PredictionLine::Prediction(record))?)
     }
 }

@@ -240,7 +240,8 @@ mod tests {
             (4, 1, &[0]),
             (0, 2, &[]),
         ] {
-            let name = |index: usize| Input { path: format!("{index}").into(), name: "".into() };
+            let name =
+                |index: usize| Input { path: format!("{index}").into(), name: "".into(), problem: None };
             let found: Vec<Input> = (0..found).map(name).collect();
             let expected: Vec<&Input> = expected.iter().map(|&index: &usize| &found[index]).collect();
             assert_eq!(turns(&found, repeats), expected, "{repeats} of {}", found.len());

@@ -70,8 +70,10 @@ pub fn with_detector(
     let reporter = TrainingReporter::new(progress, &interrupt, None)?;
     let out = args.output.as_deref();
     let evaluation = evaluate_category(detector, &category, &config, &args.region, out, &reporter);
-    let evaluation = evaluation.map_err(|error| stopped(error, out))?;
+    let (evaluation, without_maps) = evaluation.map_err(|error| stopped(error, out))?;
     let metrics = summarise(detector, &category, &evaluation, config.seed, None, None);
+    // Before any file: a disk that is full must not cost the numbers.
+    tell::result("metrics", &describe(&metrics), &metrics);
     if let Some(path) = &args.json {
         write_metrics(path, &metrics)?;
     }
@@ -93,12 +95,14 @@ pub fn with_detector(
             vec![card],
         )?;
     }
-    tell::result("metrics", &describe(&metrics), &metrics);
     if let (Some(out), Some(plots)) = (&args.output, plots) {
         println!("  report           {}", out.join(REPORT_FILE).display());
         println!("  plots            {} ({plots})", out.join(PLOTS_FOLDER).display());
     }
     warn_of_slow_precision(detector);
+    if without_maps > 0 {
+        return Err(CliError::Usage(format!("{without_maps} images are without their heat map (see above)")));
+    }
     Ok(metrics)
 }
 

@@ -64,6 +64,9 @@ const RANDOM: usize = 6;
 /// As much of a file's name as its temporary name has: a name may be as long as the file system allows.
 const MOST_OF_NAME: usize = 60;
 
+/// The age from which on a temporary file is left over, where another run may be at work: no file takes so long to write.
+pub const LEFT_FOR: Duration = Duration::from_secs(3600);
+
 /// The longest beginning of a name that has at most so many bytes.
 pub(crate) fn shortened(name: &str, bytes: usize) -> &str {
     &name[..name.floor_char_boundary(bytes)]
@@ -212,7 +215,7 @@ mod tests {
         // As a kill does: nothing is cleaned up.
         std::mem::forget(file);
         assert_eq!(names_in(dir.path()).len(), theirs.len() + 1);
-        assert_eq!(clear_leftovers(dir.path(), Some(Duration::from_secs(3600))), 0, "it may be at work");
+        assert_eq!(clear_leftovers(dir.path(), Some(LEFT_FOR)), 0, "it may be at work");
         assert_eq!(clear_leftovers(dir.path(), None), 1);
         let mut names = theirs.map(String::from);
         names.sort();
