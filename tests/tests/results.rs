@@ -54,7 +54,8 @@ fn eval_names_every_metric() {
             "pictures.jsonl",
             "plots",
             "predictions.jsonl",
-            "report.html"
+            "report.html",
+            "run.json"
         ]
     );
     let lines = predictions(&folder.join("eval"));

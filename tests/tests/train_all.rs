@@ -61,6 +61,7 @@ fn every_file_is_there_tables_agree_and_a_second_run_keeps_what_is_complete() {
         "pictures.jsonl",
         "plots",
         "predictions.jsonl",
+        "run.json",
         "training.json",
     ];
     for category in DEMO_CATEGORIES {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use simplenet_cli::{
     CliError,
-    args::{PresetArg, RunArgs, SettingArgs},
+    args::{PresetArg, RegionArgs, RunArgs, SettingArgs},
     commands::{MODEL_FILE, train},
     device,
     evaluation::{METRICS_FILE, MetricsFile, evaluate_category, summarise, write_metrics},
@@ -147,7 +147,9 @@ impl Runner<'_> {
             }
         };
         // Written last: metrics.json says that the folder is complete.
-        let evaluation = evaluate_category(&trained.detector, &category, &job.config, left, &reporter)?;
+        let whole = RegionArgs::default();
+        let (evaluation, _without_maps) =
+            evaluate_category(&trained.detector, &category, &job.config, &whole, left, &reporter)?;
         let mut metrics = summarise(
             &trained.detector,
             &category,

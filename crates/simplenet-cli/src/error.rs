@@ -12,7 +12,7 @@ use simplenet_train::error::TrainError;
 
 use crate::{
     interrupt,
-    output::OutputError,
+    output::{OutputError, is_disk_full},
     tell::{self, Level},
 };
 
@@ -42,6 +42,19 @@ pub enum CliError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A person or the system has stopped a run that does not go on.
+    #[error("{0}")]
+    Stopped(String),
+    /// A person or the system has stopped the run.
+    #[error("stopped after {done} of {total} photographs; {kept}")]
+    Interrupted {
+        /// Photographs that have their result.
+        done: usize,
+        /// Photographs that there are.
+        total: usize,
+        /// What is kept, and how to go on.
+        kept: String,
+    },
     /// A call that cannot be carried out as typed; says what would.
     #[error("{0}")]
     Usage(String),
@@ -52,11 +65,28 @@ impl CliError {
     pub fn tell(&self) -> ExitCode {
         let (level, event, exit_code) = match self {
             // What the person asked for is no error.
-            Self::Train(TrainError::Interrupted { .. }) => (Level::Warn, "interrupted", interrupt::EXIT_CODE),
+            Self::Stopped(_) | Self::Interrupted { .. } | Self::Train(TrainError::Interrupted { .. }) => {
+                (Level::Warn, "interrupted", interrupt::EXIT_CODE)
+            }
             _ => (Level::Error, "error", 1),
         };
-        tell::line(level, event, &self.to_string(), &json!({ "exit_code": exit_code }));
+        let fields = match self {
+            Self::Interrupted { done, total, .. } => {
+                json!({ "exit_code": exit_code, "done": done, "total": total })
+            }
+            _ => json!({ "exit_code": exit_code }),
+        };
+        tell::line(level, event, &self.to_string(), &fields);
         ExitCode::from(exit_code)
+    }
+
+    /// Whether the disk, or what the user may use of it, is full.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Output(error) => error.is_disk_full(),
+            Self::Io { source, .. } => is_disk_full(source),
+            _ => false,
+        }
     }
 
     /// Makes an `Io` error of a system error: `map_err(CliError::io("read", path))`.

@@ -19,9 +19,11 @@ use simplenet_train::{
 };
 
 use crate::{
+    args::RegionArgs,
+    commands::infer_run::settings,
     curves_file::CurvesFile,
     error::CliError,
-    inspect::{PREDICTIONS_FILE, Recorder},
+    inspect::Recorder,
     output::{
         anomaly_map_file::MapFormat,
         atomic,
@@ -29,7 +31,7 @@ use crate::{
         layers::LayerSizes,
         layers_file::LayersWriter,
         prediction::{PredictionLine, Verdict, cpu},
-        prediction_file::PredictionWriter,
+        run_folder::{Begin, RunFolder, RunRecord},
         table::RunNumbers,
     },
 };
@@ -114,8 +116,10 @@ pub struct InReview {
     pub normal: usize,
 }
 
-/// Evaluates `detector` on a category; with `out`, writes predictions.jsonl, heat maps, and what a report shows of them
-/// (pictures.jsonl, curves.json) there.
+/// Evaluates `detector`, which `region` has narrowed, on a category; with `out`, writes predictions.jsonl, heat maps, and what
+/// a report shows of them (pictures.jsonl, curves.json) there: predictions as they come, so that a run which is stopped keeps
+/// them. It cannot go on from there, for its metrics need every map. Gives the number of images whose heat map could not be
+/// written, too.
 ///
 /// # Errors
 /// An unreadable image or mask, a folder that cannot be written.
@@ -123,16 +127,18 @@ pub fn evaluate_category(
     detector: &Detector,
     category: &Category,
     config: &TrainConfig,
+    region: &RegionArgs,
     out: Option<&Path>,
     reporter: &dyn Reporter,
-) -> Result<Evaluation, CliError> {
+) -> Result<(Evaluation, usize), CliError> {
     let mut sink = match out {
         Some(out) => {
-            std::fs::create_dir_all(out).map_err(CliError::io("create", out))?;
-            let writer = PredictionWriter::create(&out.join(PREDICTIONS_FILE))?;
+            let settings = settings("eval", detector, region)?;
+            let record = RunRecord::new(category.test.len(), settings, vec![]);
+            let run = RunFolder::begin(out, record, Begin::Anew)?;
             let recorder = Recorder::new(detector, out, None::<MapFormat>)?;
             let sizes = LayerSizes::for_count(category.test.len());
-            Some(Sink { recorder, writer, pictures: LayersWriter::create(out)?, sizes })
+            Some(Sink { recorder, run, pictures: Some(LayersWriter::open(out, 0)?), sizes, reporter })
         }
         None => None,
     };
@@ -149,21 +155,35 @@ pub fn evaluate_category(
     if let Some(error) = failure {
         return Err(error);
     }
-    let evaluation = evaluation?;
+    let evaluation = match evaluation {
+        // Images that cannot be read: there is no evaluation, and nothing that could pass for one.
+        Err(error @ (TrainError::Data(_) | TrainError::UnreadableImages { .. })) => {
+            if let Some(Sink { run, pictures, .. }) = sink {
+                pictures.into_iter().for_each(LayersWriter::remove);
+                run.discard()?;
+            }
+            return Err(error.into());
+        }
+        evaluation => evaluation?,
+    };
+    let mut without_maps = 0;
     if let (Some(sink), Some(out)) = (sink, out) {
+        without_maps = sink.recorder.without_maps();
         CurvesFile::of(detector, &evaluation).write(out)?;
-        sink.pictures.finish()?;
-        sink.writer.finish()?;
+        sink.pictures.map_or(Ok(()), LayersWriter::finish)?;
+        sink.run.complete()?;
     }
-    Ok(evaluation)
+    Ok((evaluation, without_maps))
 }
 
 /// Where an evaluation's photographs go.
 struct Sink<'a> {
     recorder: Recorder<'a>,
-    writer: PredictionWriter,
-    pictures: LayersWriter,
+    run: RunFolder,
+    /// None once the disk is full: the space is for the predictions.
+    pictures: Option<LayersWriter>,
     sizes: LayerSizes,
+    reporter: &'a dyn Reporter,
 }
 
 impl Sink<'_> {
@@ -181,10 +201,24 @@ impl Sink<'_> {
             Label::Anomalous => Verdict::Anomalous,
         });
         record.defect = Some(image.sample.defect.clone());
-        let mut layers = self.recorder.layers(photograph, &image.inspection, self.sizes)?;
-        layers.truth = truth(image);
-        self.pictures.push(Some(&layers.to_json()?))?;
-        Ok(self.writer.push(&PredictionLine::Prediction(record))?)
+        if let Some(note) = self.recorder.take_note() {
+            self.reporter.warn(&note);
+        }
+        if self.recorder.is_disk_full() {
+            self.pictures.take().into_iter().for_each(LayersWriter::remove);
+        }
+        if let Some(mut pictures) = self.pictures.take() {
+            let mut layers = self.recorder.layers(photograph, &image.inspection, self.sizes)?;
+            layers.truth = truth(image);
+            match pictures.push(Some(&layers.to_json()?)) {
+                Ok(()) => self.pictures = Some(pictures),
+                Err(error) => {
+                    self.reporter.warn(&format!("{error}: the report will have no pictures"));
+                    pictures.remove();
+                }
+            }
+        }
+        Ok(self.run.predictions.push(&PredictionLine::Prediction(record))?)
     }
 }
 

@@ -4,10 +4,15 @@
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
 use image::RgbImage;
+use sha2::{Digest, Sha256};
 use simplenet_model::checkpoint;
 pub use simplenet_train::in_batches::{Inspected, inspect_file};
 use simplenet_train::{Detector, detector::Inspection};
@@ -15,6 +20,7 @@ use simplenet_train::{Detector, detector::Inspection};
 use crate::{
     error::CliError,
     output::{
+        OutputError,
         anomaly_map_file::{MapFormat, write_map},
         atomic,
         heatmap::{OverlayOptions, ScoreRange, overlay},
@@ -23,8 +29,7 @@ use crate::{
     },
 };
 
-/// The file with one line a photograph, in the output folder.
-pub const PREDICTIONS_FILE: &str = "predictions.jsonl";
+pub use crate::output::run_folder::PREDICTIONS_FILE;
 /// Folder of the overlays, in the output folder.
 pub const HEATMAPS: &str = "heatmaps";
 /// Folder of the raw maps, in the output folder.
@@ -44,6 +49,19 @@ pub struct Recorder<'a> {
     model_id: String,
     range: ScoreRange,
     taken: HashSet<PathBuf>,
+    maps: Maps,
+}
+
+/// What became of heat maps and raw maps. A verdict does not need them, and is kept where they cannot be.
+#[derive(Debug, Default)]
+struct Maps {
+    /// Whether the disk is full: none is tried any more.
+    full: AtomicBool,
+    /// Photographs without one that should have it.
+    missing: AtomicUsize,
+    /// Why, of the first; until it is taken.
+    note: Mutex<Option<String>>,
+    noted: AtomicBool,
 }
 
 impl<'a> Recorder<'a> {
@@ -65,7 +83,23 @@ impl<'a> Recorder<'a> {
             model_id: checkpoint::model_id(detector.record()),
             range: ScoreRange::new(low, high)?,
             taken: HashSet::new(),
+            maps: Maps::default(),
         })
+    }
+
+    /// Photographs whose maps could not be written.
+    pub fn without_maps(&self) -> usize {
+        self.maps.missing.load(Ordering::Relaxed)
+    }
+
+    /// Whether maps are not written any more, because the disk is full.
+    pub fn is_disk_full(&self) -> bool {
+        self.maps.full.load(Ordering::Relaxed)
+    }
+
+    /// What a person should know of maps that could not be written; once.
+    pub fn take_note(&self) -> Option<String> {
+        self.maps.note().take()
     }
 
     /// The scores between which the heat maps' colours are spread.
@@ -99,10 +133,11 @@ impl<'a> Recorder<'a> {
     }
 
     /// Writes heat map and raw map of a photograph that is called `name` (from [`Recorder::reserve`]) in the output folder,
-    /// and returns its record. Several photographs may be recorded at once.
+    /// and returns its record. Several photographs may be recorded at once. Maps that cannot be written are null in the
+    /// record, and counted.
     ///
     /// # Errors
-    /// A folder or file that cannot be written; a score that is not finite.
+    /// A score that is not finite.
     pub fn record(
         &self,
         path: &Path,
@@ -112,20 +147,18 @@ impl<'a> Recorder<'a> {
         decode: Duration,
     ) -> Result<PredictionRecord, CliError> {
         let heatmap = Path::new(HEATMAPS).join(with_extension(name, "png"));
-        write_below(self.out, &heatmap, |to| {
-            Ok(atomic::write_png(to, &self.overlay(photograph, inspection)?)?)
-        })?;
-        let anomaly_map = match self.map_format {
-            Some(format) => {
-                let file = Path::new(MAPS).join(with_extension(name, format.extension()));
-                let size = photograph.dimensions();
-                write_below(self.out, &file, |to| {
-                    Ok(write_map(to, format, &inspection.photograph_map, size, self.range)?)
-                })?;
-                Some(file)
-            }
-            None => None,
-        };
+        let mut heatmap =
+            self.kept(heatmap, |to| Ok(atomic::write_png(to, &self.overlay(photograph, inspection)?)?))?;
+        let mut anomaly_map = None;
+        if let Some(format) = self.map_format.filter(|_| heatmap.is_some()) {
+            let file = Path::new(MAPS).join(with_extension(name, format.extension()));
+            let size = photograph.dimensions();
+            anomaly_map = self
+                .kept(file, |to| Ok(write_map(to, format, &inspection.photograph_map, size, self.range)?))?;
+        }
+        if heatmap.is_none() || (self.map_format.is_some() && anomaly_map.is_none()) {
+            self.maps.missing.fetch_add(1, Ordering::Relaxed);
+        }
         let judged = self.detector.record().threshold;
         let threshold = judged.map(|t| t.value);
         let banded = judged.filter(|t| t.review.is_some());
@@ -148,8 +181,8 @@ impl<'a> Recorder<'a> {
             model_id: self.model_id.clone(),
             precision: self.detector.precision(),
             device: self.detector.device().to_string(),
-            heatmap: Some(slashed(&heatmap)),
-            anomaly_map: anomaly_map.as_deref().map(slashed),
+            heatmap: heatmap.take(),
+            anomaly_map: anomaly_map.take(),
             label: None,
             defect: None,
         })
@@ -157,7 +190,7 @@ impl<'a> Recorder<'a> {
 
     /// A name that no photograph of this run has yet, from a relative path: `a.png` and `a.jpg` must not share a heat map.
     pub fn reserve(&mut self, name: &Path) -> PathBuf {
-        let stem = name.with_extension("");
+        let stem = shortened(&name.with_extension(""));
         let mut candidate = stem.clone();
         let mut count = 1;
         while !self.taken.insert(candidate.clone()) {
@@ -168,6 +201,71 @@ impl<'a> Recorder<'a> {
         }
         candidate
     }
+
+    /// Takes the name of a photograph of an earlier run that this one goes on with, from its record.
+    pub fn take(&mut self, record: &PredictionRecord) {
+        let below = record.heatmap.as_deref().and_then(|file| file.strip_prefix(HEATMAPS)?.strip_prefix('/'));
+        if let Some(name) = below.and_then(|name| name.strip_suffix(".png")) {
+            self.taken.insert(name.into());
+        }
+    }
+
+    /// Writes a file of a photograph; its name for the record, none where it cannot be written.
+    ///
+    /// # Errors
+    /// What is not the disk's fault.
+    fn kept(
+        &self,
+        file: PathBuf,
+        write: impl FnOnce(&Path) -> Result<(), CliError>,
+    ) -> Result<Option<String>, CliError> {
+        if self.is_disk_full() {
+            return Ok(None);
+        }
+        match write_below(self.out, &file, write) {
+            Ok(()) => Ok(Some(slashed(&file))),
+            Err(error @ (CliError::Io { .. } | CliError::Output(OutputError::Io { .. }))) => {
+                self.maps.lost(&error);
+                Ok(None)
+            }
+            Err(other) => Err(other),
+        }
+    }
+}
+
+impl Maps {
+    fn lost(&self, error: &CliError) {
+        let full = error.is_disk_full();
+        // A note of the full disk comes also after one of something else.
+        let said = if full { &self.full } else { &self.noted };
+        if !said.swap(true, Ordering::Relaxed) {
+            let goes_on = match full {
+                true => "verdicts are kept, heat maps and raw maps are not written from here on",
+                false => "the verdict is kept, its heat map or raw map is not",
+            };
+            *self.note() = Some(format!("{error}: {goes_on}"));
+        }
+    }
+
+    fn note(&self) -> MutexGuard<'_, Option<String>> {
+        self.note.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The longest name of a file or folder without its extension, in bytes: with extension, number and all it must stay below the
+/// 255 that file systems take.
+const LONGEST_NAME: usize = 200;
+
+/// A relative path, of which over-long last names end in a hash of what they were.
+fn shortened(name: &Path) -> PathBuf {
+    let text = name.file_name().unwrap_or_default().to_string_lossy();
+    if text.len() <= LONGEST_NAME {
+        return name.to_path_buf();
+    }
+    let hash = Sha256::digest(name.as_os_str().as_encoded_bytes());
+    let hash: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let front = atomic::shortened(&text, LONGEST_NAME - hash.len() - 1);
+    name.with_file_name(format!("{front}~{hash}"))
 }
 
 /// `name` with the extension added (not put in the place of what looks like one: `part.1` is a name).
@@ -193,4 +291,22 @@ fn write_below(
 /// A relative path with forward slashes, as JSON and HTML want it.
 fn slashed(path: &Path) -> String {
     path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_stay_apart_and_fit() {
+        let long = |end: &str| PathBuf::from(format!("sub/{}{end}", "检".repeat(80)));
+        let (one, two) = (shortened(&long("1")), shortened(&long("2")));
+        assert_ne!(one, two);
+        for name in [&one, &two] {
+            let file = name.file_name().unwrap();
+            assert!(file.len() <= LONGEST_NAME && name.starts_with("sub"), "{}", name.display());
+        }
+        assert_eq!(shortened(&long("1")), one);
+        assert_eq!(shortened(Path::new("a/part.1")), Path::new("a/part.1"));
+    }
 }

@@ -24,7 +24,7 @@ fn run(cli: &Cli, file: Option<&ConfigFile>) -> Result<usize, CliError> {
     match &cli.verb {
         Verb::Train(args) => train::run(args, file, &progress).map(|()| 0),
         Verb::Eval(args) => eval::run(args, &progress).map(|_| 0),
-        Verb::Infer(args) => infer::run(args, &progress).map(|outcome| outcome.failed),
+        Verb::Infer(args) => infer::run(args, &progress).map(|outcome| outcome.failures()),
         Verb::Calibrate(args) => calibrate::run(args, &progress).map(|_| 0),
         Verb::Info(args) => info::run(args).map(|()| 0),
         Verb::Verify(args) => verify::run(args).map(|()| 0),

@@ -1,7 +1,7 @@
 //! What both programs do around a verb: read the call, run it or print its configuration, and turn the outcome into an exit
 //! code.
 
-use std::process::ExitCode;
+use std::{ffi::OsStr, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches};
 use serde_json::json;
@@ -44,12 +44,21 @@ pub fn main<P: CommandFactory + FromArgMatches>(
     }
 }
 
+/// Whether a terminal would act on it.
+fn is_acted_on(argument: &OsStr) -> bool {
+    let text = argument.to_string_lossy();
+    tell::escaped_line(&text) != text
+}
+
 /// Says why a command line cannot be read, or what was asked for: help, the version.
 fn refuse(error: &clap::Error) -> ExitCode {
+    let message = error.render().to_string();
     if error.use_stderr() && tell::is_json() {
-        let message = error.render().to_string();
         let message = message.trim().strip_prefix("error: ").unwrap_or(message.trim());
         tell::line(Level::Error, "error", message, &json!({ "exit_code": error.exit_code() }));
+    } else if error.use_stderr() && std::env::args_os().any(|argument| is_acted_on(&argument)) {
+        // Without clap's colours, and without what the argument would do to the terminal.
+        tell::line(Level::Warn, "error", message.trim_end(), &tell::NoFields {});
     } else {
         // Nobody can be told that this cannot be printed.
         let _gone = error.print();

@@ -211,7 +211,7 @@ impl TerminalProgress {
                 bar.set_style(style(total, unit, self.colour));
                 let context = lock(&self.context);
                 let space = if context.is_empty() { "" } else { " " };
-                bar.set_message(format!("{context}{space}{what}"));
+                bar.set_message(tell::escaped_line(&format!("{context}{space}{what}")).into_owned());
                 bar.enable_steady_tick(Duration::from_millis(250));
                 bar
             }

@@ -23,6 +23,15 @@ pub enum DataError {
         source: std::io::Error,
     },
 
+    /// A named pipe, a socket or a device in the place of a file: reading it might never end.
+    #[error("{} is {what}, not a file; remove it, or name the photographs without it", path.display())]
+    NotAFile {
+        /// Where it lies.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+
     /// A file without a single byte.
     #[error("{} is empty (0 bytes): its copy was probably cut off; copy it again or remove it", path.display())]
     EmptyFile {
@@ -87,8 +96,9 @@ pub enum DataError {
 
     /// The header announces more pixels than allowed.
     #[error(
-        "{} is {width} x {height} = {} pixels, over the limit of {limit}; scale it down, or raise `max_pixels` \
-         in the decode options if the size is meant",
+        "{} is {width} x {height} = {} pixels, over the limit of {limit}; scale it down or, if the size is meant, \
+         raise the limit: --max-pixels where photographs are inspected, `max_pixels` in [preprocess.decode] of --config in a \
+         training",
         path.display(), u64::from(*width) * u64::from(*height)
     )]
     TooManyPixels {
@@ -105,7 +115,8 @@ pub enum DataError {
     /// The file is larger than any image within the pixel limit can be.
     #[error(
         "{} has {bytes} bytes; no image within the limit of {limit} pixels is that large. Check that it is an \
-         image, or raise `max_pixels` in the decode options",
+         image, or raise the limit: --max-pixels where photographs are inspected, `max_pixels` in [preprocess.decode] of \
+         --config in a training",
         path.display()
     )]
     FileTooLarge {

@@ -332,6 +332,11 @@ impl Detector {
         self.record.min_region_area = pixels;
     }
 
+    /// Reads photographs of up to so many pixels, for this object only.
+    pub fn override_max_pixels(&mut self, pixels: u64) {
+        self.preprocess.decode.max_pixels = pixels;
+    }
+
     /// Inspects one photograph.
     ///
     /// # Errors

@@ -85,6 +85,16 @@ pub enum TrainError {
         /// What is wrong with each that cannot be used; names it.
         reasons: Vec<String>,
     },
+    /// Several images of a test set that cannot be read, all of them named.
+    #[error(
+        "{} of {found} images cannot be read; remove or replace them: {}", reasons.len(), some_of(reasons)
+    )]
+    UnreadableImages {
+        /// How many images there were.
+        found: usize,
+        /// What is wrong with each that cannot be read; names it.
+        reasons: Vec<String>,
+    },
     /// A model file without the ranges that int8 needs.
     #[error(
         "int8 needs the ranges of the network's activations, and this model has none: it was made by an older version (train it \

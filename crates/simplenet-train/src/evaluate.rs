@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use simplenet_data::{
     dataset::{GroundTruth, Label, Sample},
+    decode::decode_file,
     preprocess::MaskRule,
 };
 use simplenet_metrics::{AnomalyMap, MetricError, PixelAccumulator, PixelMetrics};
@@ -127,7 +128,7 @@ impl Evaluation {
 /// batch on a GPU, hands each result with its decoded photograph to `on_image`, in order, and measures all of them.
 ///
 /// # Errors
-/// The first image or mask that cannot be read; what `on_image` returns. Undefined metrics are not errors.
+/// Images or masks that cannot be read, all of them named; what `on_image` returns. Undefined metrics are not errors.
 pub fn evaluate(
     detector: &Detector,
     samples: &[Sample],
@@ -148,15 +149,22 @@ pub fn evaluate(
         }
         Ok((Evaluated { sample, inspection, decode, mask }, photograph))
     };
-    inspect_files(detector, &paths, reporter, finish, |_, result: Result<_, TrainError>| {
-        let (mut image, photograph) = result?;
+    let mut failed = None;
+    let inspected = inspect_files(detector, &paths, reporter, finish, |i, result: Result<_, TrainError>| {
+        let (mut image, photograph) = result.inspect_err(|_| failed = Some(i))?;
         on_image(&image, &photograph)?;
         // The large map is for the heat map only: a test set of large photographs would not fit in memory.
         image.inspection.photograph_map = vec![];
         images.push(image);
         reporter.advance(1);
         stop_if_asked(reporter)
-    })?;
+    });
+    if let (Some(first), Err(error)) = (failed, &inspected)
+        && let Some(all) = all_unreadable(detector, samples, first, error)
+    {
+        return Err(all);
+    }
+    inspected?;
     reporter.finish();
     let measured: Vec<Measured<'_>> = images.iter().map(Evaluated::measured).collect();
     let mut metrics = measure(&measured);
@@ -164,6 +172,25 @@ pub fn evaluate(
         overlap.finish(&mut metrics);
     }
     Ok(Evaluation { images, metrics })
+}
+
+/// All images and masks that cannot be read, where the `first` one has ended an evaluation; `None` where it is the only one.
+fn all_unreadable(
+    detector: &Detector,
+    samples: &[Sample],
+    first: usize,
+    error: &TrainError,
+) -> Option<TrainError> {
+    let decode = &detector.preprocess().decode;
+    let reason = |sample: &Sample| {
+        let image = decode_file(&sample.path, decode).err();
+        let mask = || sample.mask.as_ref().and_then(|truth| truth.read_union(decode).err());
+        image.or_else(mask).map(|error| error.to_string())
+    };
+    let others: Vec<Option<String>> = samples[first + 1..].par_iter().map(reason).collect();
+    let mut reasons = vec![error.to_string()];
+    reasons.extend(others.into_iter().flatten());
+    (reasons.len() > 1).then_some(TrainError::UnreadableImages { found: samples.len(), reasons })
 }
 
 /// The mask at the map's size; good images have an empty one.

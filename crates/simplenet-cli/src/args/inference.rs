@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use simplenet_train::InferencePrecision;
 
-use super::{DataSource, DeviceArgs, parse::parse_score};
+use super::{
+    DataSource, DeviceArgs,
+    parse::{parse_pixels, parse_score},
+};
 use crate::output::anomaly_map_file::MapFormat;
 
 /// Flags of `eval`.
@@ -58,6 +61,10 @@ pub struct RegionArgs {
     /// Regions of fewer pixels of the photograph are not given. Changes no score and no verdict [default: the model's].
     #[arg(long, value_name = "PIXELS")]
     pub min_region_area: Option<u64>,
+    /// Read photographs of up to so many pixels, width times height: 400000000, or 400MP. Each that is worked on takes about
+    /// 13 bytes of memory per pixel [default: the model's, usually 200MP].
+    #[arg(long, value_name = "PIXELS", value_parser = parse_pixels)]
+    pub max_pixels: Option<u64>,
 }
 
 /// What `eval` and `infer` have in common.
@@ -100,9 +107,9 @@ pub struct PhotographArgs {
     /// The model file [default: the newest model.safetensors under results/].
     #[arg(long, value_name = "FILE")]
     pub model: Option<PathBuf>,
-    /// An image or a folder (read with its sub-folders); may be given several times
+    /// Images and folders (read with their sub-folders), one or several; may be given several times
     /// [default: the test images of the category that the model was trained on].
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", num_args = 1..)]
     pub input: Vec<PathBuf>,
 }
 
@@ -121,6 +128,10 @@ pub struct InferArgs {
     /// Use this threshold on the raw score instead of the model's.
     #[arg(long, value_name = "SCORE", allow_negative_numbers = true, value_parser = parse_score)]
     pub threshold: Option<f32>,
+    /// Go on with what an interrupted run has left in --output: photographs that have their line in predictions.jsonl are not
+    /// inspected again. Refused where model, threshold, precision or another setting that moves numbers is not the same.
+    #[arg(long)]
+    pub resume: bool,
     /// Write no report.html and no plots.
     #[arg(long)]
     pub no_report: bool,

@@ -20,6 +20,19 @@ pub(crate) fn parse_seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A number of pixels: `400000000`, or `400MP`.
+pub(crate) fn parse_pixels(text: &str) -> Result<u64, String> {
+    const MEGA: u64 = 1_000_000;
+    let (number, unit) = match text.strip_suffix("MP").or_else(|| text.strip_suffix("mp")) {
+        Some(number) => (number.trim_end(), MEGA),
+        None => (text, 1),
+    };
+    let pixels = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit));
+    pixels.filter(|&pixels| pixels > 0).ok_or_else(|| {
+        format!("`{text}` is not a number of pixels (width times height), like 400000000 or 400MP")
+    })
+}
+
 /// A share of parts: `0.5%` or `0.005`.
 pub(crate) fn parse_share(text: &str) -> Result<f64, String> {
     let wrong = || format!("`{text}` is not a share of parts, like 0.5% or 0.005");
@@ -76,6 +89,15 @@ mod tests {
         }
         for wrong in ["nan", "inf", "-inf", "1e39", "", "high"] {
             assert!(parse_score(wrong).unwrap_err().contains("finite"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn pixels() {
+        assert_eq!(parse_pixels("400MP"), Ok(400_000_000));
+        assert_eq!(parse_pixels("1234"), Ok(1234));
+        for wrong in ["0", "-1", "1.5", "400 GP", "99999999999999999999MP", ""] {
+            assert!(parse_pixels(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -17,7 +17,7 @@ use crate::{
     args::BenchArgs,
     device,
     error::CliError,
-    inputs::{Input, inputs},
+    inputs::{Input, inputs, passed_over_words},
     inspect::{inspect_file, milliseconds},
     machine, one_a_thread,
     output::{
@@ -57,7 +57,14 @@ pub fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<BenchReport,
     });
     let detector = detector?;
     warn_of_slow_precision(&detector);
-    let found = inputs(&args.photographs.input, &path, &detector)?;
+    let found = inputs(&args.photographs.input, &[], &path, &detector)?;
+    if !found.passed_over.is_empty() {
+        progress.note(&passed_over_words(&found.passed_over));
+    }
+    let found = found.photographs;
+    if let Some(problem) = found.iter().find_map(|input| input.problem.as_ref()) {
+        return Err(CliError::Usage(problem.clone()));
+    }
     let repeats = args.repeats as usize;
     let turns = turns(&found, repeats);
     let distinct = &turns[..found.len().min(repeats)];
@@ -233,7 +240,8 @@ mod tests {
             (4, 1, &[0]),
             (0, 2, &[]),
         ] {
-            let name = |index: usize| Input { path: format!("{index}").into(), name: "".into() };
+            let name =
+                |index: usize| Input { path: format!("{index}").into(), name: "".into(), problem: None };
             let found: Vec<Input> = (0..found).map(name).collect();
             let expected: Vec<&Input> = expected.iter().map(|&index: &usize| &found[index]).collect();
             assert_eq!(turns(&found, repeats), expected, "{repeats} of {}", found.len());

@@ -1,7 +1,9 @@
 //! `simplenet eval`: a model and a labelled category in, its metrics out.
 
+use std::path::Path;
+
 use simplenet_model::device::CPU;
-use simplenet_train::{Detector, config::TrainConfig};
+use simplenet_train::{Detector, TrainError, config::TrainConfig};
 
 use super::{narrow, warn_of_slow_precision};
 use crate::{
@@ -9,6 +11,8 @@ use crate::{
     device,
     error::CliError,
     evaluation::{METRICS_FILE, MetricsFile, evaluate_category, run_numbers, summarise, write_metrics},
+    inspect::PREDICTIONS_FILE,
+    interrupt::Interrupt,
     output::{
         report::Fact,
         table::{ResultRow, ResultTable},
@@ -17,6 +21,7 @@ use crate::{
     progress::TerminalProgress,
     report_page::{self, Card, Heading, REPORT_FILE},
     tell,
+    training_reporter::TrainingReporter,
 };
 
 /// Runs the verb.
@@ -61,8 +66,14 @@ pub fn with_detector(
         )));
     }
     let config = training_config(detector)?;
-    let evaluation = evaluate_category(detector, &category, &config, args.output.as_deref(), progress)?;
+    let interrupt = Interrupt::on_signals()?;
+    let reporter = TrainingReporter::new(progress, &interrupt, None)?;
+    let out = args.output.as_deref();
+    let evaluation = evaluate_category(detector, &category, &config, &args.region, out, &reporter);
+    let (evaluation, without_maps) = evaluation.map_err(|error| stopped(error, out))?;
     let metrics = summarise(detector, &category, &evaluation, config.seed, None, None);
+    // Before any file: a disk that is full must not cost the numbers.
+    tell::result("metrics", &describe(&metrics), &metrics);
     if let Some(path) = &args.json {
         write_metrics(path, &metrics)?;
     }
@@ -84,13 +95,29 @@ pub fn with_detector(
             vec![card],
         )?;
     }
-    tell::result("metrics", &describe(&metrics), &metrics);
     if let (Some(out), Some(plots)) = (&args.output, plots) {
         println!("  report           {}", out.join(REPORT_FILE).display());
         println!("  plots            {} ({plots})", out.join(PLOTS_FOLDER).display());
     }
     warn_of_slow_precision(detector);
+    if without_maps > 0 {
+        return Err(CliError::Usage(format!("{without_maps} images are without their heat map (see above)")));
+    }
     Ok(metrics)
+}
+
+/// An evaluation that a signal has stopped, in its own words.
+fn stopped(error: CliError, out: Option<&Path>) -> CliError {
+    if !matches!(error, CliError::Train(TrainError::Interrupted { .. })) {
+        return error;
+    }
+    CliError::Stopped(match out {
+        Some(out) => format!(
+            "stopped; {} keeps what was inspected. Metrics need every image: the same command begins anew",
+            out.join(PREDICTIONS_FILE).display()
+        ),
+        None => "stopped; metrics need every image: the same command begins anew".into(),
+    })
 }
 
 /// The configuration that a model was trained with, from its record.

@@ -9,26 +9,25 @@ use simplenet_train::{
     in_batches::{Inspected, inspect_file, inspect_files},
 };
 
-use super::{eval::training_config, model_path, narrow, warn_of_slow_precision};
+use super::{
+    infer_report::Gathered,
+    infer_run::{Recorded, Results, settings, tasks},
+    model_path, narrow, warn_of_slow_precision,
+};
 use crate::{
     args::InferArgs,
     device,
     error::CliError,
-    inputs::{Input, inputs},
+    inputs::{Inputs, PassedOverFields, inputs, passed_over_words},
     inspect::{PREDICTIONS_FILE, Recorder},
+    interrupt::Interrupt,
     one_a_thread,
     output::{
-        layers::LayerSizes,
-        layers_file::LayersWriter,
-        prediction::{JsonPath, PredictionError, PredictionLine, PredictionRecord, Verdict},
-        prediction_file::PredictionWriter,
-        report::{CategoryReport, Fact},
-        table::ResultTable,
+        prediction::{JsonPath, PredictionRecord, Verdict},
+        run_folder::{Begin, RunFolder, RunPassedOver, RunRecord},
     },
-    plots_folder,
     progress::TerminalProgress,
-    report_page::{self, Card, Heading, REPORT_FILE},
-    tell,
+    tell::{self, Level},
 };
 
 /// How a run went.
@@ -44,6 +43,17 @@ pub struct Outcome {
     pub unjudged: usize,
     /// Files that could not be inspected.
     pub failed: usize,
+    /// Photographs that were inspected and whose heat map or raw map could not be written.
+    pub without_maps: usize,
+    /// Files and folders that were passed over.
+    pub passed_over: usize,
+}
+
+impl Outcome {
+    /// How many things went wrong.
+    pub fn failures(&self) -> usize {
+        self.failed + self.without_maps
+    }
 }
 
 /// Runs the verb.
@@ -52,6 +62,7 @@ pub struct Outcome {
 /// A model that cannot be read, no input at all, an output folder that cannot be written. A photograph that cannot
 /// be read is not an error of the run: it is counted in the outcome and has its line in predictions.jsonl.
 pub fn run(args: &InferArgs, progress: &TerminalProgress) -> Result<Outcome, CliError> {
+    let interrupt = Interrupt::on_signals()?;
     let model = model_path(args.photographs.model.as_deref())?;
     let precision = args.inference.precision.precision();
     let choice = args.inference.device.device;
@@ -61,7 +72,7 @@ pub fn run(args: &InferArgs, progress: &TerminalProgress) -> Result<Outcome, Cli
     if let Some(batch) = args.batch.batch {
         detector = detector.with_batch(batch.into());
     }
-    with_detector(args, &model, detector, progress)
+    inspect(args, &model, detector, &interrupt, progress)
 }
 
 /// Inspects by a detector that is at hand; `model` is its file.
@@ -71,7 +82,17 @@ pub fn run(args: &InferArgs, progress: &TerminalProgress) -> Result<Outcome, Cli
 pub fn with_detector(
     args: &InferArgs,
     model: &Path,
+    detector: Detector,
+    progress: &TerminalProgress,
+) -> Result<Outcome, CliError> {
+    inspect(args, model, detector, &Interrupt::on_signals()?, progress)
+}
+
+fn inspect(
+    args: &InferArgs,
+    model: &Path,
     mut detector: Detector,
+    interrupt: &Interrupt,
     progress: &TerminalProgress,
 ) -> Result<Outcome, CliError> {
     if let Some(threshold) = args.threshold {
@@ -80,161 +101,147 @@ pub fn with_detector(
     narrow(&mut detector, &args.region)?;
     println!("model: {}, in {}", model.display(), detector.precision().name());
     warn_of_slow_precision(&detector);
-    let inputs = inputs(&args.photographs.input, model, &detector)?;
-    std::fs::create_dir_all(&args.output).map_err(CliError::io("create", &args.output))?;
-    let mut recorder = Recorder::new(&detector, &args.output, args.map_format.format())?;
-    let predictions = args.output.join(PREDICTIONS_FILE);
-    let mut writer = PredictionWriter::create(&predictions)?;
-    let mut gathered = Gathered::begin(args, inputs.len(), progress)?;
+    let outputs = std::slice::from_ref(&args.output);
+    let Inputs { photographs, passed_over, repeated } =
+        inputs(&args.photographs.input, outputs, model, &detector)?;
+    if !passed_over.is_empty() {
+        tell::line(
+            Level::Warn,
+            "passed_over",
+            &passed_over_words(&passed_over),
+            &PassedOverFields::of(&passed_over),
+        );
+    }
+    if repeated > 0 {
+        progress.note(&format!("{repeated} photographs were named more than once, and are inspected once"));
+    }
 
-    let mut outcome = Outcome::default();
-    progress.start("inspecting", inputs.len() as u64);
-    let tasks: Vec<Task> =
-        inputs.into_iter().map(|Input { path, name }| Task { path, name: recorder.reserve(&name) }).collect();
+    let mut recorder = Recorder::new(&detector, &args.output, args.map_format.format())?;
+    let mut settings = settings("infer", &detector, &args.region)?;
+    settings.insert("map_format".into(), format!("{:?}", args.map_format).to_lowercase().into());
+    let named = passed_over
+        .iter()
+        .map(|entry| RunPassedOver { path: JsonPath::new(&entry.path), reason: entry.reason.name().into() });
+    let record = RunRecord::new(photographs.len(), settings, named.collect());
+    let run = RunFolder::begin(&args.output, record, if args.resume { Begin::GoOn } else { Begin::Anew })?;
+    let (tasks, others) = tasks(photographs, &run.before, &mut recorder);
+    tell_of_earlier(&run, tasks.len(), others, progress);
+
+    let total = run.before.len() + tasks.len();
+    let gathered = Gathered::begin(args, total, &run.before, progress)?;
     let sizes = gathered.as_ref().map(|gathered| gathered.sizes);
-    let record = |task: &Task, inspected: Result<Inspected, TrainError>| {
+    let mut outcome = Outcome { passed_over: passed_over.len(), ..Outcome::default() };
+    run.before.iter().for_each(|line| outcome.count(line));
+    let done = run.before.len();
+    let mut results =
+        Results { outcome, run, gathered, recorder: &recorder, progress, interrupt, done, total };
+    progress.start("inspecting", tasks.len() as u64);
+    let record = |task: &Task, inspected: Result<Inspected, TrainError>| -> Recorded {
         let Inspected { photograph, inspection, decode } = inspected?;
         let record = recorder.record(&task.path, &task.name, &photograph, &inspection, decode)?;
-        let pictures = match sizes {
+        let pictures = match sizes.filter(|_| !recorder.is_disk_full()) {
             Some(sizes) => Some(recorder.layers(&photograph, &inspection, sizes)?.to_json()?),
             None => None,
         };
         Ok((record, pictures))
     };
-    let mut on_result = |task: &Task, result: Result<(PredictionRecord, Option<String>), CliError>| {
-        let (line, pictures) = match result {
-            Ok((record, pictures)) => {
-                progress.result("photograph", &sentence(&record), &record);
-                match (record.verdict, record.decision) {
-                    (_, Some(Decision::Review)) => outcome.review += 1,
-                    (Some(Verdict::Anomalous), _) => outcome.anomalous += 1,
-                    (Some(Verdict::Normal), _) => outcome.normal += 1,
-                    (None, _) => outcome.unjudged += 1,
-                }
-                (PredictionLine::Prediction(record), pictures)
+    let inspected = results.stop_if_asked().and_then(|()| {
+        inspect_tasks(&detector, &tasks, &record, progress, |task, result| results.take(task, result))
+    });
+    progress.finish();
+    inspected?;
+
+    let Results { mut outcome, mut run, gathered, .. } = results;
+    outcome.without_maps = recorder.without_maps();
+    run.predictions.finish()?;
+    let report = match gathered {
+        Some(gathered) => gathered.write(args, model, &detector)?,
+        None => "",
+    };
+    run.complete()?;
+    summarise(args, &detector, &outcome, report);
+    Ok(outcome)
+}
+
+/// Inspects what can be inspected, and hands over the results in the order of the tasks, those that cannot among them.
+fn inspect_tasks(
+    detector: &Detector,
+    tasks: &[Task],
+    record: &(impl Fn(&Task, Result<Inspected, TrainError>) -> Recorded + Sync),
+    progress: &TerminalProgress,
+    mut on_result: impl FnMut(&Task, Recorded) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let readable: Vec<&Task> = tasks.iter().filter(|task| task.problem.is_none()).collect();
+    let mut due = tasks.iter();
+    let mut in_order = |result: Option<Recorded>| {
+        for task in due.by_ref() {
+            match &task.problem {
+                Some(problem) => on_result(task, Err(CliError::Usage(problem.clone())))?,
+                None => return result.map_or(Ok(()), |result| on_result(task, result)),
             }
-            Err(error @ (CliError::Data(_) | CliError::Train(_))) => {
-                let error = error.to_string();
-                let text = format!("error      {error}");
-                outcome.failed += 1;
-                let error = PredictionError { path: JsonPath::new(&task.path), error };
-                progress.failed_result("photograph", &text, &error);
-                (PredictionLine::Error(error), None)
-            }
-            // Not the photograph's fault: a full disk, say. Going on would lose results.
-            Err(other) => return Err(other),
-        };
-        writer.push(&line)?;
-        if let Some(gathered) = &mut gathered {
-            gathered.push(line, pictures.as_deref())?;
         }
-        progress.advance(1);
         Ok(())
     };
     match detector.batch_predictor() {
         Some(_) => {
-            let finish = |i: usize, inspected| record(&tasks[i], inspected);
-            inspect_files(&detector, &tasks, progress, finish, |i, result| on_result(&tasks[i], result))?;
+            let finish = |i: usize, inspected| record(readable[i], inspected);
+            inspect_files(detector, &readable, progress, finish, |_, result| in_order(Some(result)))?;
         }
         None => {
-            let work = |task: &Task| record(task, inspect_file(&detector, &task.path));
-            one_a_thread::in_order(&tasks, work, on_result)?;
+            let work = |task: &&Task| record(task, inspect_file(detector, &task.path));
+            one_a_thread::in_order(&readable, work, |_, result| in_order(Some(result)))?;
         }
     }
-    writer.finish()?;
-    progress.finish();
-    let report = match gathered {
-        Some(gathered) => gathered.write(args, model, &detector)?,
-        None => "",
+    in_order(None)
+}
+
+/// Says what is done with an earlier run's results.
+fn tell_of_earlier(run: &RunFolder, left: usize, others: usize, progress: &TerminalProgress) {
+    if !run.before.is_empty() {
+        progress.note(&format!("going on after {} photographs; {left} are left", run.before.len()));
+    }
+    if others > 0 {
+        progress.note(&format!("{others} of these are not among the inputs any more; their lines are kept"));
+    }
+    if run.replaced > 0 {
+        progress.warn(&format!(
+            "the {} photographs of an interrupted run are inspected again; with --resume it would have gone on",
+            run.replaced
+        ));
+    }
+}
+
+/// The last line.
+fn summarise(args: &InferArgs, detector: &Detector, outcome: &Outcome, report: &str) {
+    let some = |count: usize, what: &str| match count {
+        0 => String::new(),
+        count => format!(", {count} {what}"),
     };
     let unjudged = match outcome.unjudged {
         0 => String::new(),
         n => format!("{n} scored but not judged (the model has no threshold; see --threshold), "),
     };
-    let judged = match detector.record().threshold.is_some_and(|threshold| threshold.review.is_some()) {
-        true => format!("{} pass, {} review, {} reject", outcome.normal, outcome.review, outcome.anomalous),
-        false => format!("{} normal, {} anomalous", outcome.normal, outcome.anomalous),
+    let judged = if detector.record().threshold.is_some_and(|threshold| threshold.review.is_some()) {
+        format!("{} pass, {} review, {} reject", outcome.normal, outcome.review, outcome.anomalous)
+    } else {
+        format!("{} normal, {} anomalous", outcome.normal, outcome.anomalous)
     };
     let text = format!(
-        "{judged}, {unjudged}{} failed; heat maps{report} and {PREDICTIONS_FILE} are in {}\n",
+        "{judged}, {unjudged}{} failed{}{}; heat maps{report} and {PREDICTIONS_FILE} are in {}\n",
         outcome.failed,
+        some(outcome.passed_over, "passed over"),
+        some(outcome.without_maps, "without heat map or raw map (see above)"),
         args.output.display()
     );
-    tell::result("summary", &text, &outcome);
-    Ok(outcome)
-}
-
-/// Photographs up to which a report is written: a page of more is of no use.
-const MOST_IN_REPORT: usize = 20_000;
-
-/// What the report will show: predictions in memory, pictures in a file without a name.
-struct Gathered {
-    predictions: Vec<PredictionLine>,
-    pictures: LayersWriter,
-    sizes: LayerSizes,
-}
-
-impl Gathered {
-    /// `None` where no report is wanted, or it would be too large, which is said.
-    fn begin(
-        args: &InferArgs,
-        photographs: usize,
-        progress: &TerminalProgress,
-    ) -> Result<Option<Self>, CliError> {
-        if args.no_report {
-            return Ok(None);
-        }
-        if photographs > MOST_IN_REPORT {
-            progress.note(&format!(
-                "no {REPORT_FILE}: it is written for up to {MOST_IN_REPORT} photographs, and these are {photographs}"
-            ));
-            return Ok(None);
-        }
-        let sizes = LayerSizes::for_count(photographs);
-        Ok(Some(Self { predictions: vec![], pictures: LayersWriter::unnamed(&args.output)?, sizes }))
-    }
-
-    fn push(&mut self, line: PredictionLine, pictures: Option<&str>) -> Result<(), CliError> {
-        self.pictures.push(pictures)?;
-        self.predictions.push(line);
-        Ok(())
-    }
-
-    /// Writes the page; gives what the last line says of it.
-    fn write(self, args: &InferArgs, model: &Path, detector: &Detector) -> Result<&'static str, CliError> {
-        let threshold = detector.record().threshold;
-        let name = match args.photographs.input.as_slice() {
-            [one] => one.display().to_string(),
-            [] => String::from("the model's test images"),
-            several => format!("{} inputs", several.len()),
-        };
-        let category = CategoryReport {
-            name: name.clone(),
-            threshold: threshold.map(|t| t.value),
-            review_threshold: threshold.and_then(|t| t.review).map(|band| band.value),
-            predictions: self.predictions,
-            ..CategoryReport::default()
-        };
-        let facts = vec![
-            Fact::new("model", model.display().to_string()),
-            Fact::new("computed", format!("in {} on {}", detector.precision().name(), detector.device())),
-        ];
-        let config = training_config(detector).ok();
-        let plots = plots_folder::write(&args.output, &category)?;
-        report_page::write(
-            &args.output.join(REPORT_FILE),
-            Heading { title: &format!("Inspection of {name}"), facts, config: config.as_ref() },
-            ResultTable::default(),
-            vec![Card::inspected(category, self.pictures.passing()?)],
-        )?;
-        Ok(if plots.is_empty() { ", report.html" } else { ", report.html, plots" })
-    }
+    tell::result("summary", &text, outcome);
 }
 
 /// A photograph, and the name that it alone has in the output folder.
-struct Task {
-    path: PathBuf,
-    name: PathBuf,
+pub(super) struct Task {
+    pub(super) path: PathBuf,
+    pub(super) name: PathBuf,
+    /// Why it cannot be inspected.
+    pub(super) problem: Option<String>,
 }
 
 impl AsRef<Path> for Task {
@@ -244,7 +251,7 @@ impl AsRef<Path> for Task {
 }
 
 /// One line a photograph, for people.
-fn sentence(record: &PredictionRecord) -> String {
+pub(super) fn sentence(record: &PredictionRecord) -> String {
     let verdict = record.verdict.map_or("no verdict", Verdict::name);
     let verdict = record.decision.map_or(verdict, Decision::name);
     let regions = match record.regions.len() {
@@ -256,6 +263,6 @@ fn sentence(record: &PredictionRecord) -> String {
         "{verdict:<10} score {:>8.4}  {:>7.1} ms  {}{regions}",
         record.score,
         record.milliseconds.total,
-        record.path.text()
+        tell::escaped_line(record.path.text())
     )
 }

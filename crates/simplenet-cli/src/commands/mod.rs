@@ -10,6 +10,8 @@ pub mod eval;
 pub mod export;
 pub mod import;
 pub mod infer;
+mod infer_report;
+pub(crate) mod infer_run;
 pub mod info;
 pub mod man;
 pub mod train;
@@ -36,6 +38,9 @@ fn narrow(detector: &mut Detector, args: &RegionArgs) -> Result<(), CliError> {
     if let Some(file) = &args.roi {
         let region = RegionOfInterest::read(file, &detector.preprocess().decode)?;
         detector.narrow(region)?;
+    }
+    if let Some(pixels) = args.max_pixels {
+        detector.override_max_pixels(pixels);
     }
     if let Some(pixels) = args.min_region_area {
         detector.override_min_region_area(pixels);

@@ -8,8 +8,10 @@ use super::OutputError;
 use image::RgbImage;
 use image::codecs::png::{CompressionType, FilterType, PngEncoder};
 use serde::Serialize;
+use std::ffi::OsStr;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tempfile::NamedTempFile;
 
 /// A file being written under a temporary name; dropped without [`commit`](Self::commit), it leaves no trace.
@@ -29,11 +31,9 @@ impl AtomicFile {
         };
         let folder = parent_folder(path);
         std::fs::create_dir_all(folder).map_err(OutputError::io("create the folder", folder))?;
-        let mut prefix = std::ffi::OsString::from(".");
-        prefix.push(name);
-        prefix.push(".");
+        let prefix = format!(".{}.", shortened(&name.to_string_lossy(), MOST_OF_NAME));
         let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix).suffix(".part");
+        builder.prefix(&prefix).suffix(PART).rand_bytes(RANDOM);
         // tempfile's own default is 0600; results are ordinary files, so let the umask decide.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
@@ -55,6 +55,47 @@ impl AtomicFile {
         sync_folder(parent_folder(&path));
         Ok(())
     }
+}
+
+/// The ending of temporary names: `.NAME.RANDOM.part`.
+const PART: &str = ".part";
+/// Random characters of a temporary name.
+const RANDOM: usize = 6;
+/// As much of a file's name as its temporary name has: a name may be as long as the file system allows.
+const MOST_OF_NAME: usize = 60;
+
+/// The age from which on a temporary file is left over, where another run may be at work: no file takes so long to write.
+pub const LEFT_FOR: Duration = Duration::from_secs(3600);
+
+/// The longest beginning of a name that has at most so many bytes.
+pub(crate) fn shortened(name: &str, bytes: usize) -> &str {
+    &name[..name.floor_char_boundary(bytes)]
+}
+
+/// Removes temporary files of this program that a kill has left in a folder itself, not below it; gives their number. With an
+/// age only those that nobody has written to for so long: another run may be at work there.
+pub fn clear_leftovers(folder: &Path, older_than: Option<Duration>) -> usize {
+    let Ok(entries) = std::fs::read_dir(folder) else { return 0 };
+    let is_old = |entry: &std::fs::DirEntry| {
+        let Some(age) = older_than else { return true };
+        let modified = entry.metadata().and_then(|data| data.modified());
+        modified.is_ok_and(|time| time.elapsed().is_ok_and(|elapsed| elapsed >= age))
+    };
+    let left =
+        entries.filter_map(Result::ok).filter(|entry| is_temporary(&entry.file_name()) && is_old(entry));
+    // What cannot be removed is no reason to stop: it is only in the way.
+    left.filter(|entry| std::fs::remove_file(entry.path()).is_ok()).count()
+}
+
+fn is_temporary(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    let Some((front, random)) = name.strip_suffix(PART).and_then(|rest| rest.rsplit_once('.')) else {
+        return false;
+    };
+    front.len() > 1
+        && front.starts_with('.')
+        && random.len() == RANDOM
+        && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Write bytes.
@@ -98,7 +139,7 @@ pub fn png_bytes(picture: &RgbImage) -> Result<Vec<u8>, OutputError> {
     Ok(bytes)
 }
 
-fn parent_folder(path: &Path) -> &Path {
+pub(crate) fn parent_folder(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -107,7 +148,7 @@ fn parent_folder(path: &Path) -> &Path {
 
 /// Make the rename itself durable. Some file systems refuse to sync a folder; the content is already safe then,
 /// so this stays silent.
-fn sync_folder(folder: &Path) {
+pub(crate) fn sync_folder(folder: &Path) {
     #[cfg(unix)]
     if let Ok(handle) = std::fs::File::open(folder) {
         let _ = handle.sync_all();
@@ -149,6 +190,37 @@ mod tests {
         drop(file);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
         assert_eq!(names_in(dir.path()), ["out.txt"]);
+    }
+
+    #[test]
+    fn names_of_every_length_that_a_file_system_takes() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["x".repeat(255), "检".repeat(85), "a".into()] {
+            write_text(&dir.path().join(&name), "content").unwrap();
+            assert!(dir.path().join(&name).is_file(), "{name}");
+        }
+        assert_eq!(shortened("检测", 4), "检");
+    }
+
+    #[test]
+    fn what_a_kill_has_left_is_cleared_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let theirs =
+            [".part", ".x.part", "a.abcdef.part", ".a.abc-ef.part", ".a.abcdef.partial", "a.png", ".hidden"];
+        for name in theirs {
+            std::fs::write(dir.path().join(name), "theirs").unwrap();
+        }
+        let mut file = AtomicFile::create(&dir.path().join("out.png")).unwrap();
+        file.write(b"half").unwrap();
+        // As a kill does: nothing is cleaned up.
+        std::mem::forget(file);
+        assert_eq!(names_in(dir.path()).len(), theirs.len() + 1);
+        assert_eq!(clear_leftovers(dir.path(), Some(LEFT_FOR)), 0, "it may be at work");
+        assert_eq!(clear_leftovers(dir.path(), None), 1);
+        let mut names = theirs.map(String::from);
+        names.sort();
+        assert_eq!(names_in(dir.path()), names);
+        assert_eq!(clear_leftovers(&dir.path().join("none"), None), 0);
     }
 
     #[test]

@@ -16,6 +16,23 @@ pub enum OutputError {
         /// The system's own reason.
         source: std::io::Error,
     },
+    /// Another run writes into the same folder.
+    #[error("another run is writing {path}; wait for its end, or give another --output")]
+    InUse {
+        /// The file that it writes.
+        path: PathBuf,
+    },
+    /// A run that cannot go on with what is in its folder.
+    #[error(
+        "{folder}: --resume cannot go on there: {reason}. Results of two kinds would stand in one file; give the same \
+         settings, another --output, or leave --resume out to begin anew"
+    )]
+    GoOn {
+        /// The folder of the results.
+        folder: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
     /// A path that names no file, such as `/` or `results/..`.
     #[error("{path} does not name a file; give a path that ends in a file name")]
     NotAFileName {
@@ -91,11 +108,22 @@ pub enum OutputError {
 }
 
 impl OutputError {
+    /// Whether the disk, or what the user may use of it, is full.
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if is_disk_full(source))
+    }
+
     /// An adapter for `map_err` that keeps the action and the path.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
         move |source| Self::Io { action, path, source }
     }
+}
+
+/// Whether the disk, or what the user may use of it, is full.
+pub(crate) fn is_disk_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 /// Refuse a buffer whose length is not `width * height`.

@@ -1,47 +1,50 @@
 //! `pictures.jsonl`: the report's pictures of a result, one line a line of predictions.jsonl.
 //!
-//! In: [`Layers`] as the photographs are inspected, when they are at hand anyway. Out: a file that appears whole or not
-//! at all (or one without a name, where only this run needs it), and its lines again, one at a time: a report of thousands of
-//! photographs never holds more than one.
+//! In: [`Layers`] as the photographs are inspected, when they are at hand anyway. Out: a file that grows by a line with each
+//! (so that a run that goes on has those of the photographs before), and its lines again, one at a time: a report of
+//! thousands of photographs never holds more than one.
 
 use super::OutputError;
-use super::atomic::AtomicFile;
 use super::layers::Layers;
-use std::fs::File;
-use std::io::{BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 /// The file's name.
 pub const PICTURES_FILE: &str = "pictures.jsonl";
 
+/// A line without pictures.
+const NONE: &str = "{}\n";
+
 /// Writes the pictures of a result.
 #[derive(Debug)]
 pub struct LayersWriter {
-    sink: Sink,
-}
-
-#[derive(Debug)]
-enum Sink {
-    Kept(AtomicFile),
-    Passing(BufWriter<File>, PathBuf),
+    file: File,
+    path: PathBuf,
 }
 
 impl LayersWriter {
-    /// A file that is kept, in a result's folder.
+    /// The file of a result in `folder`, behind the pictures of its first `lines` photographs, where an earlier run has left
+    /// them: those of others are cut off, missing ones are none.
     ///
     /// # Errors
-    /// A file that cannot be made.
-    pub fn create(folder: &Path) -> Result<Self, OutputError> {
-        Ok(Self { sink: Sink::Kept(AtomicFile::create(&folder.join(PICTURES_FILE))?) })
-    }
-
-    /// A file without a name in this folder, which goes with what [`Self::passing`] gives.
-    ///
-    /// # Errors
-    /// A file that cannot be made.
-    pub fn unnamed(folder: &Path) -> Result<Self, OutputError> {
-        let file = tempfile::tempfile_in(folder).map_err(OutputError::io("write a file in", folder))?;
-        Ok(Self { sink: Sink::Passing(BufWriter::new(file), folder.to_path_buf()) })
+    /// A file that cannot be read or written.
+    pub fn open(folder: &Path, lines: usize) -> Result<Self, OutputError> {
+        let path = folder.join(PICTURES_FILE);
+        let open = || -> std::io::Result<File> {
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+            let starts = line_starts(&file)?;
+            // The last one may be torn.
+            let whole = starts.len() - 1;
+            let kept = whole.min(lines);
+            let length = starts.get(kept).copied().unwrap_or_default();
+            file.set_len(length)?;
+            (&file).seek(SeekFrom::Start(length))?;
+            (kept..lines).try_for_each(|_| (&file).write_all(NONE.as_bytes()))?;
+            Ok(file)
+        };
+        let file = open().map_err(OutputError::io("write", &path))?;
+        Ok(Self { file, path })
     }
 
     /// Appends the line of a photograph, from [`Layers::to_json`]; `None` for one without pictures.
@@ -49,42 +52,48 @@ impl LayersWriter {
     /// # Errors
     /// A disk that is full.
     pub fn push(&mut self, line: Option<&str>) -> Result<(), OutputError> {
-        for part in [line.unwrap_or("{}"), "\n"] {
-            match &mut self.sink {
-                Sink::Kept(file) => file.write(part.as_bytes())?,
-                Sink::Passing(file, folder) => {
-                    file.write_all(part.as_bytes()).map_err(OutputError::io("write a file in", folder))?;
-                }
-            }
-        }
-        Ok(())
+        let line = line.map_or(NONE.to_string(), |line| format!("{line}\n"));
+        self.file.write_all(line.as_bytes()).map_err(OutputError::io("write", &self.path))
     }
 
-    /// Gives a kept file its name; what passes is gone.
+    /// Syncs.
     ///
     /// # Errors
     /// A disk that is full.
     pub fn finish(self) -> Result<(), OutputError> {
-        match self.sink {
-            Sink::Kept(file) => file.commit(),
-            Sink::Passing(..) => Ok(()),
-        }
+        self.file.sync_all().map_err(OutputError::io("sync", &self.path))
     }
 
-    /// What was written to a file without a name; `None` of one that is kept.
+    /// What was written.
     ///
     /// # Errors
-    /// A disk that is full.
-    pub fn passing(self) -> Result<Option<LayersReader>, OutputError> {
-        match self.sink {
-            Sink::Kept(_) => Ok(None),
-            Sink::Passing(file, folder) => {
-                let file = file
-                    .into_inner()
-                    .map_err(|e| OutputError::io("write a file in", &folder)(e.into_error()))?;
-                LayersReader::index(file, folder).map(Some)
-            }
+    /// A file that cannot be read.
+    pub fn into_reader(self) -> Result<LayersReader, OutputError> {
+        LayersReader::index(self.file, self.path)
+    }
+
+    /// Removes the file.
+    pub fn remove(self) {
+        let Self { file, path } = self;
+        drop(file);
+        // What cannot be removed is only in the way.
+        let _left = std::fs::remove_file(path);
+    }
+}
+
+/// Where each whole line starts, and where the last one ends.
+fn line_starts(mut file: &File) -> std::io::Result<Vec<u64>> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut file = BufReader::with_capacity(1 << 16, file);
+    let (mut starts, mut at, mut line) = (vec![0], 0, vec![]);
+    loop {
+        line.clear();
+        let length = file.read_until(b'\n', &mut line)?;
+        if line.last() != Some(&b'\n') {
+            return Ok(starts);
         }
+        at += length as u64;
+        starts.push(at);
     }
 }
 
@@ -111,21 +120,8 @@ impl LayersReader {
         }
     }
 
-    fn index(mut file: File, path: PathBuf) -> Result<Self, OutputError> {
-        let read = |file: &mut File| -> std::io::Result<Vec<u64>> {
-            file.seek(SeekFrom::Start(0))?;
-            let mut file = BufReader::with_capacity(1 << 16, file);
-            let (mut starts, mut at) = (vec![0], 0);
-            loop {
-                let length = file.skip_until(b'\n')?;
-                if length == 0 {
-                    return Ok(starts);
-                }
-                at += length as u64;
-                starts.push(at);
-            }
-        };
-        let starts = read(&mut file).map_err(OutputError::io("read", &path))?;
+    fn index(file: File, path: PathBuf) -> Result<Self, OutputError> {
+        let starts = line_starts(&file).map_err(OutputError::io("read", &path))?;
         Ok(Self { file: BufReader::new(file), path, starts })
     }
 
@@ -177,23 +173,24 @@ mod tests {
         Layers { photograph: name.into(), heat: None, truth: Some("M0 0Z".into()) }
     }
 
+    fn push(writer: &mut LayersWriter, lines: &[Option<&str>]) {
+        for line in lines {
+            writer.push(line.map(|name| layers(name).to_json().unwrap()).as_deref()).unwrap();
+        }
+    }
+
     #[test]
     fn lines_come_back_in_any_order() {
         let dir = tempfile::tempdir().unwrap();
         for kept in [true, false] {
-            let mut writer = match kept {
-                true => LayersWriter::create(dir.path()).unwrap(),
-                false => LayersWriter::unnamed(dir.path()).unwrap(),
-            };
-            for line in [Some(layers("one")), None, Some(layers("three"))] {
-                writer.push(line.map(|l| l.to_json().unwrap()).as_deref()).unwrap();
-            }
+            let mut writer = LayersWriter::open(dir.path(), 0).unwrap();
+            push(&mut writer, &[Some("one"), None, Some("three")]);
             let mut reader = match kept {
                 true => {
                     writer.finish().unwrap();
                     LayersReader::open(dir.path()).unwrap().unwrap()
                 }
-                false => writer.passing().unwrap().unwrap(),
+                false => writer.into_reader().unwrap(),
             };
             assert_eq!(reader.len(), 3);
             for (line, want) in [
@@ -207,9 +204,31 @@ mod tests {
             }
             assert!(reader.page_bytes(0) > 20 && reader.page_bytes(1) == 0);
         }
-        let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(names, [PICTURES_FILE], "a file without a name leaves nothing");
-        let other = tempfile::tempdir().unwrap();
-        assert!(LayersReader::open(other.path()).unwrap().is_none());
+        LayersWriter::open(dir.path(), 0).unwrap().remove();
+        assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none(), "nothing is left");
+        assert!(LayersReader::open(dir.path()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_run_goes_on_behind_the_pictures_of_its_predictions() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(PICTURES_FILE);
+        let mut writer = LayersWriter::open(dir.path(), 0).unwrap();
+        push(&mut writer, &[Some("one"), None, Some("three")]);
+        drop(writer);
+        let whole = std::fs::read(&path).unwrap();
+        // One more than there are predictions; as many; the last one torn; the last one missing.
+        for (bytes, lines) in [(whole.len(), 2), (whole.len(), 3), (whole.len() - 2, 3), (whole.len() - 2, 4)]
+        {
+            std::fs::write(&path, &whole[..bytes]).unwrap();
+            let mut writer = LayersWriter::open(dir.path(), lines).unwrap();
+            push(&mut writer, &[Some("new")]);
+            let mut reader = writer.into_reader().unwrap();
+            assert_eq!(reader.len(), lines + 1, "{bytes} bytes");
+            assert_eq!(reader.read(0).unwrap(), Some(layers("one")), "{bytes} bytes");
+            assert_eq!(reader.read(lines).unwrap(), Some(layers("new")), "{bytes} bytes");
+            let third = reader.read(2).unwrap();
+            assert_eq!(third == Some(layers("three")), lines == 3 && bytes == whole.len(), "{bytes} bytes");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Everything a run leaves behind for people and programs: pictures, maps, records, tables, the report.
 //!
-//! In: plain slices, paths and the small structs defined here. Out: files written whole or not at all, or
-//! strings ready for a terminal. Nothing here knows a model, a dataset or a metric's definition, so every part
+//! In: plain slices, paths and the small structs defined here. Out: files written whole or not at all (lines of a run: as it goes),
+//! or strings ready for a terminal. Nothing here knows a model, a dataset or a metric's definition, so every part
 //! can be tested from a few numbers.
 
 pub mod anomaly_map_file;
@@ -23,8 +23,10 @@ pub mod prediction_file;
 pub mod published;
 pub mod published_speed;
 pub mod report;
+pub mod run_folder;
 mod score_bins;
 mod shrink;
 pub mod table;
 
 pub use error::OutputError;
+pub(crate) use error::is_disk_full;

@@ -2,8 +2,10 @@
 //! standard error, as text. With `--log-format json` each is one JSON object a line on standard error, and standard
 //! output holds only what was asked for as data.
 //!
-//! In: sentences, with fields for the JSON form. Out: lines. The form is set once, before anything is told.
+//! In: sentences, with fields for the JSON form. Out: lines. The form is set once, before anything is told. What a terminal
+//! would act on is escaped here ([`escaped`]), for every verb; only data that was asked for goes out as it is.
 
+mod escape;
 mod event;
 
 use std::{
@@ -16,6 +18,7 @@ use serde::Serialize;
 
 use crate::args::LogFormat;
 
+pub use escape::{escaped, escaped_line};
 pub use event::Level;
 
 static JSON: AtomicBool = AtomicBool::new(false);
@@ -38,7 +41,7 @@ pub struct NoFields {}
 pub fn result(event: &str, text: &str, fields: &impl Serialize) {
     match is_json() {
         true => event::write(Level::Info, event, text.trim(), fields),
-        false => write_out(format_args!("{text}")),
+        false => write_out(&escaped(text)),
     }
 }
 
@@ -46,8 +49,8 @@ pub fn result(event: &str, text: &str, fields: &impl Serialize) {
 pub fn line(level: Level, event: &str, text: &str, fields: &impl Serialize) {
     match (is_json(), level) {
         (true, _) => event::write(level, event, text.trim(), fields),
-        (false, Level::Error) => write_err(format_args!("error: {text}\n")),
-        (false, _) => write_err(format_args!("{text}\n")),
+        (false, Level::Error) => write_err(&format!("error: {}\n", escaped(text))),
+        (false, _) => write_err(&format!("{}\n", escaped(text))),
     }
 }
 
@@ -60,24 +63,24 @@ pub fn event(level: Level, event: &str, text: &str, fields: &impl Serialize) {
 
 /// What was asked for as data, on standard output in either form.
 pub fn data(text: &str) {
-    write_out(format_args!("{text}"));
+    write_out(text);
 }
 
 /// Text for standard output, as `print!` has it; in JSON an event, nothing for blank lines.
 pub fn say(text: Arguments<'_>) {
-    if !is_json() {
-        return write_out(text);
-    }
     let text = text.to_string();
+    if !is_json() {
+        return write_out(&escaped(&text));
+    }
     if !text.trim().is_empty() {
         event::write(Level::Info, "result", text.trim(), &NoFields {});
     }
 }
 
 /// Writes to standard output; a closed pipe is passed over, another failure is told on standard error.
-fn write_out(text: Arguments<'_>) {
+fn write_out(text: &str) {
     let mut out = std::io::stdout();
-    match out.write_fmt(text).and_then(|()| out.flush()) {
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             line(Level::Error, "error", &format!("cannot write to standard output: {error}"), &NoFields {});
         }
@@ -86,6 +89,6 @@ fn write_out(text: Arguments<'_>) {
 }
 
 /// Nobody can be told that standard error is gone.
-fn write_err(text: Arguments<'_>) {
-    let _gone = std::io::stderr().write_all(text.to_string().as_bytes());
+fn write_err(text: &str) {
+    let _gone = std::io::stderr().write_all(text.as_bytes());
 }

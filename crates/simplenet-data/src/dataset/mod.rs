@@ -11,6 +11,7 @@ pub mod folder;
 mod ground_truth;
 mod kolektor_sdd2;
 mod layout;
+pub mod listing;
 pub mod mvtec;
 mod mvtec_ad_2;
 mod mvtec_loco;
@@ -148,7 +149,10 @@ fn is_hidden(path: &Path) -> bool {
 }
 
 fn has_image_extension(path: &Path) -> bool {
-    const EXTENSIONS: [&str; 6] = ["png", "jpg", "jpeg", "bmp", "tif", "tiff"];
+    const EXTENSIONS: [&str; 17] = [
+        "png", "apng", "jpg", "jpeg", "jpe", "jfif", "jif", "bmp", "dib", "tif", "tiff", "btf", "webp",
+        "pgm", "ppm", "pnm", "pbm",
+    ];
     path.extension().is_some_and(|found| EXTENSIONS.iter().any(|known| found.eq_ignore_ascii_case(known)))
 }
 

@@ -223,6 +223,7 @@ fn kind(error: &DataError) -> &'static str {
         DataError::NoGroundTruth { .. } => "image-without-ground-truth",
         DataError::DefectMask { .. } => "defect-mask",
         DataError::Io { .. }
+        | DataError::NotAFile { .. }
         | DataError::EmptyFile { .. }
         | DataError::UnknownFormat { .. }
         | DataError::Truncated { .. }

@@ -1,0 +1,189 @@
+//! What becomes of each result of `infer`: its line at once, its pictures for the report, its place in the counts.
+//!
+//! In: photographs with what was found, or why nothing was, in their order. Out: a growing predictions.jsonl, events, and the
+//! outcome. A signal ends the run after the photograph at hand, with all lines before it kept; a full disk ends heat maps
+//! and report, not verdicts.
+
+use std::collections::HashSet;
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use simplenet_model::checkpoint::{self, Decision};
+use simplenet_train::Detector;
+
+use super::{
+    infer::{Outcome, Task, sentence},
+    infer_report::Gathered,
+};
+use crate::{
+    args::RegionArgs,
+    error::CliError,
+    inputs::Input,
+    inspect::Recorder,
+    interrupt::Interrupt,
+    output::{
+        prediction::{JsonPath, PredictionError, PredictionLine, PredictionRecord, Verdict},
+        run_folder::RunFolder,
+    },
+    progress::TerminalProgress,
+    tell,
+};
+
+/// A photograph's record and the pictures of it that a report shows, or why there are none.
+pub(super) type Recorded = Result<(PredictionRecord, Option<String>), CliError>;
+
+/// A run's results as they come.
+pub(super) struct Results<'a> {
+    pub(super) outcome: Outcome,
+    pub(super) run: RunFolder,
+    pub(super) gathered: Option<Gathered>,
+    pub(super) recorder: &'a Recorder<'a>,
+    pub(super) progress: &'a TerminalProgress,
+    pub(super) interrupt: &'a Interrupt,
+    /// Photographs that have their line, those of the run before among them.
+    pub(super) done: usize,
+    /// Photographs that there are.
+    pub(super) total: usize,
+}
+
+impl Results<'_> {
+    /// Takes the result of the photograph that is due.
+    ///
+    /// # Errors
+    /// A line that cannot be written; a run that is to stop.
+    pub(super) fn take(&mut self, task: &Task, result: Recorded) -> Result<(), CliError> {
+        let (line, pictures) = match result {
+            Ok((record, pictures)) => {
+                self.progress.result("photograph", &sentence(&record), &record);
+                (PredictionLine::Prediction(record), pictures)
+            }
+            Err(error) => {
+                let error = PredictionError { path: JsonPath::new(&task.path), error: error.to_string() };
+                let text = format!("error      {}", tell::escaped_line(&error.error));
+                self.progress.failed_result("photograph", &text, &error);
+                (PredictionLine::Error(error), None)
+            }
+        };
+        self.outcome.count(&line);
+        if let Some(note) = self.recorder.take_note() {
+            self.progress.warn(&note);
+        }
+        self.keep_pictures(pictures.as_deref());
+        self.run.predictions.push(&line).map_err(|error| {
+            CliError::Usage(format!(
+                "{error}: {} of {} photographs have their line there; free some space, and the same command with --resume \
+                 goes on after them",
+                self.done, self.total
+            ))
+        })?;
+        if let Some(gathered) = &mut self.gathered {
+            gathered.add_line(line);
+        }
+        self.done += 1;
+        self.progress.advance(1);
+        self.stop_if_asked()
+    }
+
+    /// # Errors
+    /// [`CliError::Interrupted`] where a signal has come and there is something left to do.
+    pub(super) fn stop_if_asked(&self) -> Result<(), CliError> {
+        if !self.interrupt.asked() || self.done >= self.total {
+            return Ok(());
+        }
+        let kept = String::from("predictions.jsonl keeps them: the same command with --resume goes on");
+        Err(CliError::Interrupted { done: self.done, total: self.total, kept })
+    }
+
+    /// Keeps the pictures of a photograph; where the disk is full, there is no report.
+    fn keep_pictures(&mut self, pictures: Option<&str>) {
+        let Some(gathered) = &mut self.gathered else { return };
+        let failed = match self.recorder.is_disk_full() {
+            true => Some(String::from("the disk is full")),
+            false => gathered.add_pictures(pictures).err().map(|error| error.to_string()),
+        };
+        if let Some(reason) = failed
+            && let Some(gathered) = self.gathered.take()
+        {
+            self.progress.warn(&format!("no report.html: {reason}"));
+            gathered.give_up();
+        }
+    }
+}
+
+impl Outcome {
+    /// Counts a photograph.
+    pub(super) fn count(&mut self, line: &PredictionLine) {
+        match line {
+            PredictionLine::Error(_) => self.failed += 1,
+            PredictionLine::Prediction(record) => match (record.verdict, record.decision) {
+                (_, Some(Decision::Review)) => self.review += 1,
+                (Some(Verdict::Anomalous), _) => self.anomalous += 1,
+                (Some(Verdict::Normal), _) => self.normal += 1,
+                (None, _) => self.unjudged += 1,
+            },
+        }
+    }
+}
+
+/// The photographs that have no line yet, each with a name of its own in the output folder; and how many lines there are of
+/// photographs that are not among these inputs.
+pub(super) fn tasks(
+    photographs: Vec<Input>,
+    before: &[PredictionLine],
+    recorder: &mut Recorder<'_>,
+) -> (Vec<Task>, usize) {
+    let done: HashSet<&JsonPath> = before.iter().map(PredictionLine::path).collect();
+    let mut named = HashSet::new();
+    for line in before {
+        if let PredictionLine::Prediction(record) = line {
+            recorder.take(record);
+            if record.heatmap.is_some() {
+                named.insert(line.path());
+            }
+        }
+    }
+    let with_paths = photographs.into_iter().map(|input| (JsonPath::new(&input.path), input));
+    let (old, new): (Vec<_>, Vec<_>) = with_paths.partition(|(path, _)| done.contains(path));
+    // As in a run from the start: also what could not be read has taken a name.
+    for (_, input) in old.iter().filter(|(path, _)| !named.contains(path)) {
+        recorder.reserve(&input.name);
+    }
+    let task = |(_, input): (_, Input)| Task {
+        name: recorder.reserve(&input.name),
+        path: input.path,
+        problem: input.problem,
+    };
+    (new.into_iter().map(task).collect(), before.len() - old.len())
+}
+
+/// What decides the numbers of a run, for [`RunFolder`]: it goes on only with the same.
+///
+/// # Errors
+/// A region of interest that cannot be read.
+pub(crate) fn settings(
+    verb: &str,
+    detector: &Detector,
+    region: &RegionArgs,
+) -> Result<Map<String, Value>, CliError> {
+    // As it is written for people: 0.1, not what f64 makes of it.
+    let number = |value: f32| value.to_string().parse::<Value>().unwrap_or(Value::Null);
+    let threshold = detector.record().threshold;
+    let roi = match &region.roi {
+        Some(file) => {
+            let bytes = std::fs::read(file).map_err(CliError::io("read", file))?;
+            Value::from(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        }
+        None => Value::Null,
+    };
+    let settings = json!({
+        "verb": verb,
+        "model_id": checkpoint::model_id(detector.record()),
+        "threshold": threshold.map(|t| number(t.value)),
+        "review_threshold": threshold.and_then(|t| t.review).map(|band| number(band.value)),
+        "precision": detector.precision(),
+        "device": detector.device(),
+        "roi_sha256": roi,
+        "min_region_area": detector.record().min_region_area,
+    });
+    Ok(settings.as_object().cloned().unwrap_or_default())
+}
