@@ -75,7 +75,7 @@ fn the_command_line_wins_over_the_table_and_the_table_over_the_top() {
 fn what_is_typed_sets_aside_what_contradicts_it() {
     let text = "[train]\ndata = \"a\"\nfeature_cache = \"c\"\n";
     let Verb::Train(train) = verb(text, "train --normal b --no-feature-cache") else { panic!("train") };
-    assert_eq!((train.source.data, train.source.folders.normal), (None, Some("b".into())));
+    assert_eq!((train.source.data, train.source.folders.normal), (None, vec!["b".into()]));
     assert_eq!(train.settings.storage.feature_cache, None);
     // Switches that are off and flags that are their default are as if they were not there.
     let text =

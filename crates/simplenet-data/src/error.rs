@@ -197,6 +197,40 @@ pub enum DataError {
         expected: String,
     },
 
+    /// A folder of good parts (or of defective ones) below which others lie.
+    #[error(
+        "{} is to hold {parts} parts only, and below it lie {found}: {advice}. {way_out}",
+        folder.display()
+    )]
+    NotOnly {
+        /// The folder.
+        folder: PathBuf,
+        /// What its parts are to be: good or defective.
+        parts: &'static str,
+        /// The folders that say otherwise, with their numbers of images.
+        found: String,
+        /// The call that is right.
+        advice: String,
+        /// What to do where these parts are what they are to be all the same.
+        way_out: String,
+    },
+
+    /// A folder or a label whose name leaves open what its parts are.
+    #[error("{}: {problem}", path.display())]
+    UnclearName {
+        /// The folder.
+        path: PathBuf,
+        /// What is unclear, and what to do.
+        problem: String,
+    },
+
+    /// A photograph in the place of its own mask.
+    #[error("{} is the photograph itself, not its mask; name the folder of masks, or draw the mask", mask.display())]
+    OwnMask {
+        /// The file that stands in the place of the mask.
+        mask: PathBuf,
+    },
+
     /// No category below a root.
     #[error("{} holds no category: a category is a folder with train/good inside; {hint}", path.display())]
     NoCategories {

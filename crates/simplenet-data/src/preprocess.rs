@@ -349,7 +349,7 @@ impl Preprocess {
     /// Reads the ground truth of an image of size `original` and brings the union of its defects to the network's size.
     ///
     /// # Errors
-    /// A mask that cannot be read, or has another size than the image; as [`GroundTruth::read_union`].
+    /// A mask that cannot be read, or has another size than the image; as [`GroundTruth::read_for`].
     pub fn ground_truth(
         &self,
         truth: &GroundTruth,
@@ -357,15 +357,7 @@ impl Preprocess {
         original: (u32, u32),
         rule: MaskRule,
     ) -> Result<Vec<u8>, DataError> {
-        let mask = truth.read_union(&self.decode)?;
-        if mask.dimensions() != original {
-            return Err(DataError::MaskSize {
-                mask: truth.files().first().cloned().unwrap_or_default(),
-                mask_size: mask.dimensions(),
-                image: image.to_path_buf(),
-                image_size: original,
-            });
-        }
+        let mask = truth.read_for(image, original, &self.decode)?;
         self.mask(&mask, rule)
     }
 

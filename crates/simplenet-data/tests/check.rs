@@ -37,6 +37,8 @@ fn nothing_is_wrong_with_the_fixtures() {
         ("mvtec_ad_2", &["few-images", "few-images", "left-out", "left-out"]),
         ("mvtec_loco", &["few-images", "few-images"]),
         ("btad", &["few-images", "few-images"]),
+        ("mvtec_3d", &["few-images", "few-images"]),
+        ("real_iad", &["few-images"]),
         ("visa", &["few-images", "few-images"]),
         ("visa/candle", &["few-images"]),
         ("kolektor_sdd2", &["duplicate", "few-images", "left-out", "left-out"]),
@@ -306,7 +308,9 @@ fn what_may_be_meant_is_a_note() {
     fs::create_dir_all(bolt.join("train/bad")).unwrap();
     RgbImage::new(5, 5).save(bolt.join("train/bad/0.png")).unwrap();
     RgbImage::new(6, 5).save(bolt.join("spare.png")).unwrap();
-    fs::write(bolt.join("photo.webp"), "x").unwrap();
+    fs::write(bolt.join("photo.heic"), "x").unwrap();
+    fs::create_dir_all(bolt.join("@eaDir")).unwrap();
+    fs::write(bolt.join("@eaDir/0.jpg"), "x").unwrap();
     fs::write(bolt.join("train/good/.hidden.png"), "x").unwrap();
     fs::remove_dir_all(root.join("cloth/ground_truth")).unwrap();
     let report = report(&root, Depth::Pixels);
@@ -318,8 +322,9 @@ fn what_may_be_meant_is_a_note() {
         ("duplicate", "bolt/train/good/000.png = bolt/train/good/again.png"),
         ("images-beside-training", "bolt/train/bad holds 1 image not trained on: 0.png"),
         ("unused-images", "bolt holds 1 image that nothing uses: spare.png"),
-        ("other-file", "bolt/photo.webp"),
+        ("other-file", "bolt/photo.heic"),
         ("hidden", "bolt/train/good/.hidden.png"),
+        ("passed-over", "bolt/@eaDir is passed over: of a NAS"),
         ("no-masks", "none of 2 anomalous images has a mask"),
     ] {
         let found: Vec<&Finding> = report.notes.iter().filter(|note| note.kind == kind).collect();

@@ -44,6 +44,10 @@ fn every_fixture_is_recognised_as_what_it_is() {
         ("mvtec_ad_2", LayoutId::MvtecAd2, &["can"]),
         ("mvtec_loco", LayoutId::MvtecLoco, &["pushpins"]),
         ("btad", LayoutId::Btad, &["01", "02"]),
+        ("mvtec_3d", LayoutId::Mvtec3d, &["bagel"]),
+        ("real_iad", LayoutId::RealIad, &["cap"]),
+        ("real_iad/realiad_256", LayoutId::RealIad, &["cap"]),
+        ("real_iad/realiad_jsons_fuiad_0.1/cap.json", LayoutId::RealIad, &["cap"]),
         ("visa", LayoutId::Visa, &["candle", "pcb1"]),
         ("visa/split_csv/2cls_fewshot.csv", LayoutId::Visa, &["candle", "pcb1"]),
         ("kolektor_sdd2", LayoutId::KolektorSdd2, &["kolektor_sdd2"]),
@@ -81,6 +85,8 @@ fn a_category_folder_is_the_category_of_its_root() {
         ("mvtec_ad_2", "can"),
         ("mvtec_loco", "pushpins"),
         ("btad", "02"),
+        ("mvtec_3d", "bagel"),
+        ("real_iad/realiad_256", "cap"),
         ("visa", "candle"),
     ] {
         let of_root = load(&fixture(root), Some(name));
@@ -112,6 +118,11 @@ fn numbers_of_every_layout() {
         ("mvtec_loco", None, [3, 2, 2, 3, 3], &[]),
         ("btad", Some("01"), [3, 0, 1, 2, 2], &[]),
         ("btad", Some("02"), [2, 0, 1, 1, 1], &[]),
+        ("mvtec_3d", None, [3, 2, 1, 2, 2], &[]),
+        ("real_iad", None, [3, 0, 3, 2, 2], &[]),
+        ("real_iad/realiad_256/cap", None, [3, 0, 3, 2, 2], &[]),
+        ("real_iad/realiad_jsons/cap.json", None, [3, 0, 3, 2, 2], &[]),
+        ("real_iad/realiad_jsons_fuiad_0.1/cap.json", None, [3, 0, 3, 1, 1], &[("anomalous, in train", 1)]),
         ("visa", Some("candle"), [3, 0, 1, 2, 2], &[]),
         ("visa/split_csv/2cls_highshot.csv", Some("pcb1"), [3, 0, 1, 1, 1], &[("anomalous, in train", 1)]),
         ("kolektor_sdd2", None, [3, 0, 2, 2, 2], &[("copies", 1), ("anomalous, in train", 1)]),
@@ -130,7 +141,31 @@ fn numbers_of_every_layout() {
 fn masks_belong_to_their_images() {
     /// Image, defect, masks.
     type Expected = (&'static str, &'static str, Vec<&'static str>);
-    let cases: [(&str, Option<&str>, Vec<Expected>); 6] = [
+    let cases: [(&str, Option<&str>, Vec<Expected>); 8] = [
+        (
+            "mvtec_3d",
+            None,
+            vec![
+                ("bagel/test/hole/rgb/000.png", "hole", vec!["bagel/test/hole/gt/000.png"]),
+                ("bagel/test/hole/rgb/001.png", "hole", vec!["bagel/test/hole/gt/001.png"]),
+            ],
+        ),
+        (
+            "real_iad/realiad_256",
+            None,
+            vec![
+                (
+                    "cap/NG/HS/S0000/cap_0000_NG_HS_C1_2023.jpg",
+                    "HS",
+                    vec!["cap/NG/HS/S0000/cap_0000_NG_HS_C1_2023.png"],
+                ),
+                (
+                    "cap/NG/HS/S0001/cap_0001_NG_HS_C1_2023.jpg",
+                    "HS",
+                    vec!["cap/NG/HS/S0001/cap_0001_NG_HS_C1_2023.png"],
+                ),
+            ],
+        ),
         (
             "mvtec_loco",
             None,
@@ -217,6 +252,8 @@ fn the_ground_truth_of_every_anomalous_image_marks_something() {
         ("mvtec_ad_2", None),
         ("mvtec_loco", None),
         ("btad", Some("01")),
+        ("mvtec_3d", None),
+        ("real_iad", None),
         ("visa", Some("candle")),
         ("kolektor_sdd2", None),
         ("folders", None),
@@ -253,7 +290,7 @@ fn saturation_areas_of_loco() {
 
 #[test]
 fn folders_are_named_one_by_one_too() {
-    let at = |name: &str| Some(fixture(&format!("folders/{name}")));
+    let at = |name: &str| vec![fixture(&format!("folders/{name}"))];
     let folders = Folders {
         normal: at("normal"),
         normal_test: at("normal_test"),
@@ -266,7 +303,7 @@ fn folders_are_named_one_by_one_too() {
     assert_eq!((named.name.as_str(), named.root), ("normal", fixture("folders")));
     // To test on only.
     let folders =
-        Folders { normal: None, normal_test: at("normal_test"), abnormal: at("abnormal"), masks: None };
+        Folders { normal_test: at("normal_test"), abnormal: at("abnormal"), ..Folders::default() };
     let tested = Source::Folders(folders).load(&DecodeOptions::default()).unwrap();
     assert_eq!(counts(&tested).0, [0, 0, 1, 3, 0]);
 }

@@ -166,6 +166,7 @@ pub fn evaluate(
     }
     inspected?;
     reporter.finish();
+    warn_of_large_masks(&images, reporter);
     let measured: Vec<Measured<'_>> = images.iter().map(Evaluated::measured).collect();
     let mut metrics = measure(&measured);
     if let Some(overlap) = overlap {
@@ -191,6 +192,22 @@ fn all_unreadable(
     let mut reasons = vec![error.to_string()];
     reasons.extend(others.into_iter().flatten());
     (reasons.len() > 1).then_some(TrainError::UnreadableImages { found: samples.len(), reasons })
+}
+
+/// Says where most masks mark most of their image: such masks are inverted more often than parts are wholly defective.
+fn warn_of_large_masks(images: &[Evaluated], reporter: &dyn Reporter) {
+    let masked = || images.iter().filter(|image| image.sample.mask.is_some());
+    let large = masked().filter(|image| {
+        let mask = image.mask.as_deref().unwrap_or_default();
+        2 * mask.iter().filter(|&&pixel| pixel > 0).count() > mask.len()
+    });
+    let (large, all) = (large.count(), masked().count());
+    if 2 * large > all {
+        reporter.warn(&format!(
+            "{large} of {all} masks mark more than half of their image as defective: are they inverted? White, or any value \
+             but 0, is the defect"
+        ));
+    }
 }
 
 /// The mask at the map's size; good images have an empty one.

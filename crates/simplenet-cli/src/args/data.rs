@@ -13,8 +13,9 @@ use crate::error::CliError;
 /// Where images come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct DataSource {
-    /// A data set, one of its category folders, or a CSV file. Its layout is recognised: MVTec AD, MVTec AD 2, MVTec LOCO AD,
-    /// MPDD, BTAD, VisA, Kolektor SDD2, or a CSV file with the columns path and label, perhaps mask, split and category.
+    /// A data set, one of its category folders, or a list. Its layout is recognised: MVTec AD, MVTec AD 2, MVTec LOCO AD,
+    /// MVTec 3D-AD, MPDD, BTAD, VisA, Real-IAD, Kolektor SDD2, a CSV file with the columns path and label, perhaps mask,
+    /// split and category; or a plain folder of good parts.
     #[arg(long, value_name = "PATH", conflicts_with_all = ["normal", "normal_test", "abnormal", "masks"])]
     pub data: Option<PathBuf>,
     /// Which category, where --data is a data set of several.
@@ -31,18 +32,19 @@ pub struct DataSource {
 /// Plain folders, named one by one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct FolderArgs {
-    /// A plain folder of photographs of good parts; nothing else is needed to train.
-    #[arg(long, value_name = "DIR")]
-    pub normal: Option<PathBuf>,
-    /// A plain folder of good parts to test on, none of those that are trained on.
-    #[arg(long, value_name = "DIR")]
-    pub normal_test: Option<PathBuf>,
-    /// A plain folder of defective parts to test on; a sub-folder's name is that of its defect.
-    #[arg(long, value_name = "DIR")]
-    pub abnormal: Option<PathBuf>,
-    /// The masks of --abnormal: of the same name as their image, with `_mask` after it or without.
-    #[arg(long, value_name = "DIR", requires = "abnormal")]
-    pub masks: Option<PathBuf>,
+    /// Plain folders of photographs of good parts, read with their sub-folders; nothing else is needed to train.
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    pub normal: Vec<PathBuf>,
+    /// Plain folders of good parts to test on, none of those that are trained on.
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    pub normal_test: Vec<PathBuf>,
+    /// Plain folders of defective parts to test on; a sub-folder's name is that of its defect.
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    pub abnormal: Vec<PathBuf>,
+    /// The masks of --abnormal, of the same name as their image, with `_mask` or the like after it or without: folders of
+    /// them, or JSON files of LabelMe or COCO. Masks that lie beside their images are found without.
+    #[arg(long, value_name = "DIR", num_args = 1.., requires = "abnormal")]
+    pub masks: Vec<PathBuf>,
 }
 
 /// The names of layouts, so that help, completions and errors know them.

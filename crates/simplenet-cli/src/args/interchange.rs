@@ -22,10 +22,10 @@ pub struct ImportArgs {
     /// The model file to write.
     #[arg(long, value_name = "FILE", default_value = "model.safetensors")]
     pub out: PathBuf,
-    /// A folder of photographs of good parts (read with its sub-folders) that the checkpoint was not trained on: sets the
-    /// threshold, as `calibrate` does.
-    #[arg(long, value_name = "DIR")]
-    pub normal: Option<PathBuf>,
+    /// Folders of photographs of good parts (read with their sub-folders) that the checkpoint was not trained on: they set
+    /// the threshold, as `calibrate` does.
+    #[arg(long, value_name = "DIR", num_args = 1..)]
+    pub normal: Vec<PathBuf>,
     /// With --normal: share of good parts that may be rejected, 0.5% or 0.005.
     #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = parse_share, requires = "normal")]
     pub false_reject: f64,

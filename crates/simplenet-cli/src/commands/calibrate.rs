@@ -12,7 +12,7 @@ use simplenet_train::{
     calibrate::{Rates, TooFew, recalibrate},
 };
 
-use super::train::TRAINING_FILE;
+use super::train::{TRAINING_FILE, note_left_out};
 use crate::{
     args::CalibrateArgs,
     device,
@@ -45,16 +45,15 @@ fn from_good_parts(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<
     let opened = device::open(args.device.device, progress)?;
     let (net, record) = checkpoint::load(&args.model, &Device::Cpu)?;
     let (before, calibrated_model_id) = (record.threshold, checkpoint::model_id(&record));
-    let mut good = vec![];
-    for folder in &args.normal {
-        good.extend(folder::list_images(folder)?);
-        if trained_on(&args.model, folder) {
-            progress.warn(&format!(
-                "{}: the model was trained on photographs in there. What it has seen scores lower than new good parts will, so \
-                 more of these will be rejected than is said here; take photographs that it was not trained on",
-                folder.display()
-            ));
-        }
+    let category = folder::load_normal(&args.normal)?;
+    note_left_out(&category, progress);
+    let good: Vec<PathBuf> = category.train.into_iter().map(|sample| sample.path).collect();
+    for folder in args.normal.iter().filter(|folder| trained_on(&args.model, folder)) {
+        progress.warn(&format!(
+            "{}: the model was trained on photographs in there. What it has seen scores lower than new good parts will, so \
+             more of these will be rejected than is said here; take photographs that it was not trained on",
+            folder.display()
+        ));
     }
     let mut detector = Detector::on_device(&net, record, InferencePrecision::F32, &opened)?;
     if let Some(file) = &args.roi {

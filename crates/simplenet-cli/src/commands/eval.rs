@@ -5,7 +5,7 @@ use std::path::Path;
 use simplenet_model::device::CPU;
 use simplenet_train::{Detector, TrainError, config::TrainConfig};
 
-use super::{narrow, warn_of_slow_precision};
+use super::{narrow, train::note_left_out, warn_of_slow_precision};
 use crate::{
     args::EvalArgs,
     device,
@@ -51,7 +51,7 @@ pub fn with_detector(
     progress: &TerminalProgress,
 ) -> Result<MetricsFile, CliError> {
     let source = &args.source;
-    if source.folders.abnormal.is_some() && source.folders.normal_test.is_none() {
+    if !source.folders.abnormal.is_empty() && source.folders.normal_test.is_empty() {
         return Err(CliError::Usage(
             "eval with --abnormal needs good test images too: name a folder of good parts that were not trained on \
              with --normal-test"
@@ -61,10 +61,12 @@ pub fn with_detector(
     let category = source.source()?.load(&detector.preprocess().decode)?;
     if category.test.is_empty() {
         return Err(CliError::Usage(format!(
-            "{} has no test images: an evaluation needs test/good and at least one test/<defect> folder",
+            "{} has no test images: an evaluation needs test/good and at least one test/<defect> folder, or plain folders \
+             named with --normal-test and --abnormal",
             category.root.display()
         )));
     }
+    note_left_out(&category, progress);
     let config = training_config(detector)?;
     let interrupt = Interrupt::on_signals()?;
     let reporter = TrainingReporter::new(progress, &interrupt, None)?;

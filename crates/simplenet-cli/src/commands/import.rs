@@ -31,9 +31,9 @@ pub fn run(
     refuse_same_file("--out", &args.out, &args.checkpoint)?;
     let checkpoint = OfficialCheckpoint::read(&args.checkpoint)?;
     let config = settings(args, file)?;
-    let good: Vec<Sample> = match &args.normal {
-        Some(dir) => folder::load_normal(dir)?.train,
-        None => Vec::new(),
+    let good: Vec<Sample> = match args.normal.as_slice() {
+        [] => Vec::new(),
+        folders => folder::load_normal(folders)?.train,
     };
     let source = args.weights.clone().map_or(WeightsSource::Default, WeightsSource::File);
     let weights = backbone_weights(config.backbone, &source, progress)?;

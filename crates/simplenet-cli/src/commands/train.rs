@@ -8,12 +8,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use simplenet_data::{
-    dataset::{Category, GroundTruth, Place, Source},
+    dataset::{Category, GroundTruth, Place, Source, check::unreadable},
     decode::image_size,
 };
 use simplenet_model::{BackboneWeights, weights};
 use simplenet_train::{
-    Reporter,
+    Reporter, TrainError,
     config::TrainConfig,
     false_reject::expected_false_reject_rate,
     features::FeatureUse,
@@ -128,10 +128,11 @@ pub fn run(args: &TrainArgs, file: Option<&ConfigFile>, progress: &TerminalProgr
     let interrupt = Interrupt::on_signals()?;
     let reporter = TrainingReporter::new(progress, &interrupt, tensorboard(&args.run, &out).as_deref())?;
     let trained = fit(&config, &category.train, &weights, &options, &reporter);
-    let mut trained = trained.inspect_err(|_| {
+    let trained = trained.inspect_err(|_| {
         progress.unwind(0);
         let _kept_unless_empty = std::fs::remove_dir(&out);
-    })?;
+    });
+    let mut trained = trained.map_err(|error| all_unreadable(&category, &config, error))?;
     let origin = Origin::of(&category, &weights)?;
     let model = write(&mut trained, &config, &category.name, origin, &out)?;
     if let Some(keep) = &options.keep {
@@ -139,6 +140,19 @@ pub fn run(args: &TrainArgs, file: Option<&ConfigFile>, progress: &TerminalProgr
     }
     summarise(&trained, &config, &model);
     Ok(())
+}
+
+/// All photographs that cannot be read, where a training stopped at the first of several.
+fn all_unreadable(category: &Category, config: &TrainConfig, first: TrainError) -> CliError {
+    if !matches!(first, TrainError::Data(_)) {
+        return first.into();
+    }
+    let samples = || category.train.iter().chain(&category.validation);
+    let reasons = unreadable(samples().map(|sample| sample.path.as_path()), &config.preprocess.decode);
+    match reasons.len() {
+        0 | 1 => first.into(),
+        _ => CliError::Unreadable { of: samples().count(), reasons },
+    }
 }
 
 /// Where a run in `out` keeps the state of its training; what an earlier one has kept is removed if it is to begin anew.
@@ -247,8 +261,11 @@ fn describe(features: &FeatureUse) -> String {
     format!("{computed}; {memory}")
 }
 
-/// Says which images of a data set are not used, and why.
+/// Says which images of a data set are not used, and why; and what else is to be known of it.
 pub fn note_left_out(category: &Category, reporter: &dyn Reporter) {
+    for note in &category.notes {
+        reporter.note(&format!("{}: {}", category.name, note.message));
+    }
     for left_out in &category.left_out {
         let (name, count) = (&category.name, left_out.images.len());
         reporter.note(&format!("{name}: {count} images are not used: {}", left_out.why));

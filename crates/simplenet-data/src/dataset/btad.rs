@@ -9,8 +9,14 @@ use super::{Category, Layout, LayoutId, Place, Problems, Sign, tree::Tree};
 use crate::decode::DecodeOptions;
 use crate::error::DataError;
 
-const TREE: Tree =
-    Tree { train: "train/ok", validation: None, test: "test", good: "ok", ground_truth: "ground_truth" };
+const TREE: Tree = Tree {
+    train: "train",
+    validation: None,
+    test: "test",
+    good: "ok",
+    ground_truth: "ground_truth",
+    images: None,
+};
 
 /// The layout.
 pub(super) struct Btad;
@@ -26,7 +32,7 @@ impl Layout for Btad {
 
     fn signs(&self, folder: &Path) -> Vec<Sign> {
         vec![
-            Sign::folder(folder, TREE.train),
+            Sign::folder(folder, "train/ok"),
             Sign::folder(folder, "test/ok").optional(),
             Sign::folder(folder, "test/ko").optional(),
             Sign::folder(folder, "ground_truth/ko").optional(),

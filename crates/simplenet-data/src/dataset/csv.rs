@@ -1,18 +1,20 @@
 //! A CSV file that lists images, their labels and their masks.
 //!
 //! In: a file with a header. Columns, in any order: `path` (needed) and `label` (needed), `mask`, `split`, `category`.
-//! Paths are relative to the file. `label`: `good`, `normal`, `ok` or `0` is a good part, anything else the name of a
-//! defect; `1` is called `anomaly`; nothing is an image without label, which is left out. `split`: `train`, `validation`
+//! Paths are relative to the file; `\` is a folder's end where no file of the name is there. `label`: one of the names of
+//! good parts (`names`) or `0` is a good part, anything else the name of a defect; `1` is called `anomaly`; nothing is an
+//! image without label, which is left out. Labels that some take for good and others for defective are refused. `split`: `train`, `validation`
 //! or `test`; without it good parts are trained on and others tested on. Anomalous images of `train` and `validation`
 //! are left out. Out: a [`Category`] for each value of `category`, or one called as the file.
 //!
-//! Columns are parted by commas, semicolons or tabs, whichever the header has.
+//! Columns are parted by commas, semicolons or tabs, whichever the header has. The text is UTF-8 or UTF-16.
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::{
     Category, GroundTruth, Label, Layout, LayoutId, Place, Problems, Sample, Sign,
+    names::{Meaning, meaning},
     pairing::check_sizes,
     visa::{existing, parent},
 };
@@ -22,7 +24,7 @@ use crate::error::DataError;
 /// Columns and the other names that they may have.
 const COLUMNS: [(&str, &[&str]); 5] = [
     ("path", &["image", "image_path", "file", "filename"]),
-    ("label", &["class", "defect"]),
+    ("label", &["class", "defect", "anomaly", "is_anomaly", "anomalous", "defective", "is_defective", "good", "is_good"]),
     ("mask", &["mask_path", "ground_truth"]),
     ("split", &["set"]),
     ("category", &["object", "product"]),
@@ -89,6 +91,8 @@ impl Layout for Csv {
         let one_category = !table.has("category");
         let mut seen: HashMap<PathBuf, u64> = HashMap::new();
         let (mut unlabelled, mut not_trained, mut not_validated) = (vec![], vec![], vec![]);
+        let labels = Labels::of_table(&table);
+        let mut unclear: BTreeSet<String> = BTreeSet::new();
         for row in table.rows() {
             if !one_category && row.get("category") != place.name {
                 continue;
@@ -102,19 +106,25 @@ impl Layout for Csv {
                 continue;
             }
             let label = row.get("label");
-            let sample = match label.to_ascii_lowercase().as_str() {
-                "" => {
+            let sample = match labels.of(label) {
+                Labelled::Not => {
                     unlabelled.push(path);
                     continue;
                 }
-                "good" | "normal" | "ok" | "0" => Sample::normal(path),
-                _ => {
+                Labelled::Good => Sample::normal(path),
+                Labelled::Defective(defect) => {
                     let mask = match row.get("mask").is_empty() {
                         true => None,
                         false => existing(list, &root, &row, "mask", problems)?,
                     };
-                    let defect = if label == "1" { "anomaly" } else { label };
                     Sample::anomalous(path, defect, mask.map(GroundTruth::bright))
+                }
+                Labelled::Unclear(problem) => {
+                    if !unclear.contains(label) {
+                        unclear.insert(label.to_string());
+                        problems(wrong(Some(row.line), problem))?;
+                    }
+                    continue;
                 }
             };
             let part = row.get("split").to_ascii_lowercase();
@@ -145,12 +155,105 @@ impl Layout for Csv {
             images.sort_unstable();
             category.leave_out(why, images);
         }
-        if category.train.is_empty() && category.test.is_empty() {
+        let values = table.values("label");
+        let none_is_good = !values.iter().any(|label| matches!(labels.of(label), Labelled::Good));
+        if category.train.is_empty() && category.test.is_empty() && category.left_out.is_empty() && unclear.is_empty() {
             let problem = format!("it lists no image with a label for `{}`", place.name);
             problems(wrong(None, problem))?;
+        } else if none_is_good && unclear.is_empty() {
+            let labels: Vec<String> = values.into_iter().filter(|label| !label.is_empty()).collect();
+            let problem = format!(
+                "no label is one of good parts, such as good, normal, ok, pass or 0; there are: {}",
+                labels.join(", ")
+            );
+            problems(wrong(None, problem))?;
         }
-        check_sizes(&category.test, decode, problems)?;
+        check_sizes(&mut category, decode, problems)?;
         Ok(category)
+    }
+}
+
+/// What labels mean in one table.
+struct Labels {
+    /// Whether true and 1 are good parts, and not false and 0: by the name of the column. `None` where it says neither.
+    truth_is_good: Option<bool>,
+    /// Whether there are negative numbers among the labels.
+    signed: bool,
+}
+
+/// What one label means.
+enum Labelled {
+    Good,
+    Defective(String),
+    /// There is none.
+    Not,
+    /// Why.
+    Unclear(String),
+}
+
+impl Labels {
+    fn of_table(table: &Table) -> Self {
+        let column = table.name("label").unwrap_or_default();
+        let truth_is_good = match column.trim_start_matches("is_") {
+            "good" => Some(true),
+            "anomaly" | "anomalous" | "defective" | "defect" => Some(false),
+            _ => None,
+        };
+        let signed = table.values("label").iter().any(|label| label.parse::<f64>().is_ok_and(|number| number < 0.0));
+        Self { truth_is_good, signed }
+    }
+
+    fn of(&self, label: &str) -> Labelled {
+        let number = label.parse::<f64>().ok();
+        let defective = || Labelled::Defective("anomaly".to_string());
+        let truth = |is_true: bool| match self.truth_is_good {
+            Some(truth_is_good) if truth_is_good == is_true => Labelled::Good,
+            Some(_) => defective(),
+            None => Labelled::Unclear(format!(
+                "the label is `{label}`: is true good or defective? Write good or the name of the defect, or call the \
+                 column `anomaly` or `good`"
+            )),
+        };
+        match (label.to_ascii_lowercase().as_str(), number) {
+            ("", _) => Labelled::Not,
+            ("true" | "yes", _) => truth(true),
+            ("false" | "no", _) => truth(false),
+            (_, Some(number)) if self.signed && (number == 1.0 || number == -1.0 || number == 0.0) => {
+                Labelled::Unclear(format!(
+                    "the labels are 1 and -1: in scikit-learn 1 is good and -1 anomalous, elsewhere it is the other way \
+                     round; here is `{label}`. Write good or the name of the defect, or 0 for good parts and 1 for others"
+                ))
+            }
+            (_, Some(0.0)) if self.truth_is_good == Some(true) => defective(),
+            (_, Some(1.0)) if self.truth_is_good == Some(true) => Labelled::Good,
+            (_, Some(0.0)) => Labelled::Good,
+            (_, Some(1.0)) => defective(),
+            _ => match meaning(label) {
+                Meaning::Good => Labelled::Good,
+                Meaning::SoundsGood | Meaning::Unclear => Labelled::Unclear(format!(
+                    "the label is `{label}`: is that a good part or a defective one? Write good, or the name of the defect"
+                )),
+                _ => Labelled::Defective(label.to_string()),
+            },
+        }
+    }
+}
+
+/// The text of a file that is UTF-8 or, with the mark that says so, UTF-16; and where it is neither.
+fn text_of(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, String> {
+    let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units = bytes.as_chunks::<2>().0.iter().map(|pair| unit(*pair));
+        let text: Result<String, _> = char::decode_utf16(units).collect();
+        text.map(|text| text.into_bytes().into()).map_err(|_| "it is no whole UTF-16; save it as CSV UTF-8".to_string())
+    };
+    match bytes {
+        // The mark that Excel puts before UTF-8.
+        [0xEF, 0xBB, 0xBF, rest @ ..] => Ok(rest.into()),
+        [0xFF, 0xFE, rest @ ..] => wide(rest, u16::from_le_bytes),
+        [0xFE, 0xFF, rest @ ..] => wide(rest, u16::from_be_bytes),
+        [_, 0, _, 0, ..] => wide(bytes, u16::from_le_bytes),
+        [0, _, 0, _, ..] => wide(bytes, u16::from_be_bytes),
+        _ => Ok(bytes.into()),
     }
 }
 
@@ -173,8 +276,19 @@ impl Table {
     pub(super) fn read(path: &Path) -> Result<Self, DataError> {
         let wrong = |line, problem| DataError::List { path: path.to_path_buf(), line, problem };
         let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
-        // The mark that Excel puts before UTF-8.
-        let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
+        let text = text_of(&bytes).map_err(|problem| wrong(None, problem))?;
+        if let Err(error) = std::str::from_utf8(&text) {
+            let line = 1 + text[..error.valid_up_to()].iter().filter(|&&byte| byte == b'\n').count() as u64;
+            return Err(wrong(Some(line), "it is not UTF-8; save the list as CSV UTF-8".into()));
+        }
+        // Excel's line that names the separator.
+        let (text, lines_before) = match text.strip_prefix(b"sep=") {
+            Some(rest) => match rest.iter().position(|&byte| byte == b'\n') {
+                Some(end) => (&rest[end + 1..], 1),
+                None => (&text[..], 0),
+            },
+            None => (&text[..], 0),
+        };
         let header = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
         let delimiter = [b',', b';', b'\t'].into_iter().find(|delimiter| header.contains(delimiter));
         let mut reader = ::csv::ReaderBuilder::new()
@@ -182,7 +296,7 @@ impl Table {
             .trim(::csv::Trim::All)
             .from_reader(text);
         let unreadable = |error: ::csv::Error| {
-            let line = error.position().map(::csv::Position::line);
+            let line = error.position().map(|position| position.line() + lines_before);
             wrong(line, format!("it cannot be read as CSV ({error})"))
         };
         let header = reader.headers().map_err(unreadable)?;
@@ -197,7 +311,7 @@ impl Table {
         let mut rows = vec![];
         for record in reader.records() {
             let record = record.map_err(unreadable)?;
-            let line = record.position().map_or(0, ::csv::Position::line);
+            let line = record.position().map_or(0, ::csv::Position::line) + lines_before;
             rows.push((line, record));
         }
         Ok(Self { columns, rows })
@@ -221,6 +335,12 @@ impl Table {
     /// The names in the header, in lower case.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.columns.keys().map(String::as_str)
+    }
+
+    /// The name of a column in the header, of those that it may have.
+    fn name(&self, column: &str) -> Option<&str> {
+        let index = self.index(column)?;
+        self.columns.iter().find(|(_, at)| **at == index).map(|(name, _)| name.as_str())
     }
 
     fn index(&self, column: &str) -> Option<usize> {

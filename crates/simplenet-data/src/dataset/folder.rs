@@ -1,46 +1,83 @@
-//! Plain folders of images, read recursively: one of good parts, perhaps others to test on.
+//! Plain folders of images, read recursively: those of good parts, perhaps others to test on.
 //!
 //! In: paths, each named by a person, or a folder with `normal`, `normal_test`, `abnormal` and `masks` inside. Out:
-//! image paths, or a category. Hidden files and folders are passed over, links are followed. Files count as images by
-//! extension here (PNG, JPEG, BMP, TIFF in any case); what they hold shows when they are decoded.
+//! image paths, or a category. What a folder holds is listed by [`listing`](super::listing).
 //!
-//! The name of a defect is that of the sub-folder of `abnormal` that an image lies in, or the folder's own. A mask
-//! belongs to the image of the same path below its folder, or else to the only image of the same name, with `_mask`
-//! after its stem or without.
+//! The name of a defect is that of the sub-folder of `abnormal` that an image lies in, or the folder's own. Masks lie in
+//! folders of their own or beside the images; which belongs to which is told by their names (`pairing`).
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use walkdir::WalkDir;
 
 use super::{
-    Category, GOOD, GroundTruth, Layout, LayoutId, Place, Problems, Sample, Sign, folder_name,
-    has_image_extension, is_hidden, last_name,
-    pairing::{check_sizes, pair},
+    Category, Layout, LayoutId, Place, Problems, Sample, Sign, child, folder_name, last_name,
+    listing::{self, ListOptions, Reason},
+    masks_of::{Places, annotation_files, ground_truths},
+    names::{self, Meaning},
+    only_good::{Wanted, require_only},
+    pairing::{Apart, apart, check_sizes},
     require_folder, require_images,
 };
 use crate::decode::DecodeOptions;
 use crate::error::DataError;
 
+/// Why masks that lie among photographs are no samples.
+pub(super) const MASKS_BESIDE: &str = "masks beside their images";
+
 /// Folders that a person named one by one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Folders {
     /// Good images to train on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub normal: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "one_or_many")]
+    pub normal: Vec<PathBuf>,
     /// Good images to test on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub normal_test: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "one_or_many")]
+    pub normal_test: Vec<PathBuf>,
     /// Defective images to test on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub abnormal: Option<PathBuf>,
-    /// Masks of these.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub masks: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "one_or_many")]
+    pub abnormal: Vec<PathBuf>,
+    /// Masks of these: folders, or files of an annotation tool.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "one_or_many")]
+    pub masks: Vec<PathBuf>,
+}
+
+/// One path as a text, as records had it when there could only be one; more as a list.
+mod one_or_many {
+    use std::path::PathBuf;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum OneOrMany {
+        One(PathBuf),
+        Many(Vec<PathBuf>),
+    }
+
+    pub(super) fn serialize<S: Serializer>(paths: &[PathBuf], to: S) -> Result<S::Ok, S::Error> {
+        match paths {
+            [path] => OneOrMany::One(path.clone()),
+            paths => OneOrMany::Many(paths.to_vec()),
+        }
+        .serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<PathBuf>, D::Error> {
+        Ok(match OneOrMany::deserialize(from)? {
+            OneOrMany::One(path) => vec![path],
+            OneOrMany::Many(paths) => paths,
+        })
+    }
 }
 
 impl Folders {
+    /// Folders of good parts, and no others.
+    pub fn of_good(normal: impl IntoIterator<Item = PathBuf>) -> Self {
+        Self { normal: normal.into_iter().collect(), ..Self::default() }
+    }
+
     /// The folders, in this order: good ones, good ones to test on, defective ones, masks.
     pub fn all(&self) -> impl Iterator<Item = &Path> {
         [&self.normal, &self.normal_test, &self.abnormal, &self.masks]
@@ -54,6 +91,24 @@ impl Folders {
         let first = self.all().next().unwrap_or(Path::new(""));
         let name = folder_name(first).unwrap_or_else(|_| last_name(first));
         Place { layout: LayoutId::Folders, path: common(self.all()), name, folders: Some(self.clone()) }
+    }
+
+    /// Refuses folders below which parts lie that are not what they are to be, by the names of their folders.
+    ///
+    /// # Errors
+    /// [`DataError::NotOnly`]; a folder that is missing, cannot be listed, or holds no image.
+    pub fn require_only_what_they_say(&self) -> Result<(), DataError> {
+        for (folders, flag) in [(&self.normal, "--normal"), (&self.normal_test, "--normal-test")] {
+            for folder in folders {
+                require_folder(folder, "a folder of images of good parts")?;
+                require_only(folder, Wanted::Good(flag), folders, &[])?;
+            }
+        }
+        for folder in &self.abnormal {
+            require_folder(folder, "a folder of images of defective parts")?;
+            require_only(folder, Wanted::Defective, &self.abnormal, &self.masks)?;
+        }
+        Ok(())
     }
 }
 
@@ -94,88 +149,113 @@ impl Layout for PlainFolders {
         problems: &mut Problems<'_>,
     ) -> Result<Category, DataError> {
         let folders = place.folders.clone().unwrap_or_else(|| {
-            let inside = |name: &str| Some(place.path.join(name)).filter(|folder| folder.is_dir());
+            let inside = |name: &str| Some(child(&place.path, name)).filter(|folder| folder.is_dir());
             Folders {
-                normal: Some(place.path.join("normal")),
-                normal_test: inside("normal_test"),
-                abnormal: inside("abnormal"),
-                masks: inside("masks"),
+                normal: vec![child(&place.path, "normal")],
+                normal_test: inside("normal_test").into_iter().collect(),
+                abnormal: inside("abnormal").into_iter().collect(),
+                masks: inside("masks").into_iter().collect(),
             }
         });
         let mut category = Category::new(place, &place.path);
-        let mut good = |folder: &Option<PathBuf>| -> Result<Vec<Sample>, DataError> {
-            let Some(folder) = folder else { return Ok(vec![]) };
-            let images = images(folder, "a folder of images of good parts", problems)?;
-            Ok(images.into_iter().map(Sample::normal).collect())
-        };
-        category.train = good(&folders.normal)?;
-        category.test = good(&folders.normal_test)?;
-        if let Some(abnormal) = &folders.abnormal {
-            let images = images(abnormal, "a folder of images of defective parts", problems)?;
-            let mut masks = match &folders.masks {
-                Some(masks) => masks_of(&images, abnormal, masks, problems)?,
-                None => BTreeMap::new(),
-            };
-            category.test.extend(images.into_iter().enumerate().map(|(i, path)| {
-                let defect = defect(&path, abnormal);
-                Sample::anomalous(path, defect, masks.remove(&i).map(GroundTruth::bright))
-            }));
-        } else if let Some(masks) = &folders.masks {
+        for (named, to_train_on) in [(&folders.normal, true), (&folders.normal_test, false)] {
+            let Apart { images, masks } = photographs(named, "a folder of images of good parts", problems)?;
+            category.leave_out(MASKS_BESIDE, masks);
+            let samples = images.into_iter().map(Sample::normal);
+            if to_train_on { category.train.extend(samples) } else { category.test.extend(samples) }
+        }
+        if !folders.abnormal.is_empty() {
+            defective(&folders, &mut category, decode, problems)?;
+        } else if let Some(masks) = folders.masks.first() {
             let expected =
                 "masks beside a folder of defective images (--abnormal); there is none".to_string();
             problems(DataError::NoImages { path: masks.clone(), expected })?;
         }
-        check_sizes(&category.test, decode, problems)?;
+        check_sizes(&mut category, decode, problems)?;
         Ok(category)
     }
 }
 
-/// A folder of good images, sub-folders included, as a category without test samples.
-///
-/// # Errors
-/// The folder is missing, cannot be listed, or holds no image.
-pub fn load_normal(dir: &Path) -> Result<Category, DataError> {
-    let folders = Folders { normal: Some(dir.to_path_buf()), ..Folders::default() };
-    folders.place().load(&DecodeOptions::default())
-}
-
-/// The images below a folder; what is wrong with it is told.
-fn images(dir: &Path, wanted: &str, problems: &mut Problems<'_>) -> Result<Vec<PathBuf>, DataError> {
-    let listed = require_folder(dir, wanted).and_then(|()| walk(dir));
-    listed.or_else(|error| problems(error).map(|()| vec![]))
-}
-
-/// The masks of images, by position.
-fn masks_of(
-    images: &[PathBuf],
-    folder: &Path,
-    masks: &Path,
+/// The photographs of folders of one kind, each once, and the masks among them.
+fn photographs(
+    folders: &[PathBuf],
+    wanted: &str,
     problems: &mut Problems<'_>,
-) -> Result<BTreeMap<usize, PathBuf>, DataError> {
-    let below = |path: &Path, root: &Path| {
-        path.strip_prefix(root).unwrap_or(path).with_extension("").to_string_lossy().into_owned()
-    };
-    let by_path: BTreeMap<String, usize> =
-        images.iter().enumerate().map(|(i, image)| (below(image, folder), i)).collect();
-    let (mut paired, mut others) = (BTreeMap::new(), vec![]);
-    for mask in self::images(masks, "a folder of masks", problems)? {
-        let name = below(&mask, masks);
-        let image = by_path.get(&name).or_else(|| by_path.get(name.strip_suffix("_mask")?));
-        match image {
-            // The second of two goes by its name, and is told.
-            Some(image) if !paired.contains_key(image) => {
-                paired.insert(*image, mask);
-            }
-            _ => others.push(mask),
+) -> Result<Apart, DataError> {
+    let mut seen = HashSet::new();
+    let mut all = Apart::default();
+    for folder in folders {
+        if let Err(missing) = require_folder(folder, wanted) {
+            problems(missing)?;
+            continue;
         }
+        let files = listed(folder, wanted, problems)?;
+        let Apart { images, masks } = apart(files, folder);
+        all.images.extend(images.into_iter().filter(|image| seen.insert(image.clone())));
+        all.masks.extend(masks.into_iter().filter(|mask| seen.insert(mask.clone())));
     }
-    for (image, mask) in pair(images, others, "_mask", folder, problems)? {
-        if let Some(first) = paired.insert(image, mask.clone()) {
-            let stem = last_name(&images[image].with_extension(""));
-            problems(DataError::AmbiguousName { first, second: mask, stem })?;
+    if folders.len() > 1 {
+        all.images.sort_unstable();
+    }
+    Ok(all)
+}
+
+/// Adds the defective images with their ground truth.
+fn defective(
+    folders: &Folders,
+    category: &mut Category,
+    decode: &DecodeOptions,
+    problems: &mut Problems<'_>,
+) -> Result<(), DataError> {
+    let Folders { abnormal, masks, .. } = folders;
+    let Apart { mut images, masks: mut beside } =
+        photographs(abnormal, "a folder of images of defective parts", problems)?;
+    // Folders of masks may lie below that of the images, above it, or be it.
+    let mut of_folders = vec![];
+    let mut drawn: Vec<PathBuf> = abnormal.iter().flat_map(|folder| annotation_files(folder)).collect();
+    for root in masks {
+        if root.is_file() {
+            drawn.extend(annotation_files(root));
+            continue;
         }
+        if let Err(missing) = require_folder(root, "a folder of masks") {
+            problems(missing)?;
+            continue;
+        }
+        let below_images = abnormal.iter().any(|folder| root.starts_with(folder) && root != folder);
+        if below_images {
+            images.retain(|image| !image.starts_with(root));
+            beside.retain(|mask| !mask.starts_with(root));
+        }
+        let of_tool = annotation_files(root);
+        let mut files = match listed(root, "a folder of masks", &mut |error| match error {
+            DataError::NoImages { .. } if !of_tool.is_empty() => Ok(()),
+            other => problems(other),
+        }) {
+            Ok(files) => files,
+            Err(error) => return Err(error),
+        };
+        let photographs: HashSet<&PathBuf> = images.iter().collect();
+        let own_images = files.iter().any(|file| photographs.contains(file));
+        files.retain(|file| !photographs.contains(file) && !beside.contains(file));
+        if own_images && files.is_empty() && beside.is_empty() && of_tool.is_empty() {
+            let expected = "masks beside the photographs, each called as its photograph with _mask after it".to_string();
+            problems(DataError::NoImages { path: root.clone(), expected })?;
+        }
+        drawn.extend(of_tool);
+        of_folders.push((root.clone(), files));
     }
-    Ok(paired)
+    drawn.sort_unstable();
+    drawn.dedup();
+    let places = Places { folders: abnormal, masks: of_folders, beside, drawn };
+    let (mut truths, spare) = ground_truths(&images, places, decode, problems)?;
+    category.leave_out(MASKS_BESIDE, spare);
+    category.test.extend(images.into_iter().enumerate().map(|(i, path)| {
+        let folder = abnormal.iter().find(|folder| path.starts_with(folder)).map_or(Path::new(""), PathBuf::as_path);
+        let defect = defect(&path, folder);
+        Sample::anomalous(path, defect, truths.remove(&i))
+    }));
+    Ok(())
 }
 
 /// The sub-folder that an image lies in, or the folder's own name.
@@ -185,56 +265,70 @@ fn defect(image: &Path, folder: &Path) -> String {
         Some(first) if below.components().count() > 1 => first.as_os_str().to_string_lossy().into_owned(),
         _ => folder_name(folder).unwrap_or_default(),
     };
-    if name.is_empty() || name == GOOD { "abnormal".to_string() } else { name }
+    if name.is_empty() || names::meaning(&name) == Meaning::Good { "abnormal".to_string() } else { name }
+}
+
+/// Folders of good images, sub-folders included, as a category without test samples.
+///
+/// # Errors
+/// A folder is missing, cannot be listed, holds no image, or holds other than good parts by the names below it.
+pub fn load_normal(folders: &[PathBuf]) -> Result<Category, DataError> {
+    let folders = Folders::of_good(folders.iter().cloned());
+    folders.require_only_what_they_say()?;
+    folders.place().load(&DecodeOptions::default())
 }
 
 /// The image itself where `path` is a file, of whatever extension; all images below it where it is a folder.
 ///
 /// # Errors
-/// The path does not exist, cannot be listed, or the folder holds no image.
+/// The path does not exist, cannot be listed, the folder holds no image, or something in it cannot be looked at.
 pub fn list_images(path: &Path) -> Result<Vec<PathBuf>, DataError> {
-    if std::fs::metadata(path).map_err(DataError::io("read", path))?.is_dir() {
-        walk(path)
-    } else {
-        Ok(vec![path.to_path_buf()])
-    }
+    listed(path, "at least one image, in it or in its sub-folders", &mut Err)
 }
 
-fn walk(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let mut images = Vec::new();
-    let visible = WalkDir::new(dir)
-        .follow_links(true)
-        .into_iter()
-        // What the caller names is read even when it is hidden.
-        .filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.path()));
-    for entry in visible {
-        match entry {
-            Ok(entry) if !entry.file_type().is_dir() && has_image_extension(entry.path()) => {
-                images.push(entry.into_path());
-            }
-            Ok(_) => {}
-            // A link to nowhere that is named like an image: reading it gives the error, for this file only.
-            Err(error) if error.path().is_some_and(|p| has_image_extension(p) && !p.is_dir()) => {
-                images.extend(error.path().map(Path::to_path_buf));
-            }
-            Err(error) => {
-                let path = error.path().unwrap_or(dir).to_path_buf();
-                let source = error.into_io_error().unwrap_or_else(|| {
-                    std::io::Error::other("a link leads back to a folder above it; remove the link")
-                });
-                return Err(DataError::Io { action: "list", path, source });
-            }
-        }
+/// The images at and below a folder; what cannot be looked at is passed over. For what is to be known before reading.
+pub(super) fn images_below(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
+    listed(dir, "at least one image, in it or in its sub-folders", &mut |problem| match problem {
+        none @ DataError::NoImages { .. } => Err(none),
+        _ => Ok(()),
+    })
+}
+
+/// The images at and below a path, in order; that there is none, and what cannot be looked at, is told.
+pub(super) fn listed(
+    dir: &Path,
+    wanted: &str,
+    problems: &mut Problems<'_>,
+) -> Result<Vec<PathBuf>, DataError> {
+    let listing = match listing::list(dir, &ListOptions::default()) {
+        Ok(listing) => listing,
+        Err(error) => return problems(error).map(|()| vec![]),
+    };
+    let none_failed = listing.failed.is_empty();
+    for failed in listing.failed {
+        problems(failed.error)?;
     }
-    images.sort_unstable();
-    require_images(&images, dir, "at least one image, in it or in its sub-folders")?;
-    Ok(images)
+    if listing.images.is_empty() && none_failed {
+        let names: Vec<String> = listing
+            .passed_over
+            .iter()
+            .filter(|entry| matches!(entry.reason, Reason::NoImage | Reason::Unfinished))
+            .map(|entry| last_name(&entry.path))
+            .collect();
+        let passed_over = match names.as_slice() {
+            [] => String::new(),
+            [first] => format!("; {first} is none that is read"),
+            [first, ..] => format!("; {} files such as {first} are none that are read", names.len()),
+        };
+        require_images(&[], dir, &format!("{wanted}{passed_over}")).or_else(&mut *problems)?;
+    }
+    Ok(listing.images)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::Label;
+    use crate::dataset::{GOOD, Label};
 
     fn tree(names: &[&str]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
@@ -264,7 +358,7 @@ mod tests {
             .map(|p| p.strip_prefix(dir.path()).unwrap().display().to_string().replace('\\', "/"))
             .collect();
         assert_eq!(names, ["B.bmp", "a/10.tiff", "a/2.jpeg", "b.PNG", "c.TIF"]);
-        let category = load_normal(dir.path()).unwrap();
+        let category = load_normal(&[dir.path().to_path_buf()]).unwrap();
         assert_eq!(category.train.iter().map(|s| s.path.clone()).collect::<Vec<_>>(), found);
         assert!(category.test.is_empty() && category.masked() == (0, 0));
         assert!(category.train.iter().all(|s| s.label == Label::Normal && s.defect == GOOD));
@@ -284,15 +378,15 @@ mod tests {
         let missing = dir.path().join("missing");
         for error in [
             list_images(dir.path()).unwrap_err(),
-            load_normal(dir.path()).unwrap_err(),
+            load_normal(&[dir.path().to_path_buf()]).unwrap_err(),
             list_images(&missing).unwrap_err(),
-            load_normal(&missing).unwrap_err(),
-            load_normal(&dir.path().join("notes.txt")).unwrap_err(),
+            load_normal(std::slice::from_ref(&missing)).unwrap_err(),
+            load_normal(&[dir.path().join("notes.txt")]).unwrap_err(),
         ] {
             assert!(error.to_string().contains(&dir.path().display().to_string()), "{error}");
         }
         assert!(matches!(list_images(dir.path()), Err(DataError::NoImages { .. })));
-        assert!(matches!(load_normal(&missing), Err(DataError::MissingFolder { .. })));
+        assert!(matches!(load_normal(std::slice::from_ref(&missing)), Err(DataError::MissingFolder { .. })));
     }
 
     #[cfg(unix)]
@@ -301,8 +395,11 @@ mod tests {
         let dir = tree(&["real/1.png"]);
         let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, dir.path().join(name)).unwrap();
         link("real", "also");
+        assert_eq!(list_images(dir.path()).unwrap().len(), 2);
         link("nowhere", "broken.png");
-        assert_eq!(list_images(dir.path()).unwrap().len(), 3);
+        let error = list_images(dir.path()).unwrap_err();
+        assert!(error.to_string().contains("cannot read") && error.to_string().contains("broken.png"), "{error}");
+        std::fs::remove_file(dir.path().join("broken.png")).unwrap();
         link("..", "real/up");
         let error = list_images(dir.path()).unwrap_err();
         assert!(error.to_string().contains("leads back"), "{error}");

@@ -5,16 +5,17 @@
 
 use std::{collections::BTreeMap, path::Path, path::PathBuf, sync::Arc};
 
-use image::{GrayImage, Luma};
+use image::{DynamicImage, GrayImage, Luma, metadata::Orientation};
 use serde::Deserialize;
 
-use crate::decode::{DecodeOptions, decode_labels, decode_mask_with};
+use super::{drawn::Drawing, pairing::swaps};
+use crate::decode::{DecodeOptions, decode_labels, decode_mask_with, upright_header};
 use crate::error::DataError;
 
 /// Which values of a mask file are a defect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaskValues {
-    /// Bright ones, soft edges kept; see [`decode_mask_with`].
+    /// Those that stand out, by the rule of [`decode_mask_with`].
     Bright,
     /// All above 0: values are class numbers.
     AboveZero,
@@ -29,6 +30,13 @@ pub enum GroundTruth {
         path: PathBuf,
         /// Which of its values count.
         values: MaskValues,
+    },
+    /// An annotation tool's file marks all defects by their outlines.
+    Drawn {
+        /// The file.
+        path: PathBuf,
+        /// What it says of the image.
+        drawing: Arc<Drawing>,
     },
     /// A file for each defect, whose pixel value says of which kind it is: MVTec LOCO AD.
     Defects {
@@ -80,7 +88,7 @@ impl GroundTruth {
     /// The mask files.
     pub fn files(&self) -> &[PathBuf] {
         match self {
-            Self::Mask { path, .. } => std::slice::from_ref(path),
+            Self::Mask { path, .. } | Self::Drawn { path, .. } => std::slice::from_ref(path),
             Self::Defects { masks, .. } => masks,
         }
     }
@@ -90,8 +98,59 @@ impl GroundTruth {
         matches!(self, Self::Defects { .. })
     }
 
-    /// All defects in one mask of the image's own size: (height, width), 0 to 255, with soft edges where the file has
-    /// them.
+    /// Each file with width and height of its mask, and how the camera's orientation turned it; of a drawing that does not
+    /// say its size, nothing.
+    pub(super) fn sizes(&self, decode: &DecodeOptions) -> Vec<(PathBuf, Result<((u32, u32), Orientation), DataError>)> {
+        match self {
+            Self::Drawn { path, drawing } => {
+                let size = drawing.size.map(|size| (path.clone(), Ok((size, Orientation::NoTransforms))));
+                size.into_iter().collect()
+            }
+            Self::Mask { .. } | Self::Defects { .. } => {
+                self.files().iter().map(|path| (path.clone(), upright_header(path, decode))).collect()
+            }
+        }
+    }
+
+    /// All defects of the image at `image`, whose size is `size`, in one mask of that size: 255 for a defect, 0 elsewhere.
+    ///
+    /// A mask that has the image's size only with width and height exchanged was drawn on the pixels as the camera stored
+    /// them: where its orientation turns the image so, the mask is turned with it.
+    ///
+    /// # Errors
+    /// As [`read_union`](Self::read_union); a mask of another size.
+    pub fn read_for(&self, image: &Path, size: (u32, u32), decode: &DecodeOptions) -> Result<GrayImage, DataError> {
+        let mask = match self {
+            Self::Drawn { drawing, .. } => drawing.mask(drawing.size.unwrap_or(size)),
+            Self::Mask { .. } | Self::Defects { .. } => self.read_union(decode)?,
+        };
+        if mask.dimensions() == size {
+            return Ok(mask);
+        }
+        let mask_size = mask.dimensions();
+        if (mask_size.1, mask_size.0) == size && !self.has_saturation() {
+            let turned = |path: &Path| upright_header(path, decode).map_or(Orientation::NoTransforms, |(_, turned)| turned);
+            let own = match self {
+                Self::Mask { path, .. } => turned(path),
+                _ => Orientation::NoTransforms,
+            };
+            let turned = turned(image);
+            if swaps(turned) && own == Orientation::NoTransforms {
+                let mut mask = DynamicImage::ImageLuma8(mask);
+                mask.apply_orientation(turned);
+                return Ok(mask.into_luma8());
+            }
+        }
+        Err(DataError::MaskSize {
+            mask: self.files().first().cloned().unwrap_or_default(),
+            mask_size,
+            image: image.to_path_buf(),
+            image_size: size,
+        })
+    }
+
+    /// All defects in one mask of the mask files' own size: (height, width), 255 for a defect, 0 elsewhere. A drawing that
+    /// does not say its size has none: see [`read_for`](Self::read_for).
     ///
     /// # Errors
     /// A mask that cannot be read, of another size than the first, or with values of no kind.
@@ -102,6 +161,7 @@ impl GroundTruth {
                 let labels = decode_labels(path, decode)?;
                 Ok(marked(&labels, |value| value > 0))
             }
+            Self::Drawn { drawing, .. } => Ok(drawing.mask(drawing.size.unwrap_or_default())),
             Self::Defects { masks, .. } => {
                 let mut defects = self.read_defects(decode)?.into_iter();
                 let Some(DefectMask { mask: mut union, .. }) = defects.next() else {
@@ -267,9 +327,9 @@ mod tests {
         let decode = DecodeOptions::default();
         let all = GroundTruth::above_zero(path.clone()).read_union(&decode).unwrap();
         assert_eq!(all.into_raw(), [0, 255, 255, 255, 255, 0]);
-        // A bright mask keeps its edges as they are.
+        // Of a bright mask, soft edges are decided at half of the range.
         let soft = GroundTruth::bright(path).read_union(&decode).unwrap();
-        assert_eq!(soft.into_raw(), [0, 1, 7, 130, 200, 0]);
+        assert_eq!(soft.into_raw(), [0, 0, 0, 255, 255, 0]);
         // 16 bits: 5 of 65535 is a class number too, beside 40000.
         let wide = dir.path().join("wide.png");
         image::ImageBuffer::<Luma<u16>, _>::from_raw(2, 1, vec![5, 40000]).unwrap().save(&wide).unwrap();

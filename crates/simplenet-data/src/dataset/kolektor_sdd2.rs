@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::{
     Category, GroundTruth, Label, Layout, LayoutId, Place, Problems, Sample, Sign, list,
-    pairing::check_sizes, require_folder, require_images,
+    pairing::{check_sizes, compare_sizes}, require_folder, require_images,
 };
 use crate::decode::{DecodeOptions, decode_labels};
 use crate::error::DataError;
@@ -62,7 +62,7 @@ impl Layout for KolektorSdd2 {
         category
             .others
             .extend(anomalous.iter().filter_map(|s| s.mask.as_ref()).flat_map(|m| m.files().to_vec()));
-        check_sizes(&anomalous, decode, problems)?;
+        compare_sizes(&anomalous, decode, problems)?;
         category.leave_out("anomalous, in train", anomalous.into_iter().map(|sample| sample.path).collect());
         category.test = split(&place.path.join("test"), decode, &mut category, problems)?;
         require_images(
@@ -71,7 +71,7 @@ impl Layout for KolektorSdd2 {
             "images of good parts to train on",
         )
         .or_else(&mut *problems)?;
-        check_sizes(&category.test, decode, problems)?;
+        check_sizes(&mut category, decode, problems)?;
         Ok(category)
     }
 }

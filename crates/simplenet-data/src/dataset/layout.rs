@@ -12,9 +12,9 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Category, btad::Btad, csv::Csv, folder::Folders, folder::PlainFolders, folder_name,
-    kolektor_sdd2::KolektorSdd2, list, mvtec::Mvtec, mvtec_ad_2::MvtecAd2, mvtec_loco::MvtecLoco,
-    require_folder, visa::Visa,
+    Category, btad::Btad, child, csv::Csv, folder::Folders, folder::PlainFolders, folder_name,
+    kolektor_sdd2::KolektorSdd2, list, mvtec::Mvtec, mvtec_3d::Mvtec3d, mvtec_ad_2::MvtecAd2,
+    mvtec_loco::MvtecLoco, real_iad::RealIad, require_folder, tree::good_folder, visa::Visa,
 };
 use crate::{decode::DecodeOptions, error::DataError};
 
@@ -80,9 +80,19 @@ pub struct Sign {
 }
 
 impl Sign {
-    /// A folder that must be there.
+    /// A folder that must be there, in any case.
     pub(crate) fn folder(root: &Path, path: &str) -> Self {
-        Self { what: path.to_string(), found: root.join(path).is_dir(), needed: true }
+        let found = path.split('/').fold(root.to_path_buf(), |folder, name| child(&folder, name)).is_dir();
+        Self { what: path.to_string(), found, needed: true }
+    }
+
+    /// A folder of good parts below another one that must be there, by whichever of its names; mostly called `name`.
+    pub(crate) fn good(root: &Path, above: &str, name: &str) -> Self {
+        let found = good_folder(&child(root, above));
+        let called = |folder: &PathBuf| folder.file_name().map(|name| name.to_string_lossy().into_owned());
+        let name = found.as_ref().ok().and_then(Option::as_ref).and_then(called).unwrap_or(name.to_string());
+        // Two such folders are told when they are read.
+        Self { what: format!("{above}/{name}"), found: !matches!(found, Ok(None)), needed: true }
     }
 
     /// The same, where it may be absent.
@@ -125,12 +135,17 @@ pub enum LayoutId {
     MvtecAd2,
     /// MVTec LOCO AD.
     MvtecLoco,
-    /// MVTec AD, MPDD and many others.
-    Mvtec,
+    /// MVTec 3D-AD: its colour images.
+    #[serde(rename = "mvtec-3d")]
+    Mvtec3d,
     /// BTAD.
     Btad,
+    /// MVTec AD, MPDD and many others.
+    Mvtec,
     /// VisA, by its split files.
     Visa,
+    /// Real-IAD, by its JSON files.
+    RealIad,
     /// Kolektor SDD2.
     #[serde(rename = "kolektor-sdd2")]
     KolektorSdd2,
@@ -142,12 +157,14 @@ pub enum LayoutId {
 
 impl LayoutId {
     /// All of them, those with more signs first: the first that fits is the one.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::MvtecAd2,
         Self::MvtecLoco,
-        Self::Mvtec,
+        Self::Mvtec3d,
         Self::Btad,
+        Self::Mvtec,
         Self::Visa,
+        Self::RealIad,
         Self::KolektorSdd2,
         Self::Folders,
         Self::Csv,
@@ -158,9 +175,11 @@ impl LayoutId {
         match self {
             Self::MvtecAd2 => &MvtecAd2,
             Self::MvtecLoco => &MvtecLoco,
+            Self::Mvtec3d => &Mvtec3d,
             Self::Mvtec => &Mvtec,
             Self::Btad => &Btad,
             Self::Visa => &Visa,
+            Self::RealIad => &RealIad,
             Self::KolektorSdd2 => &KolektorSdd2,
             Self::Folders => &PlainFolders,
             Self::Csv => &Csv,
@@ -172,9 +191,11 @@ impl LayoutId {
         match self {
             Self::MvtecAd2 => "mvtec-ad-2",
             Self::MvtecLoco => "mvtec-loco",
+            Self::Mvtec3d => "mvtec-3d",
             Self::Mvtec => "mvtec",
             Self::Btad => "btad",
             Self::Visa => "visa",
+            Self::RealIad => "real-iad",
             Self::KolektorSdd2 => "kolektor-sdd2",
             Self::Folders => "folders",
             Self::Csv => "csv",
@@ -183,7 +204,8 @@ impl LayoutId {
 
     /// Whether its categories are folders below that of the data set; else a data set is one category.
     pub(crate) fn has_category_folders(self) -> bool {
-        matches!(self, Self::MvtecAd2 | Self::MvtecLoco | Self::Mvtec | Self::Btad | Self::Visa)
+        let one = [Self::KolektorSdd2, Self::Folders, Self::Csv];
+        !one.contains(&self)
     }
 }
 

@@ -231,6 +231,12 @@ pub fn require_file(path: &Path, metadata: &Metadata) -> Result<(), DataError> {
     }
 }
 
+/// Whether a folder is one that a NAS, an operating system or an archive leaves between photographs, by its name.
+pub(crate) fn is_system_folder(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    SYSTEM_FOLDERS.contains(&&*name) || name.starts_with(".trash-")
+}
+
 struct Walk<'a> {
     root: &'a Path,
     /// Canonical.
@@ -273,7 +279,7 @@ impl Walk<'_> {
     fn passed_over(&self, path: &Path, is_folder: bool) -> Option<Reason> {
         let name = path.file_name()?.to_string_lossy().to_lowercase();
         if is_folder {
-            if SYSTEM_FOLDERS.contains(&&*name) || name.starts_with(".trash-") {
+            if is_system_folder(path) {
                 return Some(Reason::System);
             }
             if RESULT_FOLDERS.iter().any(|folder| path.ends_with(folder))

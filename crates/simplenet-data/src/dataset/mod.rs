@@ -7,15 +7,21 @@
 mod btad;
 pub mod check;
 mod csv;
+mod drawn;
 pub mod folder;
 mod ground_truth;
 mod kolektor_sdd2;
 mod layout;
 pub mod listing;
+mod masks_of;
 pub mod mvtec;
+mod mvtec_3d;
 mod mvtec_ad_2;
 mod mvtec_loco;
+pub mod names;
+mod only_good;
 mod pairing;
+mod real_iad;
 mod recognise;
 mod source;
 mod tree;
@@ -24,6 +30,7 @@ mod visa;
 use std::path::{Path, PathBuf};
 
 pub use check::{CheckOptions, CheckReport, check};
+pub use drawn::{Drawing, read_drawings};
 pub use folder::Folders;
 pub use ground_truth::{DefectKind, DefectKinds, DefectMask, GroundTruth, MaskValues, SaturationArea};
 pub use layout::{Layout, LayoutId, Place, Problems, Sign};
@@ -70,6 +77,15 @@ impl Sample {
     }
 }
 
+/// Something about a category that is no error, and that a person should know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Which kind of thing, such as `turned-masks`.
+    pub kind: &'static str,
+    /// What it is.
+    pub message: String,
+}
+
 /// Images of a data set that are neither trained on nor tested on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
@@ -98,6 +114,8 @@ pub struct Category {
     pub left_out: Vec<LeftOut>,
     /// Files beside images and masks that tell what these are: lists, and masks of good images.
     pub others: Vec<PathBuf>,
+    /// What else a person should know.
+    pub notes: Vec<Note>,
 }
 
 impl Category {
@@ -112,6 +130,7 @@ impl Category {
             test: vec![],
             left_out: vec![],
             others: vec![],
+            notes: vec![],
         }
     }
 
@@ -127,9 +146,17 @@ impl Category {
     }
 
     fn leave_out(&mut self, why: &'static str, images: Vec<PathBuf>) {
-        if !images.is_empty() {
-            self.left_out.push(LeftOut { why, images });
+        if images.is_empty() {
+            return;
         }
+        match self.left_out.iter_mut().find(|left_out| left_out.why == why) {
+            Some(left_out) => left_out.images.extend(images),
+            None => self.left_out.push(LeftOut { why, images }),
+        }
+    }
+
+    fn note(&mut self, kind: &'static str, message: String) {
+        self.notes.push(Note { kind, message });
     }
 }
 
@@ -163,7 +190,9 @@ fn list(dir: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), DataError> {
         let path = entry.map_err(DataError::io("list", dir))?.path();
         if is_hidden(&path) {
         } else if path.is_dir() {
-            folders.push(path);
+            if !listing::is_system_folder(&path) {
+                folders.push(path);
+            }
         } else if has_image_extension(&path) {
             images.push(path);
         }
@@ -171,6 +200,19 @@ fn list(dir: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), DataError> {
     images.sort_unstable();
     folders.sort_unstable();
     Ok((images, folders))
+}
+
+/// The entry of a folder with this name, in any case; the name itself where there is none.
+fn child(folder: &Path, name: &str) -> PathBuf {
+    let exact = folder.join(name);
+    if exact.exists() {
+        return exact;
+    }
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut same: Vec<PathBuf> =
+        entries.filter(|entry| entry.file_name().eq_ignore_ascii_case(name)).map(|entry| entry.path()).collect();
+    same.sort_unstable();
+    same.into_iter().next().unwrap_or(exact)
 }
 
 fn require_folder(path: &Path, expected: &str) -> Result<(), DataError> {

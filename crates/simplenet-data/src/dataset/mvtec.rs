@@ -2,8 +2,8 @@
 //!
 //! In: a category's folder with `train/good`, `test/good`, `test/<defect>` and, where the places of defects are
 //! known, `ground_truth/<defect>/<stem>_mask.png` or `<stem>.png` for `test/<defect>/<stem>.png`. Out: a
-//! [`Category`]. Images and masks are PNG, JPEG, BMP or TIFF; the two of a pair may differ in format. Hidden
-//! files, other files and `ground_truth/good` are passed over.
+//! [`Category`]. The folders of good parts may have any of their names (`OK`, `normal`, …), and images may lie in
+//! sub-folders. The two of a pair may differ in format. Hidden files, other files and `ground_truth/good` are passed over.
 //!
 //! Without `ground_truth` there are image labels only; an anomalous image without a mask gets `mask: None`.
 //! Sizes of masks and images are compared here, by their headers, so that a mistake shows before a training.
@@ -14,8 +14,14 @@ use super::{Category, GOOD, Layout, LayoutId, Place, Problems, Sign, tree::Tree}
 use crate::decode::DecodeOptions;
 use crate::error::DataError;
 
-const TREE: Tree =
-    Tree { train: "train/good", validation: None, test: "test", good: GOOD, ground_truth: "ground_truth" };
+const TREE: Tree = Tree {
+    train: "train",
+    validation: None,
+    test: "test",
+    good: GOOD,
+    ground_truth: "ground_truth",
+    images: None,
+};
 
 /// The layout.
 pub(super) struct Mvtec;
@@ -31,9 +37,9 @@ impl Layout for Mvtec {
 
     fn signs(&self, folder: &Path) -> Vec<Sign> {
         vec![
-            Sign::folder(folder, TREE.train),
+            Sign::good(folder, TREE.train, GOOD),
             Sign::folder(folder, "test").optional(),
-            Sign::folder(folder, "test/good").optional(),
+            Sign::good(folder, "test", GOOD).optional(),
             Sign::folder(folder, "ground_truth").optional(),
         ]
     }

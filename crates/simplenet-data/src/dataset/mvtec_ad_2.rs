@@ -11,11 +11,12 @@ use crate::decode::DecodeOptions;
 use crate::error::DataError;
 
 const TREE: Tree = Tree {
-    train: "train/good",
-    validation: Some("validation/good"),
+    train: "train",
+    validation: Some("validation"),
     test: "test_public",
     good: GOOD,
     ground_truth: "test_public/ground_truth",
+    images: None,
 };
 
 /// Test images without labels: the folder, and why they are left out.
@@ -36,9 +37,9 @@ impl Layout for MvtecAd2 {
 
     fn signs(&self, folder: &Path) -> Vec<Sign> {
         let mut signs = vec![
-            Sign::folder(folder, TREE.train),
+            Sign::good(folder, TREE.train, GOOD),
             Sign::folder(folder, TREE.test),
-            Sign::folder(folder, "validation/good").optional(),
+            Sign::good(folder, "validation", GOOD).optional(),
             Sign::folder(folder, TREE.ground_truth).optional(),
         ];
         signs.extend(PRIVATE.map(|(name, _)| Sign::folder(folder, name).optional()));

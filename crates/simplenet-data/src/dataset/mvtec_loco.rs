@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{
-    Category, DefectKinds, GOOD, GroundTruth, Layout, LayoutId, Place, Problems, Sample, Sign, last_name,
+    Category, DefectKinds, GOOD, GroundTruth, Label, Layout, LayoutId, Place, Problems, Sample, Sign, last_name,
+    folder::MASKS_BESIDE,
     list,
     pairing::{check_sizes, stem},
     require_images,
@@ -19,11 +20,12 @@ use crate::decode::DecodeOptions;
 use crate::error::DataError;
 
 const TREE: Tree = Tree {
-    train: "train/good",
-    validation: Some("validation/good"),
+    train: "train",
+    validation: Some("validation"),
     test: "test",
     good: GOOD,
     ground_truth: "ground_truth",
+    images: None,
 };
 
 /// What the masks' values mean.
@@ -44,13 +46,13 @@ impl Layout for MvtecLoco {
     fn signs(&self, folder: &Path) -> Vec<Sign> {
         let types = ["test/logical_anomalies", "test/structural_anomalies"];
         vec![
-            Sign::folder(folder, TREE.train),
+            Sign::good(folder, TREE.train, GOOD),
             Sign {
                 what: types.join(" or "),
                 found: types.iter().any(|name| folder.join(name).is_dir()),
                 needed: true,
             },
-            Sign::folder(folder, "validation/good").optional(),
+            Sign::good(folder, "validation", GOOD).optional(),
             Sign { what: CONFIG.to_string(), found: folder.join(CONFIG).is_file(), needed: false },
         ]
     }
@@ -78,13 +80,14 @@ impl Layout for MvtecLoco {
         if config.is_file() {
             category.others.push(config);
         }
-        for TestFolder { defect, images, .. } in folders {
+        for TestFolder { defect, label, images, masks: beside, .. } in folders {
+            category.leave_out(MASKS_BESIDE, beside);
             for path in images {
-                if defect == GOOD {
+                if label == Label::Normal {
                     category.test.push(Sample::normal(path));
                     continue;
                 }
-                let key = (defect.clone(), String::from_utf8_lossy(stem(&path)).into_owned());
+                let key = (defect.clone(), stem(&path));
                 let of_image = masks.remove(&key).map(|(_, masks)| masks);
                 let truth = match (of_image, &kinds) {
                     (None, _) => None,
@@ -103,7 +106,7 @@ impl Layout for MvtecLoco {
             let folder = place.path.join(TREE.test).join(defect);
             problems(DataError::MaskWithoutImage { mask, stem, folder })?;
         }
-        check_sizes(&category.test, decode, problems)?;
+        check_sizes(&mut category, decode, problems)?;
         Ok(category)
     }
 }

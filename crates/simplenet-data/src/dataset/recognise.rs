@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{LayoutId, Place, csv::Table, list, mvtec::no_categories, require_folder};
+use super::{LayoutId, Place, csv::Table, list, mvtec::no_categories, real_iad::is_list, require_folder};
 use crate::decode::DecodeOptions;
 use crate::error::DataError;
 
@@ -38,6 +38,13 @@ pub fn recognise(path: &Path, layout: Option<LayoutId>) -> Result<Recognised, Da
     if let Some(id) = candidates().find(|id| id.layout().fits(path)) {
         return Ok(of_places(id, vec![id.layout().place(path)?], true));
     }
+    // Real-IAD's categories lie one deeper than the data set.
+    if candidates().any(|id| id == LayoutId::RealIad) {
+        let places = LayoutId::RealIad.layout().places(path)?;
+        if !places.is_empty() {
+            return Ok(of_places(LayoutId::RealIad, places, false));
+        }
+    }
     // Each sub-folder has one layout; that of most of them is the data set's.
     let (_, folders) = list(path)?;
     let of_folder = |folder: &&std::path::PathBuf| candidates().find(|id| id.layout().fits(folder));
@@ -67,7 +74,9 @@ fn of_places(layout: LayoutId, places: Vec<Place>, is_category: bool) -> Recogni
 /// A CSV file is one of VisA's splits, or a list with this project's columns.
 fn recognise_file(path: &Path, layout: Option<LayoutId>) -> Result<Recognised, DataError> {
     let columns = ["object", "split", "label", "image"];
+    let is_real_iad = layout.is_none_or(|asked| asked == LayoutId::RealIad) && is_list(path);
     let is_split = match layout {
+        _ if is_real_iad => false,
         Some(asked) => asked == LayoutId::Visa,
         None => {
             let table = Table::read(path)?;
@@ -75,9 +84,10 @@ fn recognise_file(path: &Path, layout: Option<LayoutId>) -> Result<Recognised, D
                 && path.parent().and_then(Path::file_name).is_some_and(|folder| folder == "split_csv")
         }
     };
-    let (id, why) = match is_split {
-        true => (LayoutId::Visa, format!("a file in split_csv with the columns {}", columns.join(", "))),
-        false => (LayoutId::Csv, "a file".to_string()),
+    let (id, why) = match (is_real_iad, is_split) {
+        (true, _) => (LayoutId::RealIad, "a JSON file with meta, train and test".to_string()),
+        (_, true) => (LayoutId::Visa, format!("a file in split_csv with the columns {}", columns.join(", "))),
+        _ => (LayoutId::Csv, "a file".to_string()),
     };
     if let Some(asked) = layout.filter(|asked| *asked != id) {
         let expected = format!("a folder in {asked} layout");
@@ -116,7 +126,8 @@ fn nearest(path: &Path, layout: Option<LayoutId>) -> DataError {
     }
 }
 
-/// Whether a folder has any sign of any layout.
+/// Whether a folder has any sign of a layout of data sets.
 pub(super) fn has_signs(path: &Path) -> bool {
-    LayoutId::ALL.iter().any(|id| id.layout().signs(path).iter().any(|sign| sign.found))
+    let data_sets = LayoutId::ALL.iter().filter(|id| **id != LayoutId::Folders);
+    data_sets.into_iter().any(|id| id.layout().signs(path).iter().any(|sign| sign.found))
 }

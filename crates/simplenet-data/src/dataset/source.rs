@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    Category, Folders, LayoutId, Place, Recognised, folder, mvtec::no_categories, recognise,
-    recognise::has_signs,
+    Category, Folders, LayoutId, Place, Recognised, mvtec::no_categories, recognise, recognise::has_signs,
 };
 use crate::decode::DecodeOptions;
 use crate::error::DataError;
@@ -34,13 +33,17 @@ impl Source {
     /// Finds the category.
     ///
     /// # Errors
-    /// No layout fits; a data set of several categories of which none was named; a name that there is not.
+    /// No layout fits; a data set of several categories of which none was named; a name that there is not; folders that
+    /// hold other parts than they are to.
     pub fn place(&self) -> Result<Place, DataError> {
-        let (data, category, layout) = match self {
-            Self::Folders(folders) => return Ok(folders.place()),
-            Self::Path { data, category, layout } => (data, category, layout),
+        let (data, category) = match self {
+            Self::Folders(folders) => {
+                folders.require_only_what_they_say()?;
+                return Ok(folders.place());
+            }
+            Self::Path { data, category, .. } => (data, category),
         };
-        let Recognised { layout, mut places, .. } = recognise(data, *layout)?;
+        let Recognised { layout, mut places, .. } = self.of_path()?;
         let root = data.clone();
         let known: Vec<String> = places.iter().map(|place| place.name.clone()).collect();
         match category {
@@ -66,36 +69,44 @@ impl Source {
     /// All that there is to look at: every category of a data set; a plain folder of images too.
     ///
     /// # Errors
-    /// No layout fits.
+    /// No layout fits; folders that hold other parts than they are to.
     pub fn recognise(&self) -> Result<Recognised, DataError> {
-        let plain = |folders: &Folders, why: &str| Recognised {
-            layout: LayoutId::Folders,
-            places: vec![folders.place()],
-            is_category: true,
-            why: vec![why.to_string()],
-            absent: vec![],
-        };
         match self {
-            Self::Folders(folders) => Ok(plain(folders, "folders that were named")),
-            Self::Path { data, category, layout } => {
-                let mut found = match recognise(data, *layout) {
-                    Err(DataError::UnknownLayout { .. })
-                        if layout.is_none() && !has_signs(data) && folder::list_images(data).is_ok() =>
-                    {
-                        let folders = Folders { normal: Some(data.clone()), ..Folders::default() };
-                        plain(
-                            &folders,
-                            "images and no folder that a layout has: good parts, nothing to test on",
-                        )
-                    }
-                    other => other?,
-                };
+            Self::Folders(folders) => {
+                folders.require_only_what_they_say()?;
+                Ok(plain(folders, "folders that were named"))
+            }
+            Self::Path { category, .. } => {
+                let mut found = self.of_path()?;
                 if category.is_some() {
                     found.places = vec![self.place()?];
                 }
                 Ok(found)
             }
         }
+    }
+
+    /// What a path is; one judgement for all that ask. A folder without any sign of a layout is one of good parts.
+    fn of_path(&self) -> Result<Recognised, DataError> {
+        let Self::Path { data, layout, .. } = self else { return self.recognise() };
+        match recognise(data, *layout) {
+            Err(DataError::UnknownLayout { .. }) if layout.is_none() && !has_signs(data) => {
+                let folders = Folders::of_good([data.clone()]);
+                folders.require_only_what_they_say()?;
+                Ok(plain(&folders, "images and no folder that a layout has: good parts, nothing to test on"))
+            }
+            other => other,
+        }
+    }
+}
+
+fn plain(folders: &Folders, why: &str) -> Recognised {
+    Recognised {
+        layout: LayoutId::Folders,
+        places: vec![folders.place()],
+        is_category: true,
+        why: vec![why.to_string()],
+        absent: vec![],
     }
 }
 

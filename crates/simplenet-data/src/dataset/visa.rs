@@ -124,7 +124,7 @@ impl Layout for Visa {
         } else if category.test.is_empty() {
             require_images(&[], &folder, "test images in the split").or_else(&mut *problems)?;
         }
-        check_sizes(&category.test, decode, problems)?;
+        check_sizes(&mut category, decode, problems)?;
         Ok(category)
     }
 }
@@ -145,6 +145,11 @@ pub(super) fn existing(
     }
     if path.is_file() {
         return Ok(Some(path));
+    }
+    // As Windows writes paths.
+    let slashed = root.join(row.get(column).replace('\\', "/"));
+    if slashed.is_file() {
+        return Ok(Some(slashed));
     }
     problems(DataError::ListedFileMissing { list: list.to_path_buf(), line: row.line, path })?;
     Ok(None)

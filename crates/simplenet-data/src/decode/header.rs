@@ -31,6 +31,8 @@ pub struct ImageHeader {
     pub pixels: String,
     /// Pages of the file: more than 1 only in TIFF. One is read.
     pub pages: u32,
+    /// How the options turn the picture.
+    pub(super) orientation: Orientation,
 }
 
 /// Width and height that [`decode_file`](super::decode_file) will return, from the header alone.
@@ -39,6 +41,17 @@ pub struct ImageHeader {
 /// The header cannot be read, or announces more pixels than allowed.
 pub fn image_size(path: &Path, options: &DecodeOptions) -> Result<(u32, u32), DataError> {
     image_header(path, options).map(|header| header.size)
+}
+
+/// Width and height that [`decode_file`](super::decode_file) will return, and how the options turn the picture for it.
+///
+/// # Errors
+/// As [`image_size`].
+pub(crate) fn upright_header(
+    path: &Path,
+    options: &DecodeOptions,
+) -> Result<((u32, u32), Orientation), DataError> {
+    image_header(path, options).map(|header| (header.size, header.orientation))
 }
 
 /// Reads a header.
@@ -91,6 +104,7 @@ fn header_in(
         open_range: !matches!(stored.range, Range::Named(_)),
         pixels: kind_of_pixels(&stored),
         pages: stored.pages,
+        orientation: if options.exif == Exif::Apply { orientation } else { Orientation::NoTransforms },
     })
 }
 

@@ -187,7 +187,3 @@ fn transparent<T: Copy + PartialEq>(samples: &[T], channels: Channels, opaque: T
     samples.chunks_exact(channels.count()).filter(|v| v.last() != Some(&opaque)).count() as u64
 }
 
-/// `round(v · 255 / 65535)`.
-pub(super) fn scale16(v: u16) -> u8 {
-    ((u32::from(v) + 128) / 257) as u8
-}

@@ -8,29 +8,16 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::{CategoryCounts, CheckOptions, Depth, Findings};
-use crate::dataset::{Category, GroundTruth, Sample, SaturationArea};
-use crate::decode::{DecodeOptions, ImageHeader, decode_file, image_header};
+use crate::dataset::{
+    Category, GroundTruth, MaskValues, Sample, SaturationArea, names::defective_word,
+};
+use crate::decode::{DecodeOptions, ImageHeader, decode_file, image_header, read_mask, upright_header};
 use crate::error::DataError;
 
-/// Words in the name of an image that good parts do not have.
-const DEFECT_WORDS: [&str; 16] = [
-    "abnormal",
-    "anomalous",
-    "anomaly",
-    "bad",
-    "broken",
-    "crack",
-    "defect",
-    "defective",
-    "dent",
-    "fault",
-    "ko",
-    "ng",
-    "nio",
-    "nok",
-    "reject",
-    "scratch",
-];
+/// A mask that marks more than this share of its image may be inverted.
+const MOST_MARKED: f64 = 0.5;
+/// Of a mask's pixels that are not 0, this share may be too faint to count before it is noted.
+const MOST_FAINT: f64 = 0.05;
 
 /// Files to look at: images, and those with a mask once more.
 pub(super) fn files(category: &Category) -> usize {
@@ -63,17 +50,15 @@ pub(super) fn look(
     counts.sort_sizes();
     let masked: Vec<(&Sample, &GroundTruth)> =
         category.test.iter().filter_map(|sample| Some((sample, sample.mask.as_ref()?))).collect();
-    let wrong: Vec<Option<(&'static str, String)>> = masked
+    let looked_at: Vec<Result<Marked, (&'static str, String)>> = masked
         .par_iter()
-        .map(|(_, truth)| {
-            let wrong = wrong_mask(truth, &options.decode);
+        .map(|(sample, truth)| {
+            let marked = look_at_mask(sample, truth, &options.decode);
             advance();
-            wrong
+            marked
         })
         .collect();
-    for (kind, message) in wrong.into_iter().flatten() {
-        findings.problem(kind, message);
-    }
+    masks(&masked, looked_at, findings);
     mixed(&counts, findings);
     names(category, findings);
     duplicates(&images, findings);
@@ -118,27 +103,58 @@ fn read(path: &Path, options: &CheckOptions) -> Result<ImageHeader, DataError> {
     Ok(header)
 }
 
-/// What is wrong with a ground truth, if anything is.
-fn wrong_mask(truth: &GroundTruth, decode: &DecodeOptions) -> Option<(&'static str, String)> {
+/// What a mask marks.
+#[derive(Debug, Clone, Copy, Default)]
+struct Marked {
+    /// Share of the image.
+    share: f64,
+    /// Share of the pixels that are not 0 and are too faint to count.
+    faint: f64,
+}
+
+/// Looks at a ground truth; an error is what is wrong with it.
+fn look_at_mask(
+    sample: &Sample,
+    truth: &GroundTruth,
+    decode: &DecodeOptions,
+) -> Result<Marked, (&'static str, String)> {
     let of_error = |error: DataError| (super::kind(&error), error.to_string());
-    if let GroundTruth::Mask { path, .. } = truth {
-        let mask = match truth.read_union(decode) {
-            Ok(mask) => mask,
-            Err(error) => return Some(of_error(error)),
-        };
-        let empty = mask.iter().all(|&value| value == 0);
-        return empty.then(|| {
+    if !truth.has_saturation() {
+        let empty = |path: &Path| {
             let message = format!("the mask {} marks nothing, and its image is anomalous", path.display());
             ("empty-mask", message)
-        });
+        };
+        let path = truth.files().first().map_or(Path::new(""), PathBuf::as_path);
+        let (mask, faint) = match truth {
+            GroundTruth::Mask { path, values: MaskValues::Bright } => {
+                let mask = read_mask(path, decode).map_err(of_error)?;
+                (mask.pixels, mask.faint)
+            }
+            _ => match upright_header(&sample.path, decode) {
+                Ok((size, _)) => match truth.read_for(&sample.path, size, decode) {
+                    Ok(mask) => (mask, 0),
+                    // Sizes are compared already.
+                    Err(DataError::MaskSize { .. }) => return Ok(Marked::default()),
+                    Err(error) => return Err(of_error(error)),
+                },
+                // Told of the image.
+                Err(_) => return Ok(Marked::default()),
+            },
+        };
+        let marked = mask.iter().filter(|&&value| value > 0).count();
+        if marked == 0 {
+            return Err(empty(path));
+        }
+        let share = marked as f64 / mask.len().max(1) as f64;
+        return Ok(Marked { share, faint: faint as f64 / (marked + faint) as f64 });
     }
     let defects = match truth.read_defects(decode) {
         Ok(defects) => defects,
         // Sizes are compared with the image's already.
-        Err(DataError::MaskSize { .. }) => return None,
-        Err(error) => return Some(of_error(error)),
+        Err(DataError::MaskSize { .. }) => return Ok(Marked::default()),
+        Err(error) => return Err(of_error(error)),
     };
-    defects.iter().zip(truth.files()).find_map(|(defect, path)| {
+    let wrong = defects.iter().zip(truth.files()).find_map(|(defect, path)| {
         let area = defect.mask.iter().filter(|&&value| value > 0).count();
         let SaturationArea::Share(share) = defect.kind.saturation else { return None };
         ((share * area as f64) as usize == 0).then(|| {
@@ -149,7 +165,37 @@ fn wrong_mask(truth: &GroundTruth, decode: &DecodeOptions) -> Option<(&'static s
             );
             ("defect-mask", message)
         })
-    })
+    });
+    wrong.map_or(Ok(Marked::default()), Err)
+}
+
+/// Says what is wrong with masks, and what may be.
+fn masks(
+    masked: &[(&Sample, &GroundTruth)],
+    looked_at: Vec<Result<Marked, (&'static str, String)>>,
+    findings: &mut Findings,
+) {
+    for ((_, truth), marked) in masked.iter().zip(looked_at) {
+        let path = truth.files().first().map_or(Path::new(""), PathBuf::as_path).display();
+        match marked {
+            Err((kind, message)) => findings.problem(kind, message),
+            Ok(Marked { share, .. }) if share > MOST_MARKED => {
+                let percent = 100.0 * share;
+                let message =
+                    format!("the mask {path} marks {percent:.0} % of its image as defective: is it inverted?");
+                findings.note("large-mask", message);
+            }
+            Ok(Marked { faint, .. }) if faint > MOST_FAINT => {
+                let percent = 100.0 * faint;
+                let message = format!(
+                    "of what the mask {path} holds, {percent:.0} % is darker than half of white and taken for soft \
+                     edges, not for defects; if they are class numbers, save the mask with a palette"
+                );
+                findings.note("faint-mask", message);
+            }
+            Ok(_) => {}
+        }
+    }
 }
 
 fn mixed(counts: &CategoryCounts, findings: &mut Findings) {
@@ -177,9 +223,7 @@ fn names(category: &Category, findings: &mut Findings) {
             .path
             .strip_prefix(&category.root)
             .unwrap_or(Path::new(sample.path.file_name().unwrap_or_default()));
-        let name = below.to_string_lossy().to_ascii_lowercase();
-        let mut words = name.split(|c: char| !c.is_ascii_alphabetic());
-        if let Some(word) = words.find(|word| DEFECT_WORDS.contains(word)) {
+        if let Some(word) = defective_word(&below.to_string_lossy()) {
             let message =
                 format!("{} is trained on as good, and its name says `{word}`", sample.path.display());
             findings.note("suspicious-name", message);

@@ -9,12 +9,13 @@ mod unused;
 
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use serde::Serialize;
 
 pub use counts::{CategoryCounts, SizeCount};
 
 use super::{Category, LayoutId, Place, Recognised};
-use crate::decode::DecodeOptions;
+use crate::decode::{DecodeOptions, decode_file};
 use crate::error::DataError;
 
 /// Fewer training images than this are noted.
@@ -107,6 +108,12 @@ pub fn check(
     }
 }
 
+/// What is wrong with each image that cannot be decoded, in the order of the images.
+pub fn unreadable<'a>(images: impl Iterator<Item = &'a Path>, decode: &DecodeOptions) -> Vec<DataError> {
+    let images: Vec<&Path> = images.collect();
+    images.par_iter().filter_map(|image| decode_file(image, decode).err()).collect()
+}
+
 /// Lists a category; all that its layout finds wrong is told.
 fn scan(place: &Place, options: &CheckOptions, findings: &mut Findings) -> Option<Category> {
     findings.category = place.name.clone();
@@ -165,12 +172,15 @@ fn labels(category: &Category, findings: &mut Findings) {
             }
         }
     }
+    for note in &category.notes {
+        findings.note(note.kind, note.message.clone());
+    }
     for left_out in &category.left_out {
         findings.note("left-out", format!("{} left out: {}", images(left_out.images.len()), left_out.why));
     }
 }
 
-fn images(count: usize) -> String {
+pub(super) fn images(count: usize) -> String {
     if count == 1 { "1 image".to_string() } else { format!("{count} images") }
 }
 
@@ -222,6 +232,9 @@ fn kind(error: &DataError) -> &'static str {
         DataError::ListedFileMissing { .. } => "listed-file-missing",
         DataError::NoGroundTruth { .. } => "image-without-ground-truth",
         DataError::DefectMask { .. } => "defect-mask",
+        DataError::NotOnly { .. } => "other-parts",
+        DataError::UnclearName { .. } => "unclear-name",
+        DataError::OwnMask { .. } => "own-mask",
         DataError::Io { .. }
         | DataError::NotAFile { .. }
         | DataError::EmptyFile { .. }

@@ -4,14 +4,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use walkdir::WalkDir;
-
 use super::Findings;
-use crate::dataset::{Category, LayoutId, Recognised, has_image_extension, is_hidden};
-
-/// Endings of files that go with a data set.
-const DOCUMENTS: [&str; 11] =
-    ["txt", "md", "csv", "tsv", "json", "pdf", "html", "xml", "yaml", "yml", "toml"];
+use crate::dataset::listing::{self, ListOptions, Listing, Reason};
+use crate::dataset::{Category, LayoutId, Recognised};
 
 /// Looks through the folders of what was checked.
 pub(super) fn look(path: &Path, recognised: &Recognised, categories: &[&Category], findings: &mut Findings) {
@@ -68,35 +63,19 @@ fn walk(
     images: &mut BTreeMap<PathBuf, Vec<PathBuf>>,
     findings: &mut Findings,
 ) {
-    let mut entries = WalkDir::new(root).follow_links(true).sort_by_file_name().into_iter();
-    while let Some(entry) = entries.next() {
-        let entry = match entry {
-            Ok(entry) => entry,
-            // Told by whoever wanted to read it.
-            Err(_) => continue,
-        };
-        let path = entry.path();
-        if entry.depth() > 0 && is_hidden(path) {
-            findings.note("hidden", format!("{} is hidden and passed over", path.display()));
-            if entry.file_type().is_dir() {
-                entries.skip_current_dir();
-            }
-        } else if entry.file_type().is_dir() || used.contains(path) {
-        } else if has_image_extension(path) {
-            images.entry(path.parent().unwrap_or(root).to_path_buf()).or_default().push(path.to_path_buf());
-        } else if !is_document(path) {
-            findings
-                .note("other-file", format!("{} is no image that is read, and passed over", path.display()));
-        }
+    // What cannot be listed is told by whoever wanted to read it.
+    let Ok(Listing { images: found, passed_over, .. }) = listing::list(root, &ListOptions::default()) else { return };
+    for path in found.into_iter().filter(|path| !used.contains(path.as_path())) {
+        images.entry(path.parent().unwrap_or(root).to_path_buf()).or_default().push(path);
     }
-}
-
-fn is_document(path: &Path) -> bool {
-    match path.extension() {
-        None => path.file_name().is_some_and(|name| {
-            let name = name.to_string_lossy().to_ascii_lowercase();
-            name.starts_with("licen") || name.starts_with("readme")
-        }),
-        Some(ending) => DOCUMENTS.iter().any(|known| ending.eq_ignore_ascii_case(known)),
+    for entry in passed_over {
+        let path = entry.path.display();
+        match entry.reason {
+            Reason::Hidden => findings.note("hidden", format!("{path} is hidden and passed over")),
+            Reason::NoImage => {
+                findings.note("other-file", format!("{path} is no image that is read, and passed over"));
+            }
+            reason => findings.note("passed-over", format!("{path} is passed over: {}", reason.words())),
+        }
     }
 }
