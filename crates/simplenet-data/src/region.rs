@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::{Drawing, drawn};
 use crate::decode::{DecodeOptions, decode_mask_with, read_file};
 use crate::error::DataError;
 use crate::placement::Placement;
@@ -56,16 +57,22 @@ struct PolygonFile {
 }
 
 impl RegionOfInterest {
-    /// Reads a region: from a mask image of any size (white is inspected, black is not), or from a JSON file
-    /// `{"polygons": [[[x, y], …], …], "ignore": […], "size": [width, height]}`. The content decides which.
+    /// Reads a region: from a mask image of any size (white is inspected, black is not), from a JSON file
+    /// `{"polygons": [[[x, y], …], …], "ignore": […], "size": [width, height]}`, or from LabelMe's or COCO's of one image.
+    /// The content decides which.
     ///
     /// # Errors
     /// A file that cannot be read as either; a mask without a white pixel; polygons as [`RegionOfInterest::validate`].
     pub fn read(path: &Path, options: &DecodeOptions) -> Result<Self, DataError> {
         let bytes = read_file(path, options.max_pixels)?;
         let wrong = |problem: String| DataError::Region { path: path.to_path_buf(), problem };
-        let region = match bytes.trim_ascii_start().first() {
-            Some(b'{') => {
+        let drawings = match bytes.trim_ascii_start().first() {
+            Some(b'{') => drawn::parse(&bytes, options.max_pixels).map_err(wrong)?,
+            _ => None,
+        };
+        let region = match (drawings, bytes.trim_ascii_start().first()) {
+            (Some(drawings), _) => Self::of_drawings(drawings).map_err(wrong)?,
+            (None, Some(b'{')) => {
                 let file: PolygonFile = serde_json::from_slice(&bytes).map_err(|e| {
                     wrong(format!(
                         "{e}; expected {{\"polygons\": [[[x, y], …], …], \"ignore\": […], \"size\": [w, h]}}"
@@ -90,6 +97,30 @@ impl RegionOfInterest {
         };
         region.validate().map_err(|error| wrong(error.to_string()))?;
         Ok(region)
+    }
+
+    /// What was drawn on one image with an annotation tool. Corners outside the image are moved to its edge.
+    fn of_drawings(mut drawings: Vec<Drawing>) -> Result<Self, String> {
+        drawings.retain(|drawing| !drawing.polygons.is_empty() || !drawing.runs.is_empty());
+        let drawing = match (drawings.pop(), drawings.len()) {
+            (Some(drawing), 0) => drawing,
+            (None, _) => return Err("no polygon or rectangle is drawn in it".into()),
+            (_, others) => return Err(format!("it is of {} images; a region is drawn on one", others + 1)),
+        };
+        let (width, height) = match drawing.size {
+            Some((width, height)) if width > 0 && height > 0 => (width, height),
+            _ => return Err("it does not say the size of its image (imageWidth and imageHeight)".into()),
+        };
+        if !drawing.runs.is_empty() {
+            let mask = drawing.mask((width, height));
+            let inside: Vec<bool> = mask.iter().map(|&value| value > 0).collect();
+            return Ok(Self { mask: Some(RunMask::of(width, height, &inside)), ..Self::default() });
+        }
+        let relative = |[x, y]: [f64; 2]| {
+            [(x / f64::from(width)).clamp(0.0, 1.0), (y / f64::from(height)).clamp(0.0, 1.0)]
+        };
+        let polygons = drawing.polygons.into_iter().map(|polygon| polygon.into_iter().map(relative).collect());
+        Ok(Self { polygons: polygons.collect(), ..Self::default() })
     }
 
     /// Checks that the region is one.
@@ -280,6 +311,31 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let region = RegionOfInterest::read(&path, &DecodeOptions::default()).unwrap();
         assert_eq!(region.polygons, [[[0.25, 0.25], [0.75, 0.25], [0.75, 0.75]]]);
+    }
+
+    #[test]
+    fn annotation_tools_draw_regions_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("roi.json");
+        let mut read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            RegionOfInterest::read(&path, &DecodeOptions::default()).map_err(|error| error.to_string())
+        };
+        let label_me = |rest: &str| {
+            format!(r#"{{"shapes": [{{"shape_type": "rectangle", "points": [[-1, 10], [20, 30]]}}]{rest}}}"#)
+        };
+        let region = read(&label_me(r#", "imageWidth": 40, "imageHeight": 40"#)).unwrap();
+        assert_eq!(region.polygons, [[[0.0, 0.25], [0.5, 0.25], [0.5, 0.75], [0.0, 0.75]]]);
+        let coco = |images: &str, rest: &str| {
+            format!(r#"{{"images": [{images}], "annotations": [{{"image_id": 1, {rest}}}]}}"#)
+        };
+        let image = r#"{"id": 1, "file_name": "a.png", "width": 4, "height": 2}"#;
+        let region = read(&coco(image, r#""segmentation": [[1, 0, 3, 0, 3, 2, 1, 2]]"#)).unwrap();
+        assert_eq!(region.polygons, [[[0.25, 0.0], [0.75, 0.0], [0.75, 1.0], [0.25, 1.0]]]);
+        let runs = r#""segmentation": {"size": [2, 4], "counts": [2, 4, 2]}"#;
+        assert_eq!(read(&coco(image, runs)).unwrap().mask.unwrap().runs, "1 2 2 2 1");
+        assert!(read(&label_me("")).unwrap_err().contains("imageWidth"));
+        assert!(read(r#"{"shapes": [], "imageWidth": 4, "imageHeight": 4}"#).unwrap_err().contains("no polygon"));
     }
 
     #[test]

@@ -15,6 +15,8 @@ use crate::error::DataError;
 
 /// Corners of what stands in for a circle.
 const CIRCLE_CORNERS: usize = 64;
+/// Most bytes of a file of annotations; those of some hundred thousand images.
+const MAX_BYTES: u64 = 256 << 20;
 /// Half the width of a line.
 const HALF_LINE: f64 = 0.75;
 
@@ -75,19 +77,38 @@ impl Drawing {
 /// # Errors
 /// A file that cannot be read, or one of these that is damaged or has a shape of no known kind.
 pub fn read_drawings(path: &Path, max_pixels: u64) -> Result<Option<Vec<Drawing>>, DataError> {
-    let bytes = read_file(path, max_pixels)?;
-    let wrong = |problem: String| DataError::List { path: path.to_path_buf(), line: None, problem };
-    let Ok(value) = serde_json::from_slice::<serde_json::Value>(&bytes) else { return Ok(None) };
+    let problem = |problem: String| DataError::List { path: path.to_path_buf(), line: None, problem };
+    let bytes = std::fs::metadata(path).map_err(DataError::io("read", path))?.len();
+    if bytes > MAX_BYTES {
+        return Err(problem(format!("it has {bytes} bytes; at most {MAX_BYTES} are read of a file of annotations")));
+    }
+    parse(&read_file(path, max_pixels)?, max_pixels).map_err(problem)
+}
+
+/// The same of a file's content; an error is what is wrong with it.
+pub(crate) fn parse(bytes: &[u8], max_pixels: u64) -> Result<Option<Vec<Drawing>>, String> {
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(bytes) else { return Ok(None) };
     let has = |key: &str| value.get(key).is_some_and(serde_json::Value::is_array);
     if has("shapes") {
-        let file = serde_json::from_value(value).map_err(|e| wrong(format!("it is no file of LabelMe ({e})")))?;
-        return Ok(Some(vec![label_me(file).map_err(wrong)?]));
+        let file = serde_json::from_value(value).map_err(|e| format!("it is no file of LabelMe ({e})"))?;
+        return label_me(file, max_pixels).and_then(|drawing| within(vec![drawing], max_pixels)).map(Some);
     }
     if has("images") && has("annotations") {
-        let file = serde_json::from_value(value).map_err(|e| wrong(format!("it is no file of COCO ({e})")))?;
-        return coco(file, max_pixels).map(Some).map_err(wrong);
+        let file = serde_json::from_value(value).map_err(|e| format!("it is no file of COCO ({e})"))?;
+        return coco(file, max_pixels).and_then(|drawings| within(drawings, max_pixels)).map(Some);
     }
     Ok(None)
+}
+
+/// Refuses sizes that no image has.
+fn within(drawings: Vec<Drawing>, max_pixels: u64) -> Result<Vec<Drawing>, String> {
+    let too_large = |(width, height): (u32, u32)| u64::from(width) * u64::from(height) > max_pixels;
+    match drawings.iter().filter_map(|drawing| drawing.size).find(|size| too_large(*size)) {
+        Some((width, height)) => {
+            Err(format!("it says that an image is {width} x {height}, over the limit of {max_pixels} pixels"))
+        }
+        None => Ok(drawings),
+    }
 }
 
 /// A file of LabelMe.
@@ -113,7 +134,7 @@ struct Shape {
     mask: Option<String>,
 }
 
-fn label_me(file: LabelMe) -> Result<Drawing, String> {
+fn label_me(file: LabelMe, max_pixels: u64) -> Result<Drawing, String> {
     let image = file.image_path.unwrap_or_default();
     let mut drawing = Drawing { image, size: file.width.zip(file.height), ..Drawing::default() };
     for Shape { shape_type, points, mask } in file.shapes {
@@ -130,8 +151,8 @@ fn label_me(file: LabelMe) -> Result<Drawing, String> {
                 drawing.polygons.extend(points.windows(2).map(|ends| line(ends[0], ends[1])));
             }
             ("mask", &[[left, top], _]) if mask.is_some() => {
-                let runs = picture(mask.as_deref().unwrap_or_default(), left, top)
-                    .ok_or("a shape of the type mask holds no picture")?;
+                let runs = picture(mask.as_deref().unwrap_or_default(), [left, top], max_pixels)
+                    .ok_or("a shape of the type mask holds no picture that lies in its image")?;
                 drawing.runs.push(runs);
             }
             ("polygon" | "rectangle" | "oriented_rectangle", points) if points.len() > 2 => {
@@ -164,14 +185,17 @@ fn line([ax, ay]: [f64; 2], [bx, by]: [f64; 2]) -> Vec<[f64; 2]> {
 }
 
 /// A picture in base64, at a place of the image; as runs of the part that it covers.
-fn picture(base64: &str, left: f64, top: f64) -> Option<ColumnRuns> {
+fn picture(base64: &str, [left, top]: [f64; 2], max_pixels: u64) -> Option<ColumnRuns> {
     use base64::Engine;
     let bytes = base64::engine::general_purpose::STANDARD.decode(base64).ok()?;
     let path = Path::new("shape");
-    let options = crate::decode::DecodeOptions::default();
+    let options = crate::decode::DecodeOptions { max_pixels, ..Default::default() };
     let picture = crate::decode::decode_bytes(&bytes, path, &options).ok()?;
     let (left, top) = (left.max(0.0) as u32, top.max(0.0) as u32);
     let (width, height) = (left.checked_add(picture.width())?, top.checked_add(picture.height())?);
+    if u64::from(width) * u64::from(height) > max_pixels {
+        return None;
+    }
     let mut counts = vec![0u32];
     let mut inside = false;
     for x in 0..width {
@@ -402,6 +426,14 @@ mod tests {
         assert_eq!(unpacked("0X13mNQl0L").unwrap(), [0, 40, 3, 5, 900, 1]);
         assert_eq!(unpacked("0X"), None);
         assert_eq!(unpacked(" "), None);
+    }
+
+    #[test]
+    fn sizes_that_no_image_has_are_refused() {
+        let huge = shape("rectangle", "[[2, 1], [5, 3]]").replace("\"imageWidth\": 8", "\"imageWidth\": 4294967295");
+        assert!(read(&huge).unwrap_err().to_string().contains("over the limit of 1000000 pixels"));
+        let far = r#"{"shapes": [{"shape_type": "mask", "points": [[4e9, 4e9], [4e9, 4e9]], "mask": "AAAA"}]}"#;
+        assert!(read(far).unwrap_err().to_string().contains("holds no picture"));
     }
 
     #[test]

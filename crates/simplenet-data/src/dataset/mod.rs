@@ -7,7 +7,7 @@
 mod btad;
 pub mod check;
 mod csv;
-mod drawn;
+pub(crate) mod drawn;
 pub mod folder;
 mod ground_truth;
 mod kolektor_sdd2;
