@@ -21,6 +21,7 @@ mod resize;
 pub mod rng;
 pub mod synthetic;
 pub mod tiles;
+pub mod traits;
 
 pub use ahead::{Ahead, Lost};
 pub use augment::Augment;
@@ -36,6 +37,7 @@ pub use preprocess::{
 };
 pub use region::RegionOfInterest;
 pub use tiles::{TileLayout, Tiles};
+pub use traits::{FileTraits, ImageTraits};
 
 /// The README's example, compiled by the tests.
 #[cfg(doctest)]
