@@ -256,6 +256,7 @@ fn thresholds_set_in_batches_are_those_of_the_cpu() {
     let mut batches = in_batches(shared.path()).with_batch(4);
     let [want, got] = [&mut single, &mut batches].map(|detector| {
         let scores = recalibrate(detector, rates, &good, TooFew::Estimate, &Silent).unwrap();
+        let scores: Vec<f32> = scores.iter().map(|image| image.score).collect();
         let Threshold { value, map_value, review, .. } = detector.record().threshold.unwrap();
         let review = review.unwrap();
         [scores, vec![value, map_value, review.value, review.map_value]].concat()

@@ -177,6 +177,7 @@ impl<'a> Recorder<'a> {
                 .collect(),
             milliseconds: Milliseconds::new(decode, times.preprocess, times.network, times.postprocess),
             image_size: [photograph.width(), photograph.height()],
+            differences: inspection.differences.clone(),
             inspected_share: inspection.inspected_share,
             model_id: self.model_id.clone(),
             precision: self.detector.precision(),

@@ -44,6 +44,7 @@ mod reporting;
 pub mod settings;
 pub mod tell;
 pub mod training_reporter;
+pub mod unlike_training;
 
 pub use error::CliError;
 pub use tell::say;

@@ -16,6 +16,7 @@ pub mod error;
 pub mod loader;
 mod placement;
 pub mod preprocess;
+pub mod profile;
 pub mod region;
 mod resize;
 pub mod rng;
@@ -35,6 +36,7 @@ pub use loader::{KeepPixels, Loader, LoaderOptions, PreparedImage};
 pub use preprocess::{
     CropSize, IMAGENET_MEAN, IMAGENET_STD, MaskRule, PixelBox, Placement, Preprocess, Resize,
 };
+pub use profile::{Difference, DifferenceCounts, ImageProfile, Trait};
 pub use region::RegionOfInterest;
 pub use tiles::{TileLayout, Tiles};
 pub use traits::{FileTraits, ImageTraits};

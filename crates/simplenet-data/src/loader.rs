@@ -12,10 +12,11 @@ use image::RgbImage;
 
 use crate::ahead::{Ahead, Lost};
 use crate::augment::Augment;
-use crate::decode::{decode_bytes, read_file};
+use crate::decode::{Decoded, decode_image, read_file};
 use crate::error::DataError;
 use crate::preprocess::{PixelBox, Preprocess};
 use crate::rng::SplitMix64;
+use crate::traits::{FileTraits, ImageTraits};
 
 /// Whether the decoded pixels stay with the result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub struct PreparedImage {
     pub original: (u32, u32),
     /// The network input, (3, height, width) with the size of `Preprocess::network_size`.
     pub tensor: Vec<f32>,
+    /// What the image is like, before any random change; the same for all tiles of one.
+    pub traits: ImageTraits,
     /// The decoded pixels, where they were to be kept.
     pub pixels: Option<RgbImage>,
     /// Time to read and decode the file, on one core.
@@ -172,10 +175,11 @@ pub fn prepare_tiles(
     wanted: &[usize],
 ) -> Result<(Vec<PreparedImage>, RgbImage), DataError> {
     let start = Instant::now();
-    let pixels = decode_bytes(bytes, name, &preprocess.decode)?;
+    let Decoded { pixels, source } = decode_image(bytes, name, &preprocess.decode)?;
     let mut decode = start.elapsed();
     let original = pixels.dimensions();
     let mut begun = Instant::now();
+    let traits = ImageTraits::of_file(&pixels, FileTraits::from(&source));
     let layout = preprocess.layout(original.0, original.1)?;
     let seed = augmentation_seed(options.seed, index);
     let input = preprocess.resize_augment_crop(&pixels, &options.augment, seed)?;
@@ -200,6 +204,7 @@ pub fn prepare_tiles(
             index,
             original,
             tensor,
+            traits: traits.clone(),
             pixels: None,
             decode,
             preprocess: begun.elapsed(),

@@ -8,6 +8,8 @@
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
 
+use crate::decode::ImageSource;
+
 /// Columns and rows of the grid of pixels that brightness, contrast and colour are taken from, at most.
 const SAMPLED: u32 = 256;
 /// Cells along a side, in the middle of each of which sharpness is measured.
@@ -69,6 +71,12 @@ impl FileTraits {
     }
 }
 
+impl From<&ImageSource> for FileTraits {
+    fn from(source: &ImageSource) -> Self {
+        Self::new(source.format.name(), source.bits)
+    }
+}
+
 impl ImageTraits {
     /// Of decoded pixels.
     pub fn of(pixels: &RgbImage) -> Self {
@@ -77,9 +85,9 @@ impl ImageTraits {
         Self { width, height, brightness, contrast, sharpness: sharpness(pixels), colour, file: None }
     }
 
-    /// Of pixels that were decoded from a file of this kind.
-    pub fn of_file(pixels: &RgbImage, file: FileTraits) -> Self {
-        Self { file: Some(file), ..Self::of(pixels) }
+    /// Of pixels that were decoded from a file of this kind, where it is known.
+    pub fn of_file(pixels: &RgbImage, file: impl Into<Option<FileTraits>>) -> Self {
+        Self { file: file.into(), ..Self::of(pixels) }
     }
 }
 

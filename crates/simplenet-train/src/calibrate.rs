@@ -4,10 +4,10 @@
 //! review where it is asked for, the quantiles of the scores, and the range of the heat maps' colours. What share of good
 //! parts a threshold rejects is in `false_reject`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use simplenet_data::dataset::Sample;
+use simplenet_data::{Difference, dataset::Sample};
 use simplenet_metrics::quantiles;
 use simplenet_model::checkpoint::{ReviewBand, Threshold};
 
@@ -16,6 +16,7 @@ use crate::{
     detector::Detector,
     error::TrainError,
     false_reject::{images_needed, threshold},
+    image_profile::profile_of_files,
     in_batches::{Inspected, inspect_files},
     noise::{Generator, Purpose},
     reporter::Reporter,
@@ -135,7 +136,8 @@ pub enum TooFew {
 pub const FEWEST_CALIBRATED: usize = 3;
 
 /// Sets the thresholds of a trained detector anew, with its quantiles and the range of its heat maps' colours, from
-/// photographs of good parts that it was not trained on. Returns their raw image scores, in the order of `good`.
+/// photographs of good parts that it was not trained on. A model that does not know what good images are like learns it from
+/// them. Returns what was found in them, in the order of `good`.
 ///
 /// # Errors
 /// Rates that cannot be; fewer than three photographs, or, with [`TooFew::Refuse`], fewer than the false-reject rate
@@ -147,7 +149,7 @@ pub fn recalibrate(
     good: &[PathBuf],
     too_few: TooFew,
     reporter: &dyn Reporter,
-) -> Result<Vec<f32>, TrainError> {
+) -> Result<Vec<CalibrationImage>, TrainError> {
     rates.validate()?;
     let needed = match too_few {
         TooFew::Estimate => FEWEST_CALIBRATED,
@@ -166,12 +168,30 @@ pub fn recalibrate(
     }
     let margin = detector.record().training.get("margin").and_then(serde_json::Value::as_f64);
     let normal = NormalScores::of(detector, good, reporter)?;
+    if detector.image_profile().is_none() {
+        let paths: Vec<&Path> = good.iter().map(PathBuf::as_path).collect();
+        if let Some(profile) = profile_of_files(&paths, &detector.preprocess().decode)? {
+            detector.set_image_profile(profile)?;
+        }
+    }
     normal.set_thresholds(detector, rates, margin.unwrap_or(MARGIN))?;
-    Ok(normal.image_scores)
+    let scores = normal.image_scores.into_iter().zip(normal.differences);
+    Ok(scores.map(|(score, differences)| CalibrationImage { score, differences }).collect())
+}
+
+/// A photograph that thresholds were set from.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct CalibrationImage {
+    /// Its raw image score.
+    pub score: f32,
+    /// In what it is unlike those that the model was trained on.
+    pub differences: Vec<Difference>,
 }
 
 /// Scores of a good image.
 struct NormalScore {
+    differences: Vec<Difference>,
     image_score: f32,
     map_peak: f32,
     map_mean: f32,
@@ -183,6 +203,7 @@ impl NormalScore {
         let map = || inspection.map.iter().copied().filter(|v| !v.is_nan());
         let sum: f64 = map().map(f64::from).sum();
         Self {
+            differences: inspection.differences.clone(),
             image_score: inspection.score,
             map_peak: map().fold(f32::NEG_INFINITY, f32::max),
             map_mean: (sum / map().count().max(1) as f64) as f32,
@@ -193,6 +214,7 @@ impl NormalScore {
 /// Scores of good images.
 #[derive(Default)]
 struct NormalScores {
+    differences: Vec<Vec<Difference>>,
     image_scores: Vec<f32>,
     map_peaks: Vec<f32>,
     map_means: Vec<f32>,
@@ -204,7 +226,7 @@ impl NormalScores {
         let mut normal = Self::default();
         let mut failures = vec![];
         reporter.start("calibrating", paths.len() as u64);
-        // Photographs and maps are large, and three numbers of each are needed.
+        // Photographs and maps are large, and few numbers of each are needed.
         let finish = |_, inspected: Result<Inspected, TrainError>| inspected.map(|it| NormalScore::of(&it));
         inspect_files(detector, paths, reporter, finish, |_, score| {
             match score {
@@ -226,7 +248,9 @@ impl NormalScores {
         }
     }
 
-    fn add(&mut self, NormalScore { image_score, map_peak, map_mean }: NormalScore) {
+    fn add(&mut self, score: NormalScore) {
+        let NormalScore { differences, image_score, map_peak, map_mean } = score;
+        self.differences.push(differences);
         self.image_scores.push(image_score);
         self.map_peaks.push(map_peak);
         self.map_means.push(map_mean);

@@ -3,6 +3,8 @@
 //! In: a decoded RGB photograph of any size, or several. Out: the raw image score, the anomaly map at the network's size and in
 //! the photograph's own pixels, the regions above the threshold, and the time each part took.
 
+mod settings;
+
 use std::{
     path::Path,
     sync::Arc,
@@ -13,14 +15,15 @@ use candle_core::Device;
 use image::RgbImage;
 use rayon::prelude::*;
 use simplenet_data::{
-    DataError, RegionOfInterest,
+    DataError, Difference, FileTraits, ImageProfile, ImageTraits,
+    decode::Decoded,
     loader::cut,
     preprocess::{Placement, Preprocess},
 };
 use simplenet_model::{
     BatchPredictor, Normalisation, Opened, Predictor, PredictorOptions,
     anomaly_map::image_score_within,
-    checkpoint::{self, ModelRecord, Threshold},
+    checkpoint::{self, ModelRecord},
     device,
     simplenet::SimpleNet,
 };
@@ -29,6 +32,7 @@ pub use crate::regions::{AnomalousRegion, regions_above};
 use crate::{
     batch_limit::BatchLimit,
     error::TrainError,
+    image_profile::profile_of,
     inference_precision::InferencePrecision,
     views::{TileView, View, Views, tile_map},
 };
@@ -48,6 +52,8 @@ pub struct Detector {
     /// What of photographs is looked at.
     views: Views,
     record: ModelRecord,
+    /// What the images were like that it was trained on, where the record says it.
+    profile: Option<ImageProfile>,
 }
 
 /// The two forms of a compiled network.
@@ -78,6 +84,10 @@ pub struct Inspection {
     pub placement: Placement,
     /// Share of the photograph's area that was inspected, 0 to 1: not what a crop or the region of interest leaves out.
     pub inspected_share: f64,
+    /// In what the photograph is unlike those that the model was trained on, beyond their spread. No verdict depends on it.
+    /// Of pixels alone ([`Detector::inspect`]) size, light and sharpness; of files their kind too. None by a model of a
+    /// version that did not measure it.
+    pub differences: Vec<Difference>,
     /// How long each part took.
     pub times: Times,
 }
@@ -99,6 +109,7 @@ pub(crate) struct Prepared {
     /// What its tiles are cut from.
     input: RgbImage,
     view: Arc<View>,
+    differences: Vec<Difference>,
     time: Duration,
 }
 
@@ -114,6 +125,7 @@ pub(crate) struct Scored {
     /// One of each tile of the view.
     tiles: Vec<ScoredTile>,
     view: Arc<View>,
+    differences: Vec<Difference>,
     preprocess: Duration,
     network: Duration,
 }
@@ -152,7 +164,8 @@ impl Detector {
         let predictor = Predictor::compile(net, height as usize, width as usize, &options)?;
         let views = Views::new(&preprocess, predictor.grid());
         let network = Network::Single(Box::new(predictor));
-        Ok(Self { network, device: device::CPU.into(), precision, preprocess, views, record })
+        let (device, profile) = (device::CPU.into(), profile_of(&record)?);
+        Ok(Self { network, device, precision, preprocess, views, record, profile })
     }
 
     /// The same for a device that was opened: on the CPU as [`Detector::new_in`], on a GPU as [`Detector::in_batches`].
@@ -196,7 +209,8 @@ impl Detector {
         )?;
         let views = Views::new(&preprocess, predictor.grid());
         let network = Network::Batches(Box::new(predictor), BatchLimit::new(BATCH));
-        Ok(Self { network, device: opened.name.clone(), precision, preprocess, views, record })
+        let (device, profile) = (opened.name.clone(), profile_of(&record)?);
+        Ok(Self { network, device, precision, preprocess, views, record, profile })
     }
 
     /// Puts at most so many photographs through the network at once, at least one. Changes nothing on the CPU, which takes
@@ -288,48 +302,9 @@ impl Detector {
         &self.preprocess
     }
 
-    /// Sets threshold and quantiles (calibration).
-    pub fn set_threshold(&mut self, threshold: Threshold, normal_score_quantiles: Vec<(f64, f32)>) {
-        self.record.threshold = Some(threshold);
-        self.record.normal_score_quantiles = normal_score_quantiles;
-    }
-
-    /// Sets the map scores between which heat maps spread their colours (calibration).
-    pub fn set_display_range(&mut self, range: (f32, f32)) {
-        self.record.display_range = Some(range);
-    }
-
-    /// Says which program set the threshold after the training (calibration).
-    pub fn set_calibrated_by(&mut self, program: String) {
-        self.record.calibrated_by = Some(program);
-    }
-
-    /// Uses another threshold on the raw image score, chosen by hand, without a band for review. The threshold on the map goes
-    /// down with it, so that a part that only this one rejects has a region too; it does not go up, since the map is smoothed
-    /// and its peak may stay below the image's score.
-    pub fn override_threshold(&mut self, value: f32) {
-        let map_value = match self.record.threshold {
-            Some(before) => before.map_value.min(before.map_value + (value - before.value)),
-            None => value,
-        };
-        self.record.threshold = Some(Threshold::by_hand(value, map_value));
-    }
-
-    /// Inspects only what lies in this region too, for this object only: where the model has a region of interest of its own,
-    /// what lies in both.
-    ///
-    /// # Errors
-    /// A region that is none.
-    pub fn narrow(&mut self, region: RegionOfInterest) -> Result<(), TrainError> {
-        region.validate()?;
-        self.views.narrow(region);
-        Ok(())
-    }
-
-    /// Gives only regions of at least so many of the photograph's pixels, for this object only. Scores and verdicts do not
-    /// change by it.
-    pub fn override_min_region_area(&mut self, pixels: u64) {
-        self.record.min_region_area = pixels;
+    /// What the images were like that it was trained on; none in models of versions that did not measure it.
+    pub fn image_profile(&self) -> Option<&ImageProfile> {
+        self.profile.as_ref()
     }
 
     /// Reads photographs of up to so many pixels, for this object only.
@@ -343,7 +318,16 @@ impl Detector {
     /// An image without pixels; one smaller than a tile, or of another number of tiles than the model was trained on, if it
     /// knows their places; a region of interest that leaves nothing of it; a failing tensor operation.
     pub fn inspect(&self, photograph: &RgbImage) -> Result<Inspection, TrainError> {
-        self.finish(self.score(self.prepare(photograph)?)?)
+        self.finish(self.score(self.prepare(photograph, None)?)?)
+    }
+
+    /// Inspects one photograph that was decoded from a file, whose kind is compared with those trained on, too.
+    ///
+    /// # Errors
+    /// As [`Detector::inspect`].
+    pub fn inspect_decoded(&self, photograph: &Decoded) -> Result<Inspection, TrainError> {
+        let file = FileTraits::from(&photograph.source);
+        self.finish(self.score(self.prepare(&photograph.pixels, Some(file))?)?)
     }
 
     /// Inspects several photographs, which may be of different sizes: on a GPU in batches, on the CPU one after the other.
@@ -353,20 +337,29 @@ impl Detector {
     /// As [`Detector::inspect`], for the first photograph that has one. A device whose memory does not hold one photograph;
     /// batches that it does not hold are halved.
     pub fn inspect_batch(&self, photographs: &[RgbImage]) -> Result<Vec<Inspection>, TrainError> {
-        let prepared: Vec<Prepared> =
-            photographs.par_iter().map(|photograph| self.prepare(photograph)).collect::<Result<_, _>>()?;
+        let prepared: Vec<Prepared> = photographs
+            .par_iter()
+            .map(|photograph| self.prepare(photograph, None))
+            .collect::<Result<_, _>>()?;
         self.score_all(prepared)?.into_par_iter().map(|scored| self.finish(scored)).collect()
     }
 
-    /// Resize and crop.
-    pub(crate) fn prepare(&self, photograph: &RgbImage) -> Result<Prepared, TrainError> {
+    /// Resize and crop; in what it is unlike those trained on.
+    pub(crate) fn prepare(
+        &self,
+        photograph: &RgbImage,
+        file: Option<FileTraits>,
+    ) -> Result<Prepared, TrainError> {
         let (prepared, time) = timed(|| -> Result<_, TrainError> {
             let view = self.views.of(photograph.dimensions())?;
             self.check_tiles(photograph.dimensions(), &view)?;
-            Ok((self.preprocess.resize_crop(photograph)?, view))
+            let differences = self.profile.as_ref().map_or_else(Vec::new, |profile| {
+                profile.differences(&ImageTraits::of_file(photograph, file))
+            });
+            Ok((self.preprocess.resize_crop(photograph)?, view, differences))
         });
-        let (input, view) = prepared?;
-        Ok(Prepared { input, view, time })
+        let (input, view, differences) = prepared?;
+        Ok(Prepared { input, view, differences, time })
     }
 
     /// A network that knows the places of tiles takes photographs of as many.
@@ -468,7 +461,7 @@ impl Detector {
 
     /// Score, maps and regions.
     pub(crate) fn finish(&self, scored: Scored) -> Result<Inspection, TrainError> {
-        let Scored { tiles, view, preprocess, network } = scored;
+        let Scored { tiles, view, differences, preprocess, network } = scored;
         let (width, height) = self.preprocess.network_size();
         let (rows, columns) = match &self.network {
             Network::Single(predictor) => predictor.grid(),
@@ -497,7 +490,17 @@ impl Detector {
         let times = Times { preprocess, network, postprocess };
         let View { placement, inspected_share, .. } = *view;
         let map_size = view.map_size();
-        Ok(Inspection { score, map, map_size, photograph_map, regions, placement, inspected_share, times })
+        Ok(Inspection {
+            score,
+            map,
+            map_size,
+            photograph_map,
+            regions,
+            placement,
+            inspected_share,
+            differences,
+            times,
+        })
     }
 
     /// Inspects the pixels of a photograph that is not a file: (height, width, 3) bytes, RGB, row by row, as cameras and
@@ -548,9 +551,9 @@ impl Detector {
     }
 }
 
-fn joined(Prepared { view, time, .. }: Prepared, tiles: Vec<ScoredTile>) -> Scored {
+fn joined(Prepared { view, differences, time, .. }: Prepared, tiles: Vec<ScoredTile>) -> Scored {
     let network = tiles.iter().map(|tile| tile.time).sum();
-    Scored { tiles, view, preprocess: time, network }
+    Scored { tiles, view, differences, preprocess: time, network }
 }
 
 fn preprocess_of(record: &ModelRecord) -> Result<Preprocess, TrainError> {

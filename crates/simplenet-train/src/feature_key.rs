@@ -17,7 +17,7 @@ use crate::{
 
 /// What is written into keys: to be counted up where a file's content or the way to it changes in a manner that the other
 /// parts of a key do not show, such as another resize.
-const VERSION: &str = concat!("1, simplenet ", env!("CARGO_PKG_VERSION"));
+const VERSION: &str = concat!("2, simplenet ", env!("CARGO_PKG_VERSION"));
 
 /// The part of the keys that all images of a run share: from pixels to rows.
 ///

@@ -16,6 +16,7 @@ use std::{
 };
 
 use safetensors::{Dtype, SafeTensors, View};
+use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 /// How the names of files end.
@@ -63,10 +64,10 @@ impl Array {
         Self { dtype: Dtype::F32, shape: vec![values.len()], bytes }
     }
 
-    /// A vector of u32.
-    pub(crate) fn of_u32(values: &[u32]) -> Self {
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Self { dtype: Dtype::U32, shape: vec![values.len()], bytes }
+    /// Anything as the bytes of its JSON; empty where it has none.
+    pub(crate) fn of_json(value: &impl Serialize) -> Self {
+        let bytes = serde_json::to_vec(value).unwrap_or_default();
+        Self { dtype: Dtype::U8, shape: vec![bytes.len()], bytes }
     }
 
     /// The numbers, if they are f32.
@@ -75,10 +76,9 @@ impl Array {
         (self.dtype == Dtype::F32).then(values)
     }
 
-    /// The numbers, if they are u32.
-    pub(crate) fn u32(&self) -> Option<Vec<u32>> {
-        let values = || self.bytes.as_chunks().0.iter().map(|&bytes| u32::from_le_bytes(bytes)).collect();
-        (self.dtype == Dtype::U32).then(values)
+    /// What the bytes are the JSON of, if they are.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Option<T> {
+        (self.dtype == Dtype::U8).then(|| serde_json::from_slice(&self.bytes).ok())?
     }
 }
 
@@ -292,7 +292,7 @@ mod tests {
         let values: Vec<f32> = (0..100 + number).map(|i| (i * number) as f32).collect();
         BTreeMap::from([
             ("values".to_string(), Array::of_f32(&values)),
-            ("size".into(), Array::of_u32(&[number as u32, 7])),
+            ("size".into(), Array::of_json(&[number as u32, 7])),
             ("none".into(), Array::of_f32(&[])),
         ])
     }

@@ -397,7 +397,7 @@ impl<'a> Extraction<'a> {
             let mut prepared = vec![];
             if !missing.is_empty() {
                 let (images, pixels) = prepare_tiles(&bytes, path, index, &preprocess, &options, &missing)?;
-                let appearance = Arc::new(Appearance::of_photograph(&images, &pixels, &preprocess)?);
+                let appearance = Arc::new(Appearance::of_photograph(path, &images, &pixels, &preprocess)?);
                 let with_appearance = |image| Prepared { image, appearance: Arc::clone(&appearance) };
                 prepared = images.into_iter().map(with_appearance).collect();
             }
@@ -496,11 +496,11 @@ impl Kept for Features {
     fn to_arrays(&self, shape: Shape) -> Arrays {
         let rows = &self.rows.rows;
         let dtype = dtype(rows.precision());
-        let (width, height) = self.appearance.size;
+        let Appearance { traits, cells } = &*self.appearance;
         Arrays::from([
             ("rows".into(), Array { dtype, shape: vec![shape.patches, shape.dim], bytes: rows.to_bytes() }),
-            ("photograph.size".into(), Array::of_u32(&[width, height])),
-            ("photograph.cells".into(), Array::of_f32(&self.appearance.cells)),
+            ("photograph.traits".into(), Array::of_json(traits)),
+            ("photograph.cells".into(), Array::of_f32(cells)),
         ])
     }
 
@@ -509,10 +509,10 @@ impl Kept for Features {
         if rows.dtype != dtype(shape.precision) || rows.shape != [shape.patches, shape.dim] {
             return None;
         }
-        let size: [u32; 2] = arrays.get("photograph.size")?.u32()?.try_into().ok()?;
+        let traits = arrays.get("photograph.traits")?.json()?;
         let cells = arrays.get("photograph.cells")?.f32()?;
         let rows = ImageRows::of(Rows::from_bytes(shape.precision, &rows.bytes), shape.dim);
-        Some(Self { rows, appearance: Arc::new(Appearance { size: size.into(), cells }) })
+        Some(Self { rows, appearance: Arc::new(Appearance { traits, cells }) })
     }
 }
 

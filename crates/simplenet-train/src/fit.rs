@@ -11,6 +11,7 @@ use std::{
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use simplenet_data::{
+    ImageProfile,
     dataset::{Label, Sample},
     loader::{Loader, LoaderOptions},
 };
@@ -231,7 +232,7 @@ pub fn fit(
         Some(positions) => net.with_position(positions)?,
         None => net,
     };
-    let record = record(config, &net, Some(ranges))?;
+    let record = record(config, &net, Some(ranges), set.profile().as_ref())?;
     let mut detector = Detector::new(&net, record)?;
     calibrate_detector(&mut detector, config, &held_out, &train, reporter)?;
     let report = FitReport {
@@ -311,7 +312,7 @@ fn feature_norm(
 }
 
 /// As JSON, by way of its text: 0.485 as an f32 stays 0.485, where `to_value` would widen it to 0.48500001430511475.
-fn to_json<T: Serialize>(value: &T) -> Result<serde_json::Value, TrainError> {
+pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<serde_json::Value, TrainError> {
     serde_json::to_string(value)
         .and_then(|text| serde_json::from_str(&text))
         .map_err(|e| TrainError::config(Path::new("model file"), e))
@@ -322,6 +323,7 @@ pub(crate) fn record(
     config: &TrainConfig,
     net: &SimpleNet,
     ranges: Option<ActivationRanges>,
+    profile: Option<&ImageProfile>,
 ) -> Result<ModelRecord, TrainError> {
     let input = RecordInput {
         created_by: crate::program(),
@@ -334,7 +336,12 @@ pub(crate) fn record(
         goldens: golden_inputs(&Generator::new(config.seed), golden_sides(config))?,
     };
     let min_region_area = config.min_region_area;
-    Ok(ModelRecord { activation_ranges: ranges, min_region_area, ..ModelRecord::new(net, input)? })
+    Ok(ModelRecord {
+        activation_ranges: ranges,
+        image_profile: profile.map(to_json).transpose()?,
+        min_region_area,
+        ..ModelRecord::new(net, input)?
+    })
 }
 
 /// Width and height of the golden inputs: no larger than the network's, whose places the position-aware statistics know.

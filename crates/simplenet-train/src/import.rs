@@ -1,6 +1,8 @@
 //! From a checkpoint of the official code to a detector. In: its head, the settings that it was trained with, the backbone's
 //! weights. Out: a detector without a threshold; `calibrate` gives it one.
 
+use std::path::Path;
+
 use candle_core::Device;
 use simplenet_data::dataset::Sample;
 use simplenet_model::{
@@ -18,6 +20,7 @@ use crate::{
     error::TrainError,
     features::{Extraction, FeatureStorage},
     fit::record,
+    image_profile::profile_of_files,
     reporter::Reporter,
     sample_range::with_sample_range,
 };
@@ -72,17 +75,19 @@ pub fn import(
         let reason = other_width(config, sizes.adaptor.dim, extractor.feature_dim());
         return Err(ModelError::InvalidFile { file: checkpoint.path.clone(), reason }.into());
     }
-    let ranges = match good {
-        [] => None,
+    let (ranges, profile) = match good {
+        [] => (None, None),
         _ => {
             let mut extraction =
                 Extraction::new(config, &extractor, &device, &FeatureStorage::default(), reporter)?;
-            Some(activation_ranges(&mut extraction, good)?)
+            let paths: Vec<&Path> = good.iter().map(|sample| sample.path.as_path()).collect();
+            let profile = profile_of_files(&paths, &config.preprocess.decode)?;
+            (Some(activation_ranges(&mut extraction, good)?), profile)
         }
     };
     let norm = FeatureNorm::identity(extractor.feature_dim(), &device)?;
     let net = SimpleNet::new(extractor, norm, checkpoint.head(&device)?)?;
-    let mut record = record(config, &net, ranges)?;
+    let mut record = record(config, &net, ranges, profile.as_ref())?;
     let file = checkpoint.path.file_name().unwrap_or_default().to_string_lossy();
     record.created_by =
         format!("{}, head imported from {file} (SHA-256 {})", crate::program(), checkpoint.sha256);

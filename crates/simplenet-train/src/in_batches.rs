@@ -7,7 +7,7 @@ use std::{ops::Range, path::Path, time::Duration};
 
 use image::RgbImage;
 use rayon::prelude::*;
-use simplenet_data::decode;
+use simplenet_data::{DataError, FileTraits, decode};
 
 use crate::{
     detector::{Detector, Inspection, Prepared, Scored, timed},
@@ -32,10 +32,15 @@ pub struct Inspected {
 /// # Errors
 /// A file that is not an image or not whole; a score that is not a number; a failing tensor operation.
 pub fn inspect_file(detector: &Detector, path: &Path) -> Result<Inspected, TrainError> {
-    let (photograph, decode) = timed(|| decode::decode_file(path, &detector.preprocess().decode));
-    let photograph = photograph?;
-    let inspection = with_score(path, detector.inspect(&photograph).map_err(|e| named(path, e))?)?;
-    Ok(Inspected { photograph, inspection, decode })
+    let (decoded, decode) = timed(|| read_image(detector, path));
+    let decoded = decoded?;
+    let inspection = with_score(path, detector.inspect_decoded(&decoded).map_err(|e| named(path, e))?)?;
+    Ok(Inspected { photograph: decoded.pixels, inspection, decode })
+}
+
+fn read_image(detector: &Detector, path: &Path) -> Result<decode::Decoded, DataError> {
+    let options = &detector.preprocess().decode;
+    decode::decode_image(&decode::read_file(path, options.max_pixels)?, path, options)
 }
 
 /// Inspects files. `finish` is given each inspection with its number, or why there is none; on a GPU on several threads at
@@ -104,10 +109,10 @@ struct Pipeline<'a, P, F> {
 impl<P: AsRef<Path> + Sync, F> Pipeline<'_, P, F> {
     fn decode(&self, group: Range<usize>) -> Group<(Decoded, Prepared)> {
         let one = |path: &P| {
-            let options = &self.detector.preprocess().decode;
-            let (photograph, decode) = timed(|| decode::decode_file(path.as_ref(), options));
-            let photograph = photograph?;
-            let prepared = self.detector.prepare(&photograph).map_err(|e| named(path.as_ref(), e))?;
+            let (decoded, decode) = timed(|| read_image(self.detector, path.as_ref()));
+            let decode::Decoded { pixels: photograph, source, .. } = decoded?;
+            let file = Some(FileTraits::from(&source));
+            let prepared = self.detector.prepare(&photograph, file).map_err(|e| named(path.as_ref(), e))?;
             Ok((Decoded { photograph, decode }, prepared))
         };
         Group { first: group.start, items: self.paths[group].par_iter().map(one).collect() }

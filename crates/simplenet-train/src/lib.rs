@@ -25,6 +25,7 @@ mod feature_store;
 pub mod features;
 pub mod fit;
 pub mod head_step;
+pub mod image_profile;
 pub mod import;
 pub mod in_batches;
 pub mod inference_precision;

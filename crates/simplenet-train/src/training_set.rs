@@ -7,7 +7,7 @@ use std::{
 };
 
 use image::RgbImage;
-use simplenet_data::{DataError, PreparedImage, Preprocess};
+use simplenet_data::{DataError, ImageProfile, ImageTraits, PreparedImage, Preprocess};
 
 /// Below this, what varies between good parts is hardly seen.
 const FEW: usize = 10;
@@ -24,6 +24,7 @@ const NAMED: usize = 3;
 pub(crate) struct TrainingSet {
     photographs: Vec<Photograph>,
     sizes: BTreeMap<(u32, u32), usize>,
+    traits: Vec<ImageTraits>,
 }
 
 #[derive(Debug)]
@@ -35,8 +36,8 @@ struct Photograph {
 /// What is remembered of a photograph.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Appearance {
-    /// Width and height after decoding.
-    pub(crate) size: (u32, u32),
+    /// What is kept of it in the model file, with those of the others.
+    pub(crate) traits: ImageTraits,
     /// (3, CELLS, CELLS) means in grey levels.
     pub(crate) cells: Vec<f32>,
 }
@@ -50,18 +51,20 @@ impl Appearance {
     /// # Errors
     /// A photograph without pixels.
     pub(crate) fn of_photograph(
+        name: &Path,
         images: &[PreparedImage],
         pixels: &RgbImage,
         preprocess: &Preprocess,
     ) -> Result<Self, DataError> {
-        if let (None, [image]) = (preprocess.tiles, images) {
+        let [image, ..] = images else { return Err(DataError::lost(name)) };
+        if preprocess.tiles.is_none() {
             return Ok(Self::of(image, preprocess));
         }
         let small = Self::preprocess(preprocess);
         let copy = small.resize_crop(pixels)?;
         let mut tensor = vec![0.0; copy.as_raw().len()];
         small.normalise(&copy, &mut tensor)?;
-        Ok(Self::of_tensor(&tensor, pixels.dimensions(), &small))
+        Ok(Self { traits: image.traits.clone(), cells: all_cells(&tensor, &small) })
     }
 
     /// The preprocessing whose images are compared.
@@ -76,23 +79,22 @@ impl Appearance {
     }
 
     pub(crate) fn of(image: &PreparedImage, preprocess: &Preprocess) -> Self {
-        Self::of_tensor(&image.tensor, image.original, preprocess)
-    }
-
-    fn of_tensor(tensor: &[f32], size: (u32, u32), preprocess: &Preprocess) -> Self {
-        let (width, height) = preprocess.network_size();
-        let plane = (width * height) as usize;
-        let planes = tensor.chunks_exact(plane.max(1)).zip(&preprocess.std);
-        let cells = planes.flat_map(|(plane, std)| cells(plane, width as usize, 255.0 * std)).collect();
-        Self { size, cells }
+        Self { traits: image.traits.clone(), cells: all_cells(&image.tensor, preprocess) }
     }
 }
 
 impl TrainingSet {
     /// Takes a photograph in.
     pub(crate) fn see(&mut self, path: &Path, appearance: Appearance) {
-        *self.sizes.entry(appearance.size).or_default() += 1;
-        self.photographs.push(Photograph { path: path.to_path_buf(), cells: appearance.cells });
+        let Appearance { traits, cells } = appearance;
+        *self.sizes.entry((traits.width, traits.height)).or_default() += 1;
+        self.traits.push(traits);
+        self.photographs.push(Photograph { path: path.to_path_buf(), cells });
+    }
+
+    /// What all of them are like.
+    pub(crate) fn profile(&self) -> Option<ImageProfile> {
+        ImageProfile::of(&self.traits)
     }
 
     /// One sentence for each thing to know.
@@ -148,6 +150,14 @@ impl TrainingSet {
     }
 }
 
+/// Of all three channels, in grey levels.
+fn all_cells(tensor: &[f32], preprocess: &Preprocess) -> Vec<f32> {
+    let (width, height) = preprocess.network_size();
+    let plane = (width * height) as usize;
+    let planes = tensor.chunks_exact(plane.max(1)).zip(&preprocess.std);
+    planes.flat_map(|(plane, std)| cells(plane, width as usize, 255.0 * std)).collect()
+}
+
 /// Means of CELLS x CELLS parts of a plane, times `scale`.
 fn cells(plane: &[f32], width: usize, scale: f32) -> Vec<f32> {
     let height = plane.len() / width.max(1);
@@ -185,6 +195,7 @@ mod tests {
                 index,
                 original: (size, 320),
                 tensor: tensor.collect(),
+                traits: ImageTraits::of(&RgbImage::new(size, 320)),
                 pixels: None,
                 decode: Duration::ZERO,
                 preprocess: Duration::ZERO,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use serde::Serialize;
-use simplenet_data::{RegionOfInterest, dataset::folder};
+use simplenet_data::{DifferenceCounts, RegionOfInterest, dataset::folder};
 use simplenet_model::checkpoint::{self, Threshold};
 use simplenet_train::{
     Detector, InferencePrecision,
@@ -23,7 +23,7 @@ use crate::{
         prediction::JsonPath,
     },
     progress::TerminalProgress,
-    tell,
+    tell, unlike_training,
 };
 
 /// Runs the verb.
@@ -60,7 +60,11 @@ fn from_good_parts(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<
         detector.narrow(RegionOfInterest::read(file, &detector.preprocess().decode)?)?;
     }
     let too_few = if args.strict { TooFew::Refuse } else { TooFew::Estimate };
-    let scores = recalibrate(&mut detector, rates, &good, too_few, progress)?;
+    let knew = detector.image_profile().is_some();
+    let images = recalibrate(&mut detector, rates, &good, too_few, progress)?;
+    let mut differences = DifferenceCounts::default();
+    images.iter().for_each(|image| differences.add(&image.differences));
+    let scores: Vec<f32> = images.iter().map(|image| image.score).collect();
     detector.set_calibrated_by(simplenet_train::program());
     let out = args.out.as_deref().unwrap_or(&args.model);
     detector.save(out, &net)?;
@@ -93,6 +97,13 @@ fn from_good_parts(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<
     };
     tell::result("calibration", &report.to_terminal(), &report);
     report.notes().iter().for_each(|note| progress.warn(note));
+    unlike_training::warn(&differences);
+    if !knew {
+        progress.note(
+            "the model did not know what the photographs were like that it was trained on: it now takes these for such, and \
+             `infer` and `eval` note others",
+        );
+    }
     if let Some(file) = &args.json {
         atomic::write_json(file, &report)?;
         println!("the same as JSON: {}", file.display());

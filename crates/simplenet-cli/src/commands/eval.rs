@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use simplenet_data::DifferenceCounts;
 use simplenet_model::device::CPU;
 use simplenet_train::{Detector, TrainError, config::TrainConfig};
 
@@ -22,6 +23,7 @@ use crate::{
     report_page::{self, Card, Heading, REPORT_FILE},
     tell,
     training_reporter::TrainingReporter,
+    unlike_training,
 };
 
 /// Runs the verb.
@@ -101,6 +103,9 @@ pub fn with_detector(
         println!("  report           {}", out.join(REPORT_FILE).display());
         println!("  plots            {} ({plots})", out.join(PLOTS_FOLDER).display());
     }
+    let mut differences = DifferenceCounts::default();
+    evaluation.images.iter().for_each(|image| differences.add(&image.inspection.differences));
+    unlike_training::warn(&differences);
     warn_of_slow_precision(detector);
     if without_maps > 0 {
         return Err(CliError::Usage(format!("{without_maps} images are without their heat map (see above)")));

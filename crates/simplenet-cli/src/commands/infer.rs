@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use simplenet_data::DifferenceCounts;
 use simplenet_model::checkpoint::Decision;
 use simplenet_train::{
     Detector, TrainError,
@@ -28,6 +29,7 @@ use crate::{
     },
     progress::TerminalProgress,
     tell::{self, Level},
+    unlike_training,
 };
 
 /// How a run went.
@@ -131,10 +133,11 @@ fn inspect(
     let gathered = Gathered::begin(args, total, &run.before, progress)?;
     let sizes = gathered.as_ref().map(|gathered| gathered.sizes);
     let mut outcome = Outcome { passed_over: passed_over.len(), ..Outcome::default() };
-    run.before.iter().for_each(|line| outcome.count(line));
+    let mut differences = DifferenceCounts::default();
+    run.before.iter().for_each(|line| outcome.count(line, &mut differences));
     let done = run.before.len();
     let mut results =
-        Results { outcome, run, gathered, recorder: &recorder, progress, interrupt, done, total };
+        Results { outcome, differences, run, gathered, recorder: &recorder, progress, interrupt, done, total };
     progress.start("inspecting", tasks.len() as u64);
     let record = |task: &Task, inspected: Result<Inspected, TrainError>| -> Recorded {
         let Inspected { photograph, inspection, decode } = inspected?;
@@ -151,7 +154,7 @@ fn inspect(
     progress.finish();
     inspected?;
 
-    let Results { mut outcome, mut run, gathered, .. } = results;
+    let Results { mut outcome, differences, mut run, gathered, .. } = results;
     outcome.without_maps = recorder.without_maps();
     run.predictions.finish()?;
     let report = match gathered {
@@ -160,6 +163,7 @@ fn inspect(
     };
     run.complete()?;
     summarise(args, &detector, &outcome, report);
+    unlike_training::warn(&differences);
     Ok(outcome)
 }
 
@@ -260,9 +264,10 @@ pub(super) fn sentence(record: &PredictionRecord) -> String {
         n => format!(", {n} regions"),
     };
     format!(
-        "{verdict:<10} score {:>8.4}  {:>7.1} ms  {}{regions}",
+        "{verdict:<10} score {:>8.4}  {:>7.1} ms  {}{regions}{}",
         record.score,
         record.milliseconds.total,
-        tell::escaped_line(record.path.text())
+        tell::escaped_line(record.path.text()),
+        unlike_training::mark(&record.differences)
     )
 }

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use simplenet_data::DifferenceCounts;
 use simplenet_model::checkpoint::{self, Decision};
 use simplenet_train::Detector;
 
@@ -35,6 +36,8 @@ pub(super) type Recorded = Result<(PredictionRecord, Option<String>), CliError>;
 /// A run's results as they come.
 pub(super) struct Results<'a> {
     pub(super) outcome: Outcome,
+    /// In what photographs are unlike those trained on.
+    pub(super) differences: DifferenceCounts,
     pub(super) run: RunFolder,
     pub(super) gathered: Option<Gathered>,
     pub(super) recorder: &'a Recorder<'a>,
@@ -64,7 +67,7 @@ impl Results<'_> {
                 (PredictionLine::Error(error), None)
             }
         };
-        self.outcome.count(&line);
+        self.outcome.count(&line, &mut self.differences);
         if let Some(note) = self.recorder.take_note() {
             self.progress.warn(&note);
         }
@@ -111,16 +114,18 @@ impl Results<'_> {
 }
 
 impl Outcome {
-    /// Counts a photograph.
-    pub(super) fn count(&mut self, line: &PredictionLine) {
-        match line {
-            PredictionLine::Error(_) => self.failed += 1,
-            PredictionLine::Prediction(record) => match (record.verdict, record.decision) {
-                (_, Some(Decision::Review)) => self.review += 1,
-                (Some(Verdict::Anomalous), _) => self.anomalous += 1,
-                (Some(Verdict::Normal), _) => self.normal += 1,
-                (None, _) => self.unjudged += 1,
-            },
+    /// Counts a photograph, and in what it is unlike those trained on.
+    pub(super) fn count(&mut self, line: &PredictionLine, differences: &mut DifferenceCounts) {
+        let PredictionLine::Prediction(record) = line else {
+            self.failed += 1;
+            return;
+        };
+        differences.add(&record.differences);
+        match (record.verdict, record.decision) {
+            (_, Some(Decision::Review)) => self.review += 1,
+            (Some(Verdict::Anomalous), _) => self.anomalous += 1,
+            (Some(Verdict::Normal), _) => self.normal += 1,
+            (None, _) => self.unjudged += 1,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use simplenet_data::{Preprocess, Tiles};
 use simplenet_model::{checkpoint, position_energy::PositionEnergyConfig};
-use simplenet_train::false_reject::expected_false_reject_rate;
+use simplenet_train::{false_reject::expected_false_reject_rate, image_profile::profile_of};
 
 use super::model_path;
 use crate::{args::ModelArgs, error::CliError, tell};
@@ -125,6 +125,19 @@ pub fn describe(path: &std::path::Path) -> Result<String, CliError> {
             }
         },
     );
+    match profile_of(record)? {
+        Some(profile) => {
+            row(
+                "trained on",
+                format!("{} images (what differs from them is noted, not judged)", profile.images),
+            );
+            profile.describe().into_iter().for_each(|(name, text)| row(&format!("  {name}"), text));
+        }
+        None => row(
+            "trained on",
+            "not measured: an older version made it, or it was imported without photographs".into(),
+        ),
+    }
     if let Some(seed) = record.training.get("seed") {
         row("seed", seed.to_string());
     }

@@ -6,6 +6,7 @@
 
 use super::OutputError;
 use serde::{Deserialize, Serialize};
+use simplenet_data::Difference;
 use simplenet_model::checkpoint::Decision;
 use simplenet_train::InferencePrecision;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,10 @@ pub struct PredictionRecord {
     pub milliseconds: Milliseconds,
     /// Width and height of the original photograph.
     pub image_size: [u32; 2],
+    /// In what the photograph is unlike those that the model was trained on; absent where it is like them, and of models
+    /// that do not know it. No verdict depends on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<Difference>,
     /// Share of the photograph's area the network saw, 0..=1; below 1 when the preprocessing crops.
     pub inspected_share: f64,
     /// Identity of the model file: the first 12 hexadecimal digits of its content's hash.
@@ -273,6 +278,7 @@ fn from_hex(digits: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use simplenet_data::Trait;
 
     pub(crate) fn record(name: &str, score: f32) -> PredictionRecord {
         PredictionRecord {
@@ -290,6 +296,7 @@ pub(super) mod tests {
                 Duration::ZERO,
             ),
             image_size: [900, 600],
+            differences: vec![],
             inspected_share: 1.0,
             model_id: "0123456789ab".into(),
             precision: InferencePrecision::Bf16,
@@ -323,11 +330,18 @@ pub(super) mod tests {
         (bare.threshold, bare.verdict, bare.regions) = (None, None, vec![]);
         let mut banded = record("e.png", 0.2);
         (banded.review_threshold, banded.decision) = (Some(0.125), Some(Decision::Review));
+        let mut unlike = record("f.png", 0.5);
+        unlike.differences.push(Difference {
+            kind: Trait::BitDepth,
+            found: "16 bits".into(),
+            trained_on: "8 bits".into(),
+        });
         let error = PredictionError { path: JsonPath::new(Path::new("d.png")), error: "truncated".into() };
         for line in [
             PredictionLine::Prediction(labelled),
             PredictionLine::Prediction(bare),
             PredictionLine::Prediction(banded),
+            PredictionLine::Prediction(unlike),
             PredictionLine::Error(error),
         ] {
             let json = line.to_json().unwrap();

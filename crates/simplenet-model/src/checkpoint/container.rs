@@ -27,7 +27,7 @@ use crate::{error::ModelError, feature_norm::FeatureNorm};
 use super::{ModelRecord, TensorEntry};
 
 /// The newest format that this version reads and the one that it writes. It goes up with every change of the record.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 /// Where the record is in the safetensors metadata. The only key: the library does not keep several in order.
 pub const METADATA_KEY: &str = "simplenet";
 

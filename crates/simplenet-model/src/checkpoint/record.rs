@@ -75,6 +75,9 @@ pub struct ModelRecord {
     /// The ranges of the backbone's activations on good images, which int8 needs; none in files of version 1.
     #[serde(default)]
     pub activation_ranges: Option<ActivationRanges>,
+    /// What the images are like that it was trained on, as the data crate writes it; none in files of versions before 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_profile: Option<serde_json::Value>,
     /// Inputs whose scores are known.
     pub goldens: Vec<Golden>,
 }
@@ -234,6 +237,7 @@ impl ModelRecord {
             normal_score_quantiles: Vec::new(),
             min_region_area: 0,
             activation_ranges: None,
+            image_profile: None,
             goldens,
         })
     }

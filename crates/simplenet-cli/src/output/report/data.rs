@@ -53,6 +53,9 @@ struct Image<'a> {
     /// Share of the photograph that was inspected, where not all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     v: Option<f64>,
+    /// In what it is unlike those trained on, a sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    u: Vec<String>,
     /// Pictures: 2 as kept, 1 small, 0 none.
     p: u8,
 }
@@ -87,6 +90,7 @@ fn describe<'a>(category: &'a CategoryReport, sizes: &[Size]) -> Category<'a> {
             r: record.regions.iter().map(|r| (r.bounding_box, r.area, r.peak_score)).collect(),
             t: [ms.decode, ms.preprocess, ms.network, ms.postprocess, ms.total],
             v: (record.inspected_share < 1.0).then_some(record.inspected_share),
+            u: record.differences.iter().map(ToString::to_string).collect(),
             p: match sizes.get(i) {
                 Some(Size::Kept) => 2,
                 Some(Size::Small) => 1,

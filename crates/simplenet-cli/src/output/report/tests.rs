@@ -21,6 +21,7 @@ fn record(name: &str, score: f32, label: Option<Verdict>) -> PredictionRecord {
         regions: vec![],
         milliseconds: Milliseconds::default(),
         image_size: [64, 48],
+        differences: vec![],
         inspected_share: 1.0,
         model_id: "abc".into(),
         precision: Default::default(),

@@ -141,6 +141,7 @@ class Category {
     if (verdict !== null) chips.append(h("span", { class: "chip " + ["pass", "review", "reject"][verdict] }, this.names[verdict]));
     if (mistake) chips.append(h("span", { class: "chip wrong" }, mistake));
     const is = image.d ?? (image.l === undefined ? null : image.l ? "defective" : "good");
+    if (image.u) chips.append(h("span", { class: "chip unlike", title: image.u.join("; ") }, "unlike training"));
     if (is) chips.append(h("span", { class: "is" }, "is: " + is));
     return chips;
   }

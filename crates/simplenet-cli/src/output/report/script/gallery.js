@@ -39,6 +39,7 @@ class Gallery {
         if (name) all.push(["verdict-" + verdict, "judged " + name, (image) => category.verdict(image) === verdict]);
       });
     }
+    if (category.images.some((image) => image.u)) all.push(["unlike", "unlike training", (image) => image.u !== undefined]);
     return all;
   }
 

@@ -55,6 +55,7 @@ const viewer = {
     ];
     if (category.threshold != null) facts.push(h("small", {}, `threshold ${short(category.threshold)}`));
     if (image.v !== undefined) facts.push(h("small", {}, `${(100 * image.v).toFixed(0)} % of the photograph was inspected; the rest is gray`));
+    for (const difference of image.u ?? []) facts.push(h("small", { class: "unlike" }, "unlike the training: " + difference));
     if (image.p === 1) facts.push(h("small", {}, "small copy, to keep the file small"));
     if (image.r) {
       const rows = image.r.map(([[x0, y0, x1, y1], area, peak]) => h("tr", {},
