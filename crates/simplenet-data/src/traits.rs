@@ -115,22 +115,26 @@ fn light(pixels: &RgbImage) -> Light {
     let [low, high] = CONTRAST.map(|fraction| quantile(&counts, total, fraction));
     Light {
         brightness: rounded(sum as f64 / total.max(1) as f64),
-        contrast: high as f32 - low as f32,
+        contrast: rounded(high - low),
         colour: widest > GRAY,
     }
 }
 
-/// The grey level of this rank.
-fn quantile(counts: &[u32; 256], total: u64, fraction: f64) -> usize {
-    let rank = (fraction * total.saturating_sub(1) as f64) as u64;
-    let mut below = 0;
-    for (level, &count) in counts.iter().enumerate() {
-        below += u64::from(count);
-        if below > rank {
-            return level;
+/// The luma below which this fraction lies: between the levels that occur, each of which stands in the middle of its pixels.
+/// Whole levels would be coarse where a picture has few of them.
+fn quantile(counts: &[u32; 256], total: u64, fraction: f64) -> f64 {
+    let rank = fraction * total as f64;
+    let (mut below, mut before) = (0.0, None);
+    for (level, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+        let (level, middle) = (level as f64, below + 0.5 * f64::from(count));
+        match before {
+            Some((from, at)) if middle >= rank => return from + (level - from) * (rank - at) / (middle - at),
+            None if middle >= rank => return level,
+            _ => before = Some((level, middle)),
         }
+        below += f64::from(count);
     }
-    0
+    before.map_or(0.0, |(level, _)| level)
 }
 
 /// Mean squared differences of a cell, over one pixel and over [`FAR`].
@@ -242,8 +246,8 @@ pub(crate) mod tests {
         let slope = ImageTraits::of(&slope);
         let want = ((4.5f32 + 0.25) / (72.0 + 0.25)).sqrt();
         assert!((slope.sharpness.unwrap() - want).abs() < 1e-3, "{slope:?}, expected {want}");
-        // 64 x 64 pixels, luma 0, 3 … 189: ranks 409 and 3685 are columns 6 and 57.
-        assert_eq!((slope.brightness, slope.contrast), (94.5, 3.0 * 51.0));
+        // Luma 0, 3 … 189, each as often: four fifths of 64 steps.
+        assert_eq!((slope.brightness, slope.contrast), (94.5, 153.6));
         let mut rng = SplitMix64::for_stream(1, 0);
         let noise = RgbImage::from_fn(64, 64, |_, _| Rgb([(rng.next_u64() % 200) as u8; 3]));
         let noise = ImageTraits::of(&noise).sharpness.unwrap();

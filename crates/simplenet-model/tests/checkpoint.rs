@@ -114,6 +114,7 @@ fn network_with(levels: Levels, adaptor_layers: usize) -> (SimpleNet, ModelRecor
     record.calibrated_by = Some("tests 0.1".into());
     record.normal_score_quantiles = vec![(0.5, -0.3), (0.99, 0.1)];
     record.activation_ranges = Some(ranges("[0.0,1.75]"));
+    record.image_profile = Some(serde_json::json!({"images": 3}));
     (net, record)
 }
 
@@ -127,6 +128,7 @@ const LEVELS: &str = "\"levels\":[2,3],";
 const POSITION: &str = "\"position\":null,";
 const IMAGE_SCORE: &str = "\"image_score\":\"largest\",";
 const RANGES: &str = "\"activation_ranges\":[0.0,1.75],";
+const PROFILE: &str = "\"image_profile\":{\"images\":3},";
 /// The band of [`network`]'s threshold and who set it, in its record.
 const REVIEW: &str = ",\"review\":{\"value\":0.05,\"map_value\":0.0625,\"target_share\":0.25}";
 const CALIBRATED_BY: &str = "\"calibrated_by\":\"tests 0.1\",";
@@ -385,8 +387,9 @@ fn a_newer_version_asks_for_an_update() {
 fn files_of_older_versions_lack_what_they_did_not_know() {
     let (record, tensors) = parts(&GOOD);
     for (version, later) in [
-        (1, &[RANGES, REVIEW, CALIBRATED_BY, POSITION, IMAGE_SCORE, LEVELS][..]),
-        (2, &[REVIEW, CALIBRATED_BY, POSITION, IMAGE_SCORE, LEVELS]),
+        (1, &[PROFILE, RANGES, REVIEW, CALIBRATED_BY, POSITION, IMAGE_SCORE, LEVELS][..]),
+        (2, &[PROFILE, REVIEW, CALIBRATED_BY, POSITION, IMAGE_SCORE, LEVELS]),
+        (3, &[PROFILE]),
     ] {
         let newest = format!("\"format_version\":{FORMAT_VERSION}");
         let mut text = record.replacen(&newest, &format!("\"format_version\":{version}"), 1);
@@ -397,7 +400,9 @@ fn files_of_older_versions_lack_what_they_did_not_know() {
         }
         let (net, old) = load_bytes(&with_its_hash(&text, &|| tensors.tensors())).unwrap();
         assert_eq!((old.format_version, old.activation_ranges.is_some()), (version, version > 1));
-        assert_eq!((old.threshold.unwrap().review, &old.calibrated_by), (None, &None), "version {version}");
+        let calibrated = (old.threshold.unwrap().review.is_some(), old.calibrated_by.is_some());
+        assert_eq!(calibrated, (version > 2, version > 2), "version {version}");
+        assert_eq!(old.image_profile, None, "version {version}");
         assert_eq!((old.levels, net.config().levels), (Levels::PAPER, Levels::PAPER), "version {version}");
         assert!(verify(&net, &old).unwrap().passed());
 

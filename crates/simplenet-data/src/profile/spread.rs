@@ -64,7 +64,7 @@ pub(super) struct Margin {
 pub(super) fn margin(kind: Trait, few: bool) -> Margin {
     let (least, fraction) = match kind {
         Trait::Brightness => (3.0, 0.06),
-        Trait::Contrast => (2.0, 0.10),
+        Trait::Contrast => (0.7, 0.10),
         _ => (0.0, 0.07),
     };
     let times = if few { 2.0 } else { 1.0 };
