@@ -137,13 +137,12 @@ fn the_model_file_says_what_it_was_trained_on_and_calibrate_and_eval_note_what_d
     }
     let calibrate = "simplenet calibrate --normal jpegs --false-reject 0.2 --model";
     run(folder, &format!("{calibrate} out/model.safetensors --out noted.safetensors"))
-        .ok()
-        .says(&["8 of 8 photographs differ", "JPEG, trained on PNG (8)"]);
+        .fails(0, &["8 of 8 photographs differ", "JPEG, trained on PNG (8)"]);
     let eval = |model: &str| {
         let abnormal = "demo/oak_plank/test/stain";
-        run(folder, &format!("simplenet eval --model {model} --normal-test jpegs --abnormal {abnormal}")).ok()
+        run(folder, &format!("simplenet eval --model {model} --normal-test jpegs --abnormal {abnormal}"))
     };
-    eval("out/model.safetensors").says(&["8 of 9 photographs differ", "JPEG, trained on PNG (8)"]);
+    eval("out/model.safetensors").fails(0, &["8 of 9 photographs differ", "JPEG, trained on PNG (8)"]);
 
     // A model that does not know it takes it from the calibration.
     let (net, mut record) = checkpoint::load(&folder.join("out/model.safetensors"), &Device::Cpu).unwrap();
@@ -151,7 +150,6 @@ fn the_model_file_says_what_it_was_trained_on_and_calibrate_and_eval_note_what_d
     checkpoint::save(&folder.join("unknown.safetensors"), &net, &record).unwrap();
     run(folder, "simplenet info --model unknown.safetensors").ok().says(&["not measured"]);
     run(folder, &format!("{calibrate} unknown.safetensors --out known.safetensors"))
-        .ok()
-        .says(&["the model did not know what the photographs were like"]);
-    eval("known.safetensors").says(&["1 of 9 photographs differ", "PNG, trained on JPEG (1)"]);
+        .fails(0, &["the model did not know what the photographs were like"]);
+    eval("known.safetensors").fails(0, &["1 of 9 photographs differ", "PNG, trained on JPEG (1)"]);
 }
