@@ -36,9 +36,8 @@ fn every_backbone_has_its_row_and_the_row_is_true() {
         let want = match origin(id) {
             Origin::Embedded => ("compiled in", "yes"),
             Origin::Package(file) => (file.package, "hash in the table"),
-            Origin::Hub(file) if file.sha256.is_some() => (file.repo.as_ref(), "commit and SHA-256"),
-            Origin::Hub(file) if file.revision == "main" => (file.repo.as_ref(), "no: branch `main`"),
-            Origin::Hub(file) => (file.repo.as_ref(), "SHA-256 not known"),
+            Origin::Hub(file) => (file.repo.as_ref(), "commit, SHA-256 and size"),
+            Origin::Web(file) => (file.url, "not downloaded"),
         };
         assert!(
             from.contains(want.0) && pinned.contains(want.1),

@@ -92,7 +92,7 @@ fn a_wrong_hash_names_both_and_removes_the_file() {
     let hub = Hub::start(Behaviour::default());
     let home = tempfile::tempdir().expect("folder");
     let expected = "0".repeat(64);
-    let file = HubFile { sha256: Some(expected.clone().into()), ..file(&content()) };
+    let file = HubFile { sha256: expected.clone().into(), ..file(&content()) };
     for _ in 0..2 {
         let error = fetch(ID, &file, &hub.config(home.path()), &Silent).expect_err("wrong hash");
         let ModelError::HashMismatch { file: path, .. } = &error else { panic!("{error:?}") };
@@ -172,7 +172,8 @@ fn file(content: &[u8]) -> HubFile {
         repo: "owner/net".into(),
         revision: "abc1234".into(),
         file: "model.safetensors".into(),
-        sha256: Some(sha256_hex(content).into()),
+        sha256: sha256_hex(content).into(),
+        bytes: content.len() as u64,
     }
 }
 

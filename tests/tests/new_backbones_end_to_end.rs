@@ -80,3 +80,16 @@ fn weights_in_a_package_are_one_sentence_that_says_how_to_get_them() {
         "efficientnet-lite1-77cc7160.pth",
     ]);
 }
+
+/// Weights whose whole hash is not known are not downloaded unchecked.
+#[test]
+fn weights_without_a_known_hash_are_one_sentence_that_says_how_to_get_them() {
+    let folder = demo::folder();
+    let line = "simplenet train --data demo/oak_plank --backbone resnet101 --out never";
+    run(folder.path(), line).refused(&[
+        "resnet101",
+        "https://download.pytorch.org/models/resnet101-5d3b4d8f.pth",
+        "begins with 5d3b4d8f",
+        "`--weights FILE`",
+    ]);
+}

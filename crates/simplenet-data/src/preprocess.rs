@@ -21,8 +21,20 @@ pub const IMAGENET_MEAN: [f32; 3] = [0.485, 0.456, 0.406];
 /// Standard deviation that belongs to [`IMAGENET_MEAN`].
 pub const IMAGENET_STD: [f32; 3] = [0.229, 0.224, 0.225];
 
-/// Sides beyond this are a mistake: features of one such image would need several gigabytes.
+/// Sides beyond this are a mistake.
 const MAX_NETWORK_SIDE: u32 = 8192;
+/// Most pixels of one network input, 2048 × 2048: its features alone take some hundred megabytes.
+const MAX_NETWORK_PIXELS: u64 = 1 << 22;
+/// Most tiles of one photograph: 200 megapixels in tiles of 256 × 256 that overlap by an eighth are about 4000.
+const MAX_TILES: u64 = 1 << 14;
+/// A tile is enlarged by this much at most to become a network input.
+const MAX_ENLARGEMENT: u32 = 16;
+/// All tiles of a photograph together have at most this many times as many pixels as a photograph may have.
+const MAX_ENLARGED: u64 = 2;
+/// Largest limit on a photograph's pixels that may be set.
+const MAX_PIXELS: u64 = 1 << 32;
+/// Largest magnitude of a normalised value: 0 to 1 without a mean, on a scale of 0 to 255, is far below.
+const MAX_NORMALISED: f32 = 1e6;
 
 /// How the whole image is resized before a crop, always bilinear with antialiasing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,7 +146,7 @@ impl Preprocess {
     /// Checks that the configuration gives inputs of one size and finite values.
     ///
     /// # Errors
-    /// [`DataError::InvalidOption`]: a side that is 0 or too large, a crop larger than the resize, a
+    /// [`DataError::InvalidOption`]: a side that is 0 or too large, an input of too many pixels, a crop larger than the resize, a
     /// shorter side without a crop (the size would depend on the image), tiles beside either, a region that is none, a mean
     /// or deviation out of range.
     pub fn validate(&self) -> Result<(), DataError> {
@@ -148,6 +160,13 @@ impl Preprocess {
         };
         if !side(width) || !side(height) {
             return invalid("resize", format!("{width} x {height}"), "sides of 1 to 8192 pixels");
+        }
+        let (across, down) = self.network_size();
+        if u64::from(across) * u64::from(down) > MAX_NETWORK_PIXELS {
+            let expected = format!(
+                "at most {MAX_NETWORK_PIXELS} pixels, as 2048 x 2048 has; a larger photograph is cut into tiles"
+            );
+            return invalid("resize", format!("{across} x {down} at the network"), &expected);
         }
         match (self.crop, self.resize) {
             (Some(c), _) if c.width == 0 || c.height == 0 || c.width > width || c.height > height => {
@@ -167,6 +186,11 @@ impl Preprocess {
                 let found = "beside a crop or resize.shorter_side".to_string();
                 return invalid("tiles", found, "no crop and resize.exact, which is each tile's size");
             }
+            let enlarged = |side: u32, tile: u32| side > tile.saturating_mul(MAX_ENLARGEMENT);
+            if enlarged(width, tiles.width) || enlarged(height, tiles.height) {
+                let found = format!("{} x {}, each enlarged to {width} x {height}", tiles.width, tiles.height);
+                return invalid("tiles", found, "larger tiles: a tile is enlarged at most 16 times");
+            }
         }
         if let Some(roi) = &self.roi {
             roi.validate()?;
@@ -177,8 +201,14 @@ impl Preprocess {
         if !self.std.iter().all(|v| v.is_finite() && *v > 0.0) {
             return invalid("std", format!("{:?}", self.std), "finite numbers above 0");
         }
-        if self.decode.max_pixels == 0 {
-            return invalid("decode.max_pixels", "0".to_string(), "at least 1");
+        let extreme = |(mean, std): (&f32, &f32)| (mean.abs().max((1.0 - mean).abs())) / std > MAX_NORMALISED;
+        if self.mean.iter().zip(&self.std).any(extreme) {
+            let found = format!("{:?} with mean {:?}", self.std, self.mean);
+            return invalid("std", found, "numbers that leave normalised values below 1000000");
+        }
+        if !(1..=MAX_PIXELS).contains(&self.decode.max_pixels) {
+            let found = self.decode.max_pixels.to_string();
+            return invalid("decode.max_pixels", found, &format!("1 to {MAX_PIXELS}"));
         }
         Ok(())
     }
@@ -380,7 +410,37 @@ impl Preprocess {
                 ),
             });
         }
-        Ok(self.placement(width, height))
+        let placement = self.placement(width, height);
+        if let Some(tiles) = self.tiles {
+            self.check_tiles(tiles, &placement)?;
+        }
+        Ok(placement)
+    }
+
+    /// A photograph's tiles are so many, and have so many pixels, as there is time and memory for.
+    fn check_tiles(&self, tiles: Tiles, placement: &Placement) -> Result<(), DataError> {
+        let ((width, height), (all_width, all_height)) = (placement.original, placement.resized);
+        let most = self.decode.max_pixels.saturating_mul(MAX_ENLARGED);
+        if u64::from(all_width) * u64::from(all_height) > most {
+            return Err(DataError::WrongSize {
+                what: "the photograph with every tile enlarged",
+                found: format!("{all_width} x {all_height} pixels"),
+                expected: format!("at most {most}, twice decode.max_pixels: take larger tiles, or a smaller network input"),
+            });
+        }
+        // As many as `TileAxis` makes, without making them.
+        let along = |side: u32, tile: u32| {
+            1 + u64::from(side.saturating_sub(tile).div_ceil((tile - tiles.overlap).max(1)))
+        };
+        let count = along(width, tiles.width) * along(height, tiles.height);
+        if count > MAX_TILES {
+            return Err(DataError::WrongSize {
+                what: "the photograph",
+                found: format!("{width} x {height} pixels, {count} tiles of {} x {}", tiles.width, tiles.height),
+                expected: format!("at most {MAX_TILES} tiles: train with larger ones, or with less overlap"),
+            });
+        }
+        Ok(())
     }
 }
 

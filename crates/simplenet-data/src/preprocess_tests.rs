@@ -119,6 +119,8 @@ fn invalid_configurations_say_what_is_allowed() {
     no_mean.mean[2] = f32::NAN;
     let mut no_pixels = Preprocess::default();
     no_pixels.decode.max_pixels = 0;
+    let mut no_limit = Preprocess::default();
+    no_limit.decode.max_pixels = u64::MAX;
     let cases = [
         (custom(exact(0, 5), None), "invalid resize: 0 x 5"),
         (custom(exact(5, 10_000), None), "1 to 8192"),
@@ -136,6 +138,13 @@ fn invalid_configurations_say_what_is_allowed() {
             Preprocess { roi: Some(RegionOfInterest::default()), ..Preprocess::default() },
             "invalid roi: nothing",
         ),
+        (custom(exact(8192, 8192), None), "at most 4194304 pixels"),
+        (custom(Resize::ShorterSide(8192), Some((4096, 2048))), "4096 x 2048 at the network"),
+        (tiled(8, 0, exact(288, 288)), "8 x 64, each enlarged to 288 x 288; expected larger tiles"),
+        (tiled(1, 0, exact(8192, 64)), "at most 16 times"),
+        (Preprocess { std: [1e-45; 3], ..Preprocess::default() }, "invalid std"),
+        (Preprocess { mean: [3e38, -3e38, 1e38], ..Preprocess::default() }, "invalid std"),
+        (no_limit, "invalid decode.max_pixels"),
         (no_std, "invalid std"),
         (no_mean, "invalid mean"),
         (no_pixels, "max_pixels"),
@@ -155,6 +164,31 @@ fn invalid_configurations_say_what_is_allowed() {
     assert!(error.to_string().contains("aspect ratio"), "{error}");
     // Without augmentation only the crop is ever made.
     assert_eq!(Preprocess::paper().resize_crop(&narrow).unwrap().dimensions(), (288, 288));
+}
+
+/// What is sensible for the largest photographs is allowed, and what costs hours or all memory is refused before it begins.
+#[test]
+fn tiles_of_a_photograph_are_as_many_as_there_is_time_for() {
+    // 200 megapixels, pixel by pixel and somewhat enlarged.
+    let largest = (16_384, 12_200);
+    for (tile, side) in [(256, 256), (256, 320), (512, 288), (1024, 1024)] {
+        let preprocess = Preprocess::tiled(Tiles::of(tile, tile), side, side);
+        let layout = preprocess.layout(largest.0, largest.1).unwrap();
+        assert!(layout.count() as u64 <= MAX_TILES, "{tile}: {}", layout.count());
+    }
+    let many = Preprocess::tiled(Tiles { width: 64, height: 64, overlap: 32 }, 64, 64);
+    let error = many.layout(largest.0, largest.1).unwrap_err().to_string();
+    assert!(error.contains("tiles of 64 x 64") && error.contains("at most 16384 tiles"), "{error}");
+    let enlarged = Preprocess::tiled(Tiles::of(128, 128), 288, 288);
+    let error = enlarged.layout(largest.0, largest.1).unwrap_err().to_string();
+    assert!(error.contains("at most 400000000"), "{error}");
+    // The count is the one that is made.
+    for (length, tile, overlap) in [(100, 30, 10), (100, 50, 0), (30, 30, 15), (101, 7, 3)] {
+        let preprocess = Preprocess::tiled(Tiles { width: tile, height: tile, overlap }, tile, tile);
+        let made = preprocess.layout(length, length).unwrap().columns.starts.len() as u64;
+        let along = 1 + u64::from((length - tile).div_ceil(tile - overlap));
+        assert_eq!(made, along, "{length} {tile} {overlap}");
+    }
 }
 
 #[test]

@@ -13,6 +13,14 @@ use crate::decode::{DecodeOptions, decode_mask_with, read_file};
 use crate::error::DataError;
 use crate::placement::Placement;
 
+/// Most pixels of a mask: more than any photograph has that is read.
+const MAX_MASK_PIXELS: u64 = 1 << 32;
+/// Most runs of a mask; one of 200 megapixels that a person or a tool has drawn has some hundred thousand.
+const MAX_RUNS: usize = 16_000_000;
+/// Most polygons, and most corners of all together. Each costs time in every row of every photograph.
+const MAX_POLYGONS: usize = 10_000;
+const MAX_CORNERS: usize = 100_000;
+
 /// Corners of a polygon, (x, y) each, 0 to 1.
 pub type Polygon = Vec<[f64; 2]>;
 
@@ -127,7 +135,8 @@ impl RegionOfInterest {
     ///
     /// # Errors
     /// [`DataError::InvalidOption`]: no polygon and no mask; a polygon of fewer than three corners, or with one outside
-    /// the photograph; a mask whose runs do not fill it, or that is black throughout.
+    /// the photograph; more polygons or corners than there is time for; a mask that is too large, whose runs do not fill it,
+    /// or that is black throughout.
     pub fn validate(&self) -> Result<(), DataError> {
         let invalid = |found: String, expected: &str| {
             Err(DataError::InvalidOption { option: "roi", found, expected: expected.into() })
@@ -135,7 +144,15 @@ impl RegionOfInterest {
         if self.polygons.is_empty() && self.ignore.is_empty() && self.mask.is_none() {
             return invalid("nothing".into(), "a polygon at least, or a mask");
         }
-        for polygon in self.polygons.iter().chain(&self.ignore) {
+        let polygons = || self.polygons.iter().chain(&self.ignore);
+        let (count, corners) = (polygons().count(), polygons().map(Vec::len).sum::<usize>());
+        if count > MAX_POLYGONS || corners > MAX_CORNERS {
+            let expected = format!(
+                "at most {MAX_POLYGONS} polygons of {MAX_CORNERS} corners together; draw fewer, or give a mask image"
+            );
+            return invalid(format!("{count} polygons of {corners} corners"), &expected);
+        }
+        for polygon in polygons() {
             if polygon.len() < 3 {
                 return invalid(format!("a polygon of {} corners", polygon.len()), "three corners or more");
             }
@@ -146,15 +163,22 @@ impl RegionOfInterest {
                 return invalid(format!("a corner at ({x}, {y})"), expected);
             }
         }
-        match self.mask.as_ref().map(RunMask::decode) {
-            Some(None) => {
-                invalid("a mask whose runs do not fill it".into(), "runs of width times height pixels")
-            }
-            Some(Some(inside)) if !inside.contains(&true) => invalid(
+        let Some(mask) = &self.mask else { return Ok(()) };
+        let RunMask { width, height, .. } = *mask;
+        if u64::from(width) * u64::from(height) > MAX_MASK_PIXELS {
+            let expected = format!("at most {MAX_MASK_PIXELS} pixels; draw it smaller: it fits photographs of any size");
+            return invalid(format!("a mask of {width} x {height} pixels"), &expected);
+        }
+        match mask.borders() {
+            None => invalid(
+                "a mask whose runs do not fill it".into(),
+                &format!("runs of width times height pixels, {MAX_RUNS} of them at most"),
+            ),
+            Some(borders) if !has_inside(&borders) => invalid(
                 "a mask that is black throughout".into(),
                 "white where the photograph is to be inspected",
             ),
-            _ => Ok(()),
+            Some(_) => Ok(()),
         }
     }
 
@@ -165,7 +189,7 @@ impl RegionOfInterest {
         let at =
             |pixel: u32, offset: u32, all: u32| (f64::from(pixel + offset) + 0.5) / f64::from(all.max(1));
         let xs: Vec<f64> = (0..width).map(|x| at(x, left, all_width)).collect();
-        let mask = self.mask.as_ref().map(|mask| (mask, mask.decode().unwrap_or_default()));
+        let mask = self.mask.as_ref().map(|mask| (mask, mask.borders().unwrap_or_default()));
         let mut pixels = Vec::with_capacity(xs.len() * height as usize);
         let (mut line, mut covered) = (vec![false; xs.len()], vec![false; xs.len()]);
         for y in (0..height).map(|y| at(y, top, all_height)) {
@@ -178,9 +202,9 @@ impl RegionOfInterest {
                 scan(polygon, y, &xs, &mut covered);
                 line.iter_mut().zip(&covered).for_each(|(to, &inside)| *to &= !inside);
             }
-            if let Some((mask, inside)) = &mask {
-                let row = (y * f64::from(mask.height)) as usize * mask.width as usize;
-                let of = |x: f64| inside.get(row + (x * f64::from(mask.width)) as usize) == Some(&true);
+            if let Some((mask, borders)) = &mask {
+                let row = (y * f64::from(mask.height)) as u64 * u64::from(mask.width);
+                let of = |x: f64| is_inside(borders, row + (x * f64::from(mask.width)) as u64);
                 line.iter_mut().zip(&xs).for_each(|(to, &x)| *to &= of(x));
             }
             pixels.extend_from_slice(&line);
@@ -214,20 +238,30 @@ impl RunMask {
         Self { width, height, runs: runs.join(" ") }
     }
 
-    /// One `bool` a pixel; none where the runs are not those of such a picture.
-    fn decode(&self) -> Option<Vec<bool>> {
+    /// Where each run ends, in pixels from the beginning; none where the runs are not those of such a picture. What it takes
+    /// depends on how many runs there are, not on how large the picture is.
+    fn borders(&self) -> Option<Vec<u64>> {
+        let (mut borders, mut end) = (vec![], 0u64);
+        for run in self.runs.split_whitespace() {
+            end = end.checked_add(run.parse().ok()?)?;
+            if borders.len() == MAX_RUNS {
+                return None;
+            }
+            borders.push(end);
+        }
         let pixels = u64::from(self.width) * u64::from(self.height);
-        let runs: Vec<u64> = self.runs.split_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
-        let sum = runs.iter().try_fold(0u64, |sum, &run| sum.checked_add(run))?;
-        if sum != pixels || pixels == 0 {
-            return None;
-        }
-        let mut inside = Vec::with_capacity(usize::try_from(pixels).ok()?);
-        for (i, &run) in runs.iter().enumerate() {
-            inside.resize(inside.len() + run as usize, i % 2 == 1);
-        }
-        Some(inside)
+        (end == pixels && pixels > 0).then_some(borders)
     }
+}
+
+/// Whether a pixel lies in one of the runs that are inside: every second one.
+fn is_inside(borders: &[u64], pixel: u64) -> bool {
+    let run = borders.partition_point(|&end| end <= pixel);
+    run < borders.len() && run % 2 == 1
+}
+
+fn has_inside(borders: &[u64]) -> bool {
+    borders.windows(2).step_by(2).any(|pair| pair[1] > pair[0])
 }
 
 /// Which of `xs`, ascending, lie inside a polygon at the height `y`, by the even-odd rule.
@@ -368,6 +402,47 @@ mod tests {
             let region = RegionOfInterest { mask: Some(mask), ..Default::default() };
             assert!(region.validate().is_err(), "{runs:?}");
             region.pixels(&Preprocess::default().placement(3, 3));
+        }
+    }
+
+    /// A few bytes that stand for more than there is memory or time for.
+    #[test]
+    fn a_region_costs_what_its_text_has_not_what_it_claims() {
+        let mask = |width, height, runs: &str| RegionOfInterest {
+            mask: Some(RunMask { width, height, runs: runs.into() }),
+            ..Default::default()
+        };
+        let (most, triangle) = (u32::MAX, vec![[0.0, 0.0], [1.0, 0.5], [0.3, 1.0]]);
+        let many = |count| RegionOfInterest { polygons: vec![triangle.clone(); count], ..Default::default() };
+        let corner = |i: usize| [(i % 97) as f64 / 97.0, (i % 89) as f64 / 89.0];
+        let fine = vec![(0..=MAX_CORNERS).map(corner).collect()];
+        for (region, part) in [
+            (mask(1_000_000, 1_000_000, "0 1000000000000"), "a mask of 1000000 x 1000000 pixels"),
+            (mask(most, most, "0 18446744065119617025"), "a mask of 4294967295 x"),
+            (many(MAX_POLYGONS + 1), "10001 polygons"),
+            (RegionOfInterest { ignore: fine, ..Default::default() }, "100001 corners"),
+        ] {
+            let error = region.validate().unwrap_err().to_string();
+            assert!(error.contains(part) && error.contains("at most"), "{part}: {error}");
+        }
+        // A large mask of few runs takes no more than a small one.
+        let region = mask(60_000, 60_000, "1800000000 1800000000");
+        region.validate().unwrap();
+        let (pixels, count) = picture(&region, &Preprocess::whole_image(20, 20), (30, 30));
+        assert_eq!(count, 200);
+        assert!(!pixels[199] && pixels[200]);
+        many(MAX_POLYGONS).validate().unwrap();
+    }
+
+    /// The borders of runs say the same as one `bool` a pixel.
+    #[test]
+    fn runs_mark_the_pixels_that_they_were_made_of() {
+        for picture in 0..1u32 << 12 {
+            let inside: Vec<bool> = (0..12).map(|i| picture >> i & 1 == 1).collect();
+            let borders = RunMask::of(4, 3, &inside).borders().unwrap();
+            let got: Vec<bool> = (0..12).map(|pixel| is_inside(&borders, pixel)).collect();
+            assert_eq!((got, has_inside(&borders)), (inside, picture != 0), "{picture:b}");
+            assert!(!is_inside(&borders, 12));
         }
     }
 }

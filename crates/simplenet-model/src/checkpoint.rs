@@ -9,12 +9,9 @@ mod container;
 mod record;
 mod threshold;
 mod verify;
+mod write;
 
-use std::{
-    collections::HashMap,
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::{collections::HashMap, path::Path};
 
 use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
@@ -77,7 +74,7 @@ pub fn save(path: &Path, net: &SimpleNet, record: &ModelRecord) -> Result<ModelR
         tensors.push((golden.tensor.clone(), golden.to_tensor()?));
     }
     let (bytes, record) = container::write(record, &tensors, path)?;
-    write_whole(path, &bytes).map_err(ModelError::io(path))?;
+    write::whole(path, &bytes).map_err(ModelError::io(path))?;
     Ok(record)
 }
 
@@ -159,30 +156,9 @@ fn name_as_in_file(error: ModelError) -> ModelError {
         ModelError::TensorType { file, name, expected, actual } => {
             ModelError::TensorType { file, name: longer(name), expected, actual }
         }
+        ModelError::TensorValue { file, name, index, value } => {
+            ModelError::TensorValue { file, name: longer(name), index, value }
+        }
         other => other,
     }
-}
-
-/// Writes a file whole or not at all.
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".model-").suffix(".partial");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // Readable as the user's other files are: temporary files are private otherwise.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.tempfile_in(&folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    // The rename itself must reach the disk too; folders can be synced on Unix only.
-    #[cfg(unix)]
-    std::fs::File::open(&folder)?.sync_all()?;
-    Ok(())
 }

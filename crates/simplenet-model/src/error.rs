@@ -10,7 +10,7 @@ use crate::backbone::BackboneId;
 #[non_exhaustive]
 pub enum ModelError {
     /// A tensor operation failed (wrong shape or type).
-    #[error("tensor operation failed: {0}")]
+    #[error("tensor operation failed: {}", sentence(.0))]
     Candle(#[source] candle_core::Error),
 
     /// A device cannot be used.
@@ -89,6 +89,22 @@ pub enum ModelError {
         actual: String,
     },
 
+    /// A tensor in the file holds what is no finite number, or a variance below 0.
+    #[error(
+        "{file}: tensor `{name}` holds {value} (value {index}), where a finite number must be{least}: take another copy of \
+         the file, or train it again", file = file.display(), least = if value.is_finite() { " that is not below 0" } else { "" }
+    )]
+    TensorValue {
+        /// The file.
+        file: PathBuf,
+        /// The tensor's name.
+        name: String,
+        /// Which of its values, counted from 0, row-major.
+        index: usize,
+        /// The value.
+        value: f64,
+    },
+
     /// A tensor handed to a layer has a shape that the layer cannot take.
     #[error("{what}: input has shape {actual:?}, expected {expected}")]
     InputShape {
@@ -152,6 +168,21 @@ pub enum ModelError {
         file: &'static str,
         /// The file's registered hash, 64 hexadecimal digits.
         sha256: &'static str,
+    },
+
+    /// No whole hash of the weights is known, so this program does not fetch them.
+    #[error(
+        "the weights of {backbone} are not downloaded by this program, since their whole SHA-256 is not registered and what \
+         a server sends could not be checked: fetch {url} (its SHA-256 begins with {sha256_begins}; `sha256sum` shows it) \
+         and give it with `--weights FILE`"
+    )]
+    WeightsByHand {
+        /// The backbone whose weights are wanted.
+        backbone: BackboneId,
+        /// Where they are.
+        url: &'static str,
+        /// The first digits of the file's SHA-256.
+        sha256_begins: &'static str,
     },
 
     /// The Hub answered, but not with the file.
@@ -228,6 +259,18 @@ impl ModelError {
     }
 }
 
+/// A tensor library's error in one line: without the backtrace that it carries where `RUST_BACKTRACE` is set.
+pub fn sentence(error: &candle_core::Error) -> String {
+    use candle_core::Error;
+    match error {
+        Error::WithBacktrace { inner, .. } => sentence(inner),
+        Error::Context { inner, context } => format!("{context}: {}", sentence(inner)),
+        Error::WithPath { inner, path } => format!("{}: {}", path.display(), sentence(inner)),
+        // Whatever else holds an error has it in its text.
+        other => other.to_string().lines().next().unwrap_or_default().trim().to_string(),
+    }
+}
+
 /// What a GPU refuses becomes a sentence with the next step; all else stays candle's.
 impl From<candle_core::Error> for ModelError {
     fn from(error: candle_core::Error) -> Self {
@@ -236,5 +279,27 @@ impl From<candle_core::Error> for ModelError {
             return crate::device::explain(&failure, crate::device::Doing::Computing);
         }
         Self::Candle(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tensor_librarys_error_is_one_line_whatever_it_carries() {
+        let inner = || Box::new(candle_core::Error::Msg("shapes differ".into()));
+        let backtrace = || Box::new(std::backtrace::Backtrace::force_capture());
+        let traced = || candle_core::Error::WithBacktrace { inner: inner(), backtrace: backtrace() };
+        for error in [
+            traced(),
+            candle_core::Error::WithBacktrace { inner: Box::new(traced()), backtrace: backtrace() },
+            traced().context("layer 3"),
+            traced().with_path("net.pth"),
+            candle_core::Error::Wrapped(Box::new(traced())),
+        ] {
+            let text = ModelError::Candle(error).to_string();
+            assert!(text.contains("shapes differ") && !text.contains('\n'), "{text}");
+        }
     }
 }

@@ -12,6 +12,7 @@ pub mod discriminator;
 pub mod error;
 pub mod feature_adaptor;
 pub mod feature_norm;
+mod file;
 pub mod initializer;
 pub mod official;
 pub mod onnx;

@@ -18,8 +18,10 @@ use crate::{
     discriminator::{self, DiscriminatorConfig},
     error::ModelError,
     feature_adaptor::{self, FeatureAdaptorConfig},
+    file,
     pth,
     simplenet::{Head, HeadConfig},
+    tensor_check::require_finite,
     weights::sha256_hex,
 };
 
@@ -45,9 +47,13 @@ impl OfficialCheckpoint {
     pub fn read(path: &Path) -> Result<Self, ModelError> {
         let prefixes = [feature_adaptor::PREFIX, discriminator::PREFIX];
         let wanted = |name: &str| name.split_once('.').is_some_and(|(first, _)| prefixes.contains(&first));
-        let bytes = std::fs::read(path).map_err(ModelError::io(path))?;
+        let bytes = file::read(path)?;
         let tensors: HashMap<String, Tensor> =
             pth::read_tensors_from_bytes(&bytes, path, wanted)?.into_iter().collect();
+        // In the order of the names, so that the same one is named each time.
+        let mut names: Vec<&String> = tensors.keys().collect();
+        names.sort_unstable();
+        names.into_iter().try_for_each(|name| require_finite(name, &tensors[name], path))?;
         let invalid = |reason: String| ModelError::InvalidFile { file: path.to_path_buf(), reason };
         let of_discriminator = |name: &String| name.split('.').next() == Some(discriminator::PREFIX);
         if !tensors.keys().any(of_discriminator) {

@@ -22,7 +22,7 @@ pub enum TrainError {
     #[error(transparent)]
     Metric(#[from] MetricError),
     /// A tensor operation failed.
-    #[error("tensor operation failed: {0}")]
+    #[error("tensor operation failed: {}", simplenet_model::error::sentence(.0))]
     Tensor(#[source] candle_core::Error),
     /// A setting that cannot work.
     #[error("setting `{name}` = {value}: {problem}")]

@@ -228,7 +228,9 @@ impl<'a> Extraction<'a> {
                 },
             };
             let compute = |engine: &FeatureEngine<'_>, tile: &Prepared| {
-                let rows = ImageRows::new(precision, dim, &engine.features(&tile.image.tensor)?);
+                let features = engine.features(&tile.image.tensor)?;
+                check_finite(&features, dim, &paths[tile.image.index])?;
+                let rows = ImageRows::new(precision, dim, &features);
                 Ok(Features { rows, appearance: Arc::clone(&tile.appearance) })
             };
             let mut seen = None;
@@ -432,6 +434,21 @@ fn some_tiles(view: &View, photograph: usize, most: usize) -> impl Iterator<Item
     let tiles = &view.tiles;
     let first = if most < tiles.len() { photograph * most % tiles.len() } else { 0 };
     tiles.iter().cycle().skip(first).take(most.min(tiles.len()))
+}
+
+/// Features (patches, `dim`) must be finite: what is kept of them is clamped, and would no longer show it.
+fn check_finite(features: &[f32], dim: usize, path: &Path) -> Result<(), TrainError> {
+    let Some(at) = features.iter().position(|value| !value.is_finite()) else { return Ok(()) };
+    Err(TrainError::Photograph {
+        path: path.to_path_buf(),
+        problem: format!(
+            "its features are not finite (value {} of patch {} is {}): the backbone's weights are damaged, or do not fit \
+             the normalisation (preprocess.mean, preprocess.std)",
+            at % dim.max(1),
+            at / dim.max(1),
+            features[at]
+        ),
+    })
 }
 
 /// What is wrong with a photograph, with its name.

@@ -4,7 +4,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use image::{Rgb, RgbImage};
 use simplenet_data::{Label, preprocess::Resize};
 use simplenet_model::{BackboneId, BackboneWeights, feature_norm::FeatureNorm};
@@ -119,6 +119,26 @@ fn photograph(folder: &Path, number: usize) -> Sample {
         .save(&path)
         .unwrap();
     Sample { path, label: Label::Normal, defect: "good".into(), mask: None }
+}
+
+/// Weights that are finite, and too large for what comes of them.
+#[test]
+fn features_that_are_not_finite_name_the_photograph() {
+    let bench = Bench::new();
+    let BackboneWeights { id, mut tensors, sha256 } = BackboneWeights::embedded(bench.config.backbone).unwrap();
+    for (_, tensor) in tensors.iter_mut().filter(|(name, _)| name.ends_with("_bn2.weight")) {
+        *tensor = Tensor::full(3e38f32, tensor.dims(), &Device::Cpu).unwrap();
+    }
+    let weights = BackboneWeights::new(id, tensors, sha256, Path::new("huge")).unwrap();
+    let Bench { config, .. } = &bench;
+    let extractor =
+        FeatureExtractor::load(id, config.levels, &weights, config.aggregator, &Device::Cpu).unwrap();
+    let (storage, notes) = (bench.storage(), Notes::default());
+    let mut extraction = Extraction::new(config, &extractor, &Device::Cpu, &storage, &notes).unwrap();
+    let error = extraction.features(&bench.samples, 0, "features", &mut |_, _| {}).unwrap_err().to_string();
+    assert!(error.contains("0.png") && error.contains("not finite"), "{error}");
+    drop(extraction);
+    assert_eq!(bench.files(), [] as [PathBuf; 0], "such features must not be kept");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     error::TrainError,
     reporter::Reporter,
-    training_state::{Identity, TrainingState},
+    training_state::{Identity, TrainingState, partial},
 };
 
 /// Where the state of a training is kept, and how often.
@@ -25,15 +25,18 @@ pub struct KeepState {
 }
 
 impl KeepState {
-    /// Removes what is kept, if anything is: the training is over, or must begin anew.
+    /// Removes what is kept, if anything is, also half of it: the training is over, or must begin anew.
     ///
     /// # Errors
     /// A file that cannot be removed.
     pub fn remove(&self) -> std::io::Result<()> {
-        match std::fs::remove_file(&self.path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        for path in [&self.path, &partial(&self.path)] {
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
+        Ok(())
     }
 }
 
@@ -86,7 +89,7 @@ impl<'a> Keeper<'a> {
             let file = keep.path.display();
             match state.resume(&bytes, &identity) {
                 Ok(()) => reporter.note(&format!("going on after step {} from {file}", state.step)),
-                Err(why) => reporter.warn(&format!("{file} is of another training: {why}; beginning anew")),
+                Err(why) => reporter.warn(&format!("{file} is not gone on from: {why}; beginning anew")),
             }
         }
         let now = Instant::now();
@@ -314,6 +317,7 @@ mod tests {
                 check_same(&train(&config, &cache, Some(&keep), &last).unwrap(), &want, &what);
                 let from = format!("going on after step {}", (steps + 1).min(want.step));
                 assert!(last.notes().starts_with(&from), "{what}: {}", last.notes());
+                std::fs::write(partial(&keep.path), "half a state of a killed run").unwrap();
                 keep.remove().unwrap();
                 keep.remove().unwrap();
             }
@@ -351,6 +355,42 @@ mod tests {
             assert!(reporter.notes().contains(words), "{words} in: {}", reporter.notes());
             check_same(&got, &train(config, cache, None, &crate::Silent).unwrap(), words);
         }
+    }
+
+    /// One bit anywhere in the file: in the header, in the numbers, in the checksum itself.
+    #[test]
+    fn a_state_with_a_changed_bit_is_never_gone_on_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let keep = KeepState { path: folder.path().join("state"), every: Duration::from_secs(3600) };
+        let (config, cache) = (config(Batch::Patches { size: 16, steps: 4 }), features(1));
+        train(&config, &cache, Some(&keep), &StopsAfter::new(5)).unwrap_err();
+        let whole = std::fs::read(&keep.path).unwrap();
+        let device = Device::Cpu;
+        let first = begin(&config, DIM, FeatureNorm::identity(DIM, &device).unwrap());
+        let identity = Identity::new(&config, &cache, true, &device).unwrap();
+        let mut state = first.clone();
+        state.resume(&whole, &identity).unwrap();
+        assert_eq!(state.step, 5);
+        let mut damaged = whole.clone();
+        let mut words = 0;
+        for at in 0..whole.len() {
+            for bit in [at % 8, 6] {
+                damaged[at] ^= 1 << bit;
+                let mut state = first.clone();
+                let why = state.resume(&damaged, &identity).expect_err("a changed bit is taken");
+                words += usize::from(why.contains("it is damaged"));
+                check_same(&state, &first, "a refused state changes nothing");
+                damaged[at] = whole[at];
+            }
+        }
+        // The rest cannot be read, or is of another version.
+        assert!(words > whole.len(), "{words} of {}", whole.len());
+        let reporter = StopsAfter::new(usize::MAX);
+        damaged[whole.len() - 3] ^= 64;
+        std::fs::write(&keep.path, &damaged).unwrap();
+        let got = train(&config, &cache, Some(&keep), &reporter).unwrap();
+        assert!(reporter.notes().contains("it is damaged") && reporter.notes().contains("beginning anew"));
+        check_same(&got, &train(&config, &cache, None, &crate::Silent).unwrap(), "a damaged state");
     }
 
     /// Every step's scalars come in order though they are read some at a time, and what is kept is of the last step.

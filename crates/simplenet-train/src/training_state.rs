@@ -2,9 +2,16 @@
 //!
 //! In: the state after a step. Out: a safetensors file, written whole or not at all, from which the training goes on to the
 //! same weights, bit for bit. Order and noise are drawn by the step's number, so no generator is in it. The file says which
-//! training it belongs to: settings, features, program.
+//! training it belongs to: settings, features, program; and it has a checksum of all its bytes, so that a damaged one is never
+//! gone on from.
 
-use std::{collections::HashMap, fs::File, io::Write, path::Path};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::Write,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use candle_core::Device;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
@@ -17,9 +24,14 @@ use crate::{
 };
 
 /// The newest format, the only one that is read: a state does not outlive an update of the program.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 /// Where the header is in the safetensors metadata.
 const METADATA_KEY: &str = "simplenet-training";
+
+/// What stands before the digits of the checksum in the file: JSON within JSON.
+const CHECKSUM_MARK: &[u8] = br#"\"crc32\":\""#;
+/// The digits while the checksum is being taken.
+const BLANK_CHECKSUM: &str = "00000000";
 
 /// A training after some of its steps.
 #[derive(Debug, Clone)]
@@ -89,10 +101,18 @@ impl Identity {
     }
 }
 
+/// The part of the header that is the same in every version.
+#[derive(Deserialize)]
+struct Envelope {
+    format: u32,
+}
+
 /// What is in the file beside numbers.
 #[derive(Serialize, Deserialize)]
 struct Header {
     format: u32,
+    /// CRC-32 of the whole file, with these digits as zeros.
+    crc32: String,
     #[serde(flatten)]
     identity: Identity,
     step: usize,
@@ -106,6 +126,7 @@ impl TrainingState {
     pub(crate) fn save(&self, path: &Path, identity: &Identity) -> std::io::Result<()> {
         let header = Header {
             format: FORMAT,
+            crc32: BLANK_CHECKSUM.into(),
             identity: identity.clone(),
             step: self.step,
             moment_steps: self.moments.iter().map(|moments| moments.steps).collect(),
@@ -129,7 +150,10 @@ impl TrainingState {
             .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
             .map_err(std::io::Error::other)?;
         let metadata = HashMap::from([(METADATA_KEY.to_string(), serde_json::to_string(&header)?)]);
-        let bytes = safetensors::serialize(views, Some(metadata)).map_err(std::io::Error::other)?;
+        let mut bytes = safetensors::serialize(views, Some(metadata)).map_err(std::io::Error::other)?;
+        let place = checksum_place(&bytes).ok_or_else(|| std::io::Error::other("no place for the checksum"))?;
+        let digits = checksum(&bytes, &place);
+        bytes[place].copy_from_slice(digits.as_bytes());
         write_whole(path, &bytes)
     }
 
@@ -140,10 +164,15 @@ impl TrainingState {
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| unreadable(&e))?;
         let text =
             metadata.metadata().as_ref().and_then(|m| m.get(METADATA_KEY)).cloned().unwrap_or_default();
-        let header: Header = serde_json::from_str(&text).map_err(|e| unreadable(&e))?;
-        if header.format != FORMAT {
+        let envelope: Envelope = serde_json::from_str(&text).map_err(|e| unreadable(&e))?;
+        if envelope.format != FORMAT {
             return Err("another version of the program wrote it".into());
         }
+        let is_whole = |place: Range<usize>| bytes[place.clone()] == *checksum(bytes, &place).as_bytes();
+        if !checksum_place(bytes).is_some_and(is_whole) {
+            return Err("it is damaged: its bytes do not have the checksum that it names".into());
+        }
+        let header: Header = serde_json::from_str(&text).map_err(|e| unreadable(&e))?;
         if let Some(difference) = identity.difference(&header.identity) {
             return Err(difference.into());
         }
@@ -214,12 +243,36 @@ impl TrainingState {
     }
 }
 
+/// Where the digits of the checksum stand in a state's file.
+fn checksum_place(bytes: &[u8]) -> Option<Range<usize>> {
+    let length = u64::from_le_bytes(*bytes.first_chunk::<8>()?);
+    let header = bytes.get(8..)?.get(..usize::try_from(length).ok()?)?;
+    let mark = header.windows(CHECKSUM_MARK.len()).position(|window| window == CHECKSUM_MARK)?;
+    let start = 8 + mark + CHECKSUM_MARK.len();
+    let place = start..start + BLANK_CHECKSUM.len();
+    (place.end <= bytes.len()).then_some(place)
+}
+
+/// CRC-32 over all bytes, with those at `place` as zeros: eight digits.
+fn checksum(bytes: &[u8], place: &Range<usize>) -> String {
+    let mut hash = crc32fast::Hasher::new();
+    hash.update(&bytes[..place.start]);
+    hash.update(BLANK_CHECKSUM.as_bytes());
+    hash.update(&bytes[place.end..]);
+    format!("{:08x}", hash.finalize())
+}
+
+/// The temporary name beside a state's file.
+pub(crate) fn partial(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(".partial");
+    path.with_file_name(name)
+}
+
 /// Writes a file whole or not at all. The temporary name is always the same, so that a killed run leaves one at most, which
 /// the next run replaces.
 fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".partial");
-    let partial = path.with_file_name(name);
+    let partial = partial(path);
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }

@@ -42,7 +42,7 @@ impl Subject {
     pub(super) fn new(id: BackboneId, folder: &Path) -> Result<Self, ModelError> {
         let tensors = match weights::origin(id) {
             Origin::Embedded => embedded(id)?,
-            Origin::Hub(_) | Origin::Package(_) => random_backbone(id)?,
+            Origin::Hub(_) | Origin::Package(_) | Origin::Web(_) => random_backbone(id)?,
         };
         // The paper's preset for the networks of its table; no other one was made for it.
         let preset = if id.name().contains("resnet") { Preset::Paper } else { Preset::Default };

@@ -7,8 +7,8 @@ use clap::{Args, ValueEnum};
 /// Flags of every verb.
 #[derive(Debug, Clone, Args)]
 pub struct GlobalArgs {
-    /// Processor threads to use; all by default.
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..), help_heading = HEADING)]
+    /// Processor threads to use, 1 to 1024; all by default.
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAX_THREADS), help_heading = HEADING)]
     pub threads: Option<u16>,
     /// Take flags and training settings from this TOML file too; what stands on the command line wins over it.
     #[arg(long, global = true, value_name = "FILE.toml", help_heading = HEADING)]
@@ -22,6 +22,8 @@ pub struct GlobalArgs {
 }
 
 const HEADING: &str = "Options of every verb";
+/// More threads than any machine has processors only wait for each other.
+const MAX_THREADS: i64 = 1024;
 
 /// How a run tells what it does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]

@@ -40,12 +40,13 @@ const FILES: [(&str, &str); 5] = [
 ];
 
 /// Variables that are looked at.
-const ENVIRONMENT: [(&str, &str); 6] = [
+const ENVIRONMENT: [(&str, &str); 7] = [
     ("NO_COLOR", "Not empty: no colours, in bars, help and errors. https://no-color.org"),
     ("TERM", "`dumb`: no bars."),
     ("HF_HOME, HF_HUB_CACHE", "Where downloaded weights lie."),
     ("HF_ENDPOINT, HF_TOKEN", "Where they are downloaded from, and the token for it."),
     ("HF_HUB_OFFLINE", "Set: nothing is downloaded."),
+    ("HF_HUB_DOWNLOAD_TIMEOUT", "Seconds after which a server that sends next to nothing is given up; 20."),
     ("XDG_CACHE_HOME", "In the place of ~/.cache, for features."),
 ];
 

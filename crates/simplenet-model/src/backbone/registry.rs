@@ -7,7 +7,7 @@ use super::{
     BackboneId,
     family::{DinoV2, EfficientNetLite, Family, ResNet},
 };
-use crate::weights::{HubFile, Origin, PackageFile};
+use crate::weights::{HubFile, Origin, PackageFile, WebFile};
 
 /// What is fixed about a backbone.
 #[derive(Debug)]
@@ -34,8 +34,8 @@ const APACHE: &str = "Apache-2.0";
 /// All of them in the order of [`BackboneId`]'s variants, the default first.
 ///
 /// The ResNets' weights are torchvision's first ImageNet weights (`IMAGENET1K_V1`), which the paper uses; the second ones
-/// are other models, for which the paper's noise level does not hold. Where a revision and a hash come from, and why two
-/// rows have less than that, stands in `docs/backbones.md`.
+/// are other models, for which the paper's noise level does not hold. Where a revision, a hash and a size come from, and why
+/// two rows are not downloaded, stands in `docs/backbones.md`.
 pub(super) static TABLE: [Spec; 9] = [
     Spec {
         id: BackboneId::EfficientNetLite0,
@@ -93,7 +93,8 @@ pub(super) static TABLE: [Spec; 9] = [
         origin: hub(
             "timm/wide_resnet50_2.tv_in1k",
             "a616519",
-            Some("df6fb6c4824769769de18e14088475fd6ee94236849aa4e5d8022ba9d9a9a16c"),
+            "df6fb6c4824769769de18e14088475fd6ee94236849aa4e5d8022ba9d9a9a16c",
+            275_835_296,
         ),
     },
     Spec {
@@ -103,7 +104,10 @@ pub(super) static TABLE: [Spec; 9] = [
         stages: LAYERS,
         channels: &[256, 512, 1024],
         licence: BSD,
-        origin: hub("timm/wide_resnet101_2.tv_in1k", "bc795a74", None),
+        origin: Origin::Web(WebFile {
+            url: "https://download.pytorch.org/models/wide_resnet101_2-32ee1156.pth",
+            sha256_begins: "32ee1156",
+        }),
     },
     Spec {
         id: BackboneId::ResNet18,
@@ -115,7 +119,8 @@ pub(super) static TABLE: [Spec; 9] = [
         origin: hub(
             "timm/resnet18.tv_in1k",
             "bbd144b3e5565108aad885f145491d11bc6ce807",
-            Some("694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81"),
+            "694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81",
+            46_807_446,
         ),
     },
     Spec {
@@ -128,7 +133,8 @@ pub(super) static TABLE: [Spec; 9] = [
         origin: hub(
             "timm/resnet50.tv_in1k",
             "78f3ecfdb38e06d9b8397f662e7ab8fee96026fa",
-            Some("5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888"),
+            "5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888",
+            102_469_840,
         ),
     },
     Spec {
@@ -138,7 +144,10 @@ pub(super) static TABLE: [Spec; 9] = [
         stages: LAYERS,
         channels: &[256, 512, 1024],
         licence: BSD,
-        origin: hub("timm/resnet101.tv_in1k", "main", None),
+        origin: Origin::Web(WebFile {
+            url: "https://download.pytorch.org/models/resnet101-5d3b4d8f.pth",
+            sha256_begins: "5d3b4d8f",
+        }),
     },
     Spec {
         id: BackboneId::DinoV2Small,
@@ -150,21 +159,20 @@ pub(super) static TABLE: [Spec; 9] = [
         origin: hub(
             "timm/vit_small_patch14_dinov2.lvd142m",
             "4610ca143709d58a633b6397a74412c2c3842454",
-            Some("04d27f3400d059fc0cfd7d17dd1909a75bf3ea8fb3eeb48b97cb99e57ee20081"),
+            "04d27f3400d059fc0cfd7d17dd1909a75bf3ea8fb3eeb48b97cb99e57ee20081",
+            88_240_510,
         ),
     },
 ];
 
 /// timm's form of a network's weights on the Hub.
-const fn hub(repo: &'static str, revision: &'static str, sha256: Option<&'static str>) -> Origin {
+const fn hub(repo: &'static str, revision: &'static str, sha256: &'static str, bytes: u64) -> Origin {
     Origin::Hub(HubFile {
         repo: Cow::Borrowed(repo),
         revision: Cow::Borrowed(revision),
         file: Cow::Borrowed("model.safetensors"),
-        sha256: match sha256 {
-            Some(sha256) => Some(Cow::Borrowed(sha256)),
-            None => None,
-        },
+        sha256: Cow::Borrowed(sha256),
+        bytes,
     })
 }
 
@@ -218,11 +226,13 @@ mod tests {
             match &row.origin {
                 Origin::Embedded => {}
                 Origin::Package(file) => assert!(is_hash(file.sha256, 64..=64), "{}", row.name),
+                Origin::Web(file) => {
+                    assert!(is_hash(file.sha256_begins, 8..=64), "{}", row.name);
+                    assert!(file.url.starts_with("https://") && file.url.contains(file.sha256_begins));
+                }
                 Origin::Hub(file) => {
-                    assert!(file.revision == "main" || is_hash(&file.revision, 7..=40), "{}", row.name);
-                    if let Some(sha256) = &file.sha256 {
-                        assert!(is_hash(sha256, 64..=64) && file.revision != "main", "{}", row.name);
-                    }
+                    assert!(is_hash(&file.revision, 7..=40), "{}", row.name);
+                    assert!(is_hash(&file.sha256, 64..=64) && file.bytes > 1_000_000, "{}", row.name);
                 }
             }
         }

@@ -4,7 +4,8 @@
 //! The hash covers the record's text, with the hash's own digits as zeros, and each tensor's name, type, shape and
 //! bytes. It is taken over the text as it stands in the file, so reading and writing numbers cannot disturb it.
 //!
-//! A file is read tensor by tensor: its bytes are never in memory twice.
+//! A file is read tensor by tensor: its bytes are never in memory twice. Only tensors that the record describes, of the shape
+//! that it gives them, are kept; of others only the hash is taken, whatever size they claim.
 
 use std::{
     cmp::Ordering,
@@ -22,7 +23,7 @@ use safetensors::{
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::{error::ModelError, feature_norm::FeatureNorm};
+use crate::{error::ModelError, feature_norm::FeatureNorm, file, tensor_check::require_finite};
 
 use super::{ModelRecord, TensorEntry};
 
@@ -36,6 +37,11 @@ const BLANK_HASH: &str = "000000000000000000000000000000000000000000000000000000
 /// safetensors' own limit on its header.
 const MAX_HEADER: u64 = 100_000_000;
 
+/// Most bytes of all tensors; the largest network with statistics of many tiles has a tenth of it.
+const MAX_DATA: usize = 4 << 30;
+/// Bytes of a tensor that are read at once.
+const CHUNK: usize = 1 << 20;
+
 /// The length of the header, and its first character.
 const START: u64 = 9;
 
@@ -47,8 +53,10 @@ pub(super) struct Container {
     record: String,
     /// Every tensor, by name.
     pub(super) entries: Vec<TensorEntry>,
-    /// Those of a type that candle knows.
+    /// Those that the record describes, of the shape that it gives them and of a type that candle knows.
     tensors: HashMap<String, Tensor>,
+    /// The shapes that the record gives.
+    shapes: HashMap<String, Vec<usize>>,
 }
 
 /// The part of the record that is the same in every version.
@@ -91,7 +99,8 @@ pub(super) fn write(
     order.sort_by_key(|(name, _)| *name);
     let mut hash = ContentHash::new(&blank);
     for (name, view) in order {
-        hash.tensor(name, view.dtype(), view.shape(), view.data());
+        hash.tensor(name, view.dtype(), view.shape(), view.data().len());
+        hash.bytes(view.data());
     }
     record.content_sha256 = hash.finish();
     let text = blank.replacen(BLANK_HASH, &record.content_sha256, 1);
@@ -127,6 +136,9 @@ pub(super) fn read(path: &Path) -> Result<Container, ModelError> {
         false => record.clone(),
     };
 
+    // What is wrong with the record is said once the hash has shown that it is as it was saved.
+    let parsed = serde_json::from_str::<ModelRecord>(&record).ok();
+    let shapes = parsed.and_then(|record| record.tensor_shapes(path).ok()).unwrap_or_default();
     let mut hash = ContentHash::new(&blank);
     let (mut entries, mut tensors) = (Vec::new(), HashMap::new());
     let mut content = Vec::new();
@@ -134,11 +146,27 @@ pub(super) fn read(path: &Path) -> Result<Container, ModelError> {
     infos.sort_by(|a, b| a.0.cmp(&b.0));
     for (name, info) in infos {
         let (start, end) = info.data_offsets;
-        content.resize(end - start, 0);
+        hash.tensor(&name, info.dtype, &info.shape, end - start);
         file.seek(SeekFrom::Start(data + start as u64)).map_err(io())?;
-        file.read_exact(&mut content).map_err(io())?;
-        hash.tensor(&name, info.dtype, &info.shape, &content);
-        if let Ok(dtype) = DType::try_from(info.dtype) {
+        let is_kept = shapes.get(&name) == Some(&info.shape);
+        content.clear();
+        let mut left = end - start;
+        if is_kept && content.try_reserve_exact(left).is_err() {
+            return Err(invalid(format!("tensor `{name}` of {left} bytes does not fit in memory")));
+        }
+        while left > 0 {
+            if !is_kept {
+                content.clear();
+            }
+            let (from, n) = (content.len(), left.min(CHUNK));
+            content.resize(from + n, 0);
+            file.read_exact(&mut content[from..]).map_err(io())?;
+            hash.bytes(&content[from..]);
+            left -= n;
+        }
+        if let Ok(dtype) = DType::try_from(info.dtype)
+            && is_kept
+        {
             let tensor = Tensor::from_raw_buffer(&content, dtype, &info.shape, &Device::Cpu)?;
             tensors.insert(name.clone(), tensor);
         }
@@ -149,7 +177,10 @@ pub(super) fn read(path: &Path) -> Result<Container, ModelError> {
     if actual != expected {
         return Err(ModelError::Edited { file: path.to_path_buf(), expected, actual });
     }
-    Ok(Container { path: path.to_path_buf(), bytes, record, entries, tensors })
+    for TensorEntry { name, .. } in &entries {
+        tensors.get(name).map_or(Ok(()), |tensor| require_finite(name, tensor, path))?;
+    }
+    Ok(Container { path: path.to_path_buf(), bytes, record, entries, tensors, shapes })
 }
 
 impl Container {
@@ -166,11 +197,16 @@ impl Container {
         if let Some(tensor) = self.tensors.get(name) {
             return Ok(Some(tensor.clone()));
         }
+        let (file, name) = (self.path.clone(), name.to_string());
         match self.entries.iter().find(|entry| entry.name == name) {
             None => Ok(None),
+            Some(entry) if self.shapes.get(&name).is_some_and(|shape| *shape != entry.shape) => {
+                let expected = self.shapes.get(&name).cloned().unwrap_or_default();
+                Err(ModelError::TensorShape { file, name, expected, actual: entry.shape.clone() })
+            }
             Some(entry) => Err(ModelError::TensorType {
-                file: self.path.clone(),
-                name: name.to_string(),
+                file,
+                name,
                 expected: "a type that candle knows".into(),
                 actual: entry.dtype.clone(),
             }),
@@ -203,13 +239,17 @@ impl ContentHash {
         hash
     }
 
-    /// The next tensor, by name.
-    fn tensor(&mut self, name: &str, dtype: Dtype, shape: &[usize], data: &[u8]) {
+    /// The next tensor, by name; its bytes, of which there are `length`, follow.
+    fn tensor(&mut self, name: &str, dtype: Dtype, shape: &[usize], length: usize) {
         self.field(name.as_bytes());
         self.field(dtype.to_string().as_bytes());
         let shape: Vec<u8> = shape.iter().flat_map(|&d| (d as u64).to_le_bytes()).collect();
         self.field(&shape);
-        self.field(data);
+        self.0.update((length as u64).to_le_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
     }
 
     fn field(&mut self, bytes: &[u8]) {
@@ -230,9 +270,13 @@ fn read_header(file: &mut File, length: u64, path: &Path) -> Result<(u64, Metada
     if length == 0 {
         return Err(invalid("the file is empty"));
     }
-    let not_safetensors = "not a safetensors file, so not a model file either";
     let mut start = Vec::new();
     file.take(START).read_to_end(&mut start).map_err(ModelError::io(path))?;
+    let not_safetensors = match file::foreign(&start) {
+        Some(what) => format!("{what}; so not a model file"),
+        None => "not a safetensors file, so not a model file either".into(),
+    };
+    let not_safetensors = not_safetensors.as_str();
     let Some(header) = start.first_chunk::<8>().map(|b| u64::from_le_bytes(*b)) else {
         return Err(invalid(not_safetensors));
     };
@@ -242,6 +286,10 @@ fn read_header(file: &mut File, length: u64, path: &Path) -> Result<(u64, Metada
     let data = 8 + header;
     if length < data {
         return Err(truncated(data));
+    }
+    if length - data > MAX_DATA as u64 {
+        let bytes = length - data;
+        return Err(invalid(&format!("its tensors are {bytes} bytes; those of a model file are {MAX_DATA} at most")));
     }
     let mut text = vec![0; header as usize];
     file.seek(SeekFrom::Start(8)).map_err(ModelError::io(path))?;

@@ -1,6 +1,6 @@
 //! The record in a model file: everything about a model that is not a tensor.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -11,13 +11,17 @@ use crate::{
     discriminator::DiscriminatorConfig,
     error::ModelError,
     feature_adaptor::FeatureAdaptorConfig,
+    feature_norm::FeatureNorm,
     patch_aggregator::PatchAggregatorConfig,
     position_energy::PositionEnergyConfig,
     predictor::ActivationRanges,
     simplenet::{HeadConfig, SimpleNet, SimpleNetConfig},
 };
 
-use super::{FORMAT_VERSION, Threshold};
+use super::{BACKBONE_PREFIX, FORMAT_VERSION, Threshold};
+
+/// Largest magnitude of a normalised value; beyond it sums overflow.
+const MAX_NORMALISED: f32 = 1e6;
 
 /// What a model file says about its model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -253,8 +257,45 @@ impl ModelRecord {
         }
     }
 
+    /// The shapes of all tensors that a file of this record has, by name.
+    pub(super) fn tensor_shapes(&self, file: &Path) -> Result<HashMap<String, Vec<usize>>, ModelError> {
+        self.validate_settings(file)?;
+        let head = self.network().head;
+        let backbone = self.backbone.tensor_specs_for(self.levels).into_iter();
+        let mut shapes: HashMap<String, Vec<usize>> =
+            backbone.map(|spec| (format!("{BACKBONE_PREFIX}{}", spec.name), spec.shape)).collect();
+        // Those without a shape of their own are single numbers.
+        shapes.extend(head.tensor_names().into_iter().map(|name| (name, vec![])));
+        shapes.extend(head.tensor_specs());
+        shapes.extend(FeatureNorm::tensor_specs(self.adaptor.dim));
+        shapes.extend(self.position.iter().flat_map(|position| position.tensor_specs(self.adaptor.dim)));
+        shapes.extend(self.goldens.iter().map(|golden| (golden.tensor.clone(), golden.shape())));
+        Ok(shapes)
+    }
+
     /// Checks every number; `file` is where it comes from or goes to.
     pub(super) fn validate(&self, file: &Path) -> Result<(), ModelError> {
+        self.validate_settings(file)?;
+        for golden in &self.goldens {
+            let GoldenInput { width, height, rgb } = &golden.input;
+            let fits = width.checked_mul(*height).and_then(|n| n.checked_mul(3)) == Some(rgb.len());
+            if !golden.image_score.is_finite() || rgb.is_empty() || !fits {
+                return Err(ModelError::InvalidFile {
+                    file: file.to_path_buf(),
+                    reason: format!(
+                        "its record is unusable: golden input `{}` of {height} x {width}, {} numbers, score {}",
+                        golden.tensor,
+                        rgb.len(),
+                        golden.image_score
+                    ),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks every number but those of the golden inputs.
+    fn validate_settings(&self, file: &Path) -> Result<(), ModelError> {
         let invalid = |reason: String| ModelError::InvalidFile {
             file: file.to_path_buf(),
             reason: format!("its record is unusable: {reason}"),
@@ -270,6 +311,9 @@ impl ModelRecord {
         self.image_score.validate().map_err(|e| invalid(e.to_string()))?;
         let normalisation =
             self.mean.iter().all(|v| v.is_finite()) && self.std.iter().all(|v| v.is_finite() && *v > 0.0);
+        let scale = |(mean, std): (&f32, &f32)| mean.abs().max((1.0 - mean).abs()) / std;
+        let normalisation =
+            normalisation && self.mean.iter().zip(&self.std).all(|pair| scale(pair) <= MAX_NORMALISED);
         if !normalisation {
             return Err(invalid(format!("mean {:?}, std {:?}", self.mean, self.std)));
         }
@@ -286,18 +330,6 @@ impl ModelRecord {
         }
         if self.activation_ranges.as_ref().is_some_and(|ranges| !ranges.is_usable()) {
             return Err(invalid("a range of the activations is negative or not a number".into()));
-        }
-        for golden in &self.goldens {
-            let GoldenInput { width, height, rgb } = &golden.input;
-            let fits = width.checked_mul(*height).and_then(|n| n.checked_mul(3)) == Some(rgb.len());
-            if !golden.image_score.is_finite() || rgb.is_empty() || !fits {
-                return Err(invalid(format!(
-                    "golden input `{}` of {height} x {width}, {} numbers, score {}",
-                    golden.tensor,
-                    rgb.len(),
-                    golden.image_score
-                )));
-            }
         }
         Ok(())
     }

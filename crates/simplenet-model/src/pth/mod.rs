@@ -16,7 +16,10 @@ use std::{
 
 use candle_core::{DType, Device, Tensor, pickle::Object};
 
-use crate::error::ModelError;
+use crate::{
+    error::{ModelError, sentence},
+    file,
+};
 use container::Container;
 
 pub use write::{StateDictionary, to_bytes};
@@ -30,7 +33,7 @@ pub fn read_tensors(
     path: &Path,
     wanted: impl Fn(&str) -> bool,
 ) -> Result<BTreeMap<String, Tensor>, ModelError> {
-    let bytes = std::fs::read(path).map_err(ModelError::io(path))?;
+    let bytes = file::read(path)?;
     read_tensors_from_bytes(&bytes, path, wanted)
 }
 
@@ -139,7 +142,7 @@ fn read_tensor(container: &Container<'_>, args: &[Object]) -> Result<Tensor, Str
             index[axis] = 0;
         }
     }
-    Tensor::from_raw_buffer(&dense, dtype, &size, &Device::Cpu).map_err(|e| e.to_string())
+    Tensor::from_raw_buffer(&dense, dtype, &size, &Device::Cpu).map_err(|e| sentence(&e))
 }
 
 fn integer(object: &Object) -> Option<usize> {

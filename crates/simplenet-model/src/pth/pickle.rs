@@ -6,6 +6,8 @@ use candle_core::{
     pickle::{Object, Stack},
 };
 
+use crate::error::sentence;
+
 /// Deepest nesting that is accepted; a checkpoint has about ten levels.
 const MAX_DEPTH: usize = 200;
 /// Sum over all steps of the nodes of the newest object. A network of a thousand tensors needs about two million;
@@ -30,9 +32,9 @@ pub(super) fn read(rest: &mut &[u8]) -> Result<Object, String> {
             [] => return Err("its table of contents is cut short".into()),
             _ => {}
         }
-        let done = stack.read(rest).map_err(|e| e.to_string())?;
+        let done = stack.read(rest).map_err(|e| sentence(&e))?;
         if done {
-            return stack.finalize().map_err(|e| e.to_string());
+            return stack.finalize().map_err(|e| sentence(&e));
         }
         if let Some(newest) = stack.stack().last() {
             nodes += measure(newest)?;

@@ -1,26 +1,29 @@
-//! Downloads from the Hugging Face Hub through `hf-hub`, in the cache layout that Python's tools share. In: a file's
-//! address and a configuration. Out: a path on this machine, its hash checked.
+//! Downloads from the Hugging Face Hub, in the cache layout that Python's tools share. In: a registered file and a
+//! configuration. Out: a path on this machine, its hash checked.
 //!
-//! `hf-hub` keeps what it has of a broken download and goes on with a `Range` request; around it, this module retries,
-//! throws away a partial file that cannot be continued, checks the hash, and turns failures into advice.
+//! `hf-hub` knows the layout and the token's place. Its own download trusts the server's `ETag` and commit as names of files,
+//! hands the token on to other servers and has no limits, so the transfer is this crate's: see `transfer` and `cache`. Around
+//! them, this module retries, goes on with what a broken transfer has left, and turns failures into advice.
 
-use std::{
-    ffi::OsString,
-    fs,
-    path::{Path, PathBuf},
-};
+mod address;
+mod cache;
+mod transfer;
 
-use hf_hub::{
-    Cache, Repo, RepoType,
-    api::sync::{ApiBuilder, ApiError},
-};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use super::{HubFile, sha256_hex};
+use super::HubFile;
 use crate::{backbone::BackboneId, error::ModelError};
+use address::Address;
+use cache::{Entry, Part, sha256_of};
+use transfer::{Failure, Question};
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 /// Further attempts after a connection that broke; each goes on where the last one stopped.
 const DEFAULT_RETRIES: usize = 2;
+/// Longest time in which a server may send next to nothing.
+const DEFAULT_STALL: Duration = Duration::from_secs(20);
+/// The longest that may be set.
+const LONGEST_STALL: u64 = 3600;
 
 /// Whether the network may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,7 +38,7 @@ pub enum NetworkUse {
 /// How to reach the Hub and where to keep its files. Read from the environment once, at the edge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubConfig {
-    /// The cache: `HF_HOME/hub`, or `.cache/huggingface/hub` in the home folder.
+    /// The cache: `HF_HUB_CACHE`, or `HF_HOME/hub`, or `.cache/huggingface/hub` in the home folder.
     pub cache: PathBuf,
     /// Base address: `HF_ENDPOINT`, or the Hub's own.
     pub endpoint: String,
@@ -45,6 +48,8 @@ pub struct HubConfig {
     pub network: NetworkUse,
     /// Attempts after the first one.
     pub retries: usize,
+    /// Longest time in which the server may send next to nothing: `HF_HUB_DOWNLOAD_TIMEOUT` in seconds, or 20.
+    pub stall: Duration,
 }
 
 impl HubConfig {
@@ -64,12 +69,18 @@ impl HubConfig {
         let offline = text("HF_HUB_OFFLINE").map(|value| value.to_lowercase());
         let offline = matches!(offline.as_deref(), Some("1" | "true" | "yes" | "on"));
         let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| DEFAULT_ENDPOINT.into());
+        let seconds = text("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|seconds| seconds.trim().parse().ok());
+        let seconds = seconds.filter(|seconds| (1..=LONGEST_STALL).contains(seconds));
+        let cache = set("HF_HUB_CACHE").map_or_else(|| folder.join("hub"), PathBuf::from);
+        // Beside the cache, where the Hub's own tools put it.
+        let token = || hf_hub::Cache::new(folder.join("hub")).token();
         Self {
-            cache: folder.join("hub"),
             endpoint: endpoint.trim_end_matches('/').to_string(),
-            token: text("HF_TOKEN").map(|token| token.trim().to_string()),
+            token: text("HF_TOKEN").map(|token| token.trim().to_string()).or_else(token),
+            cache,
             network: if offline { NetworkUse::Forbidden } else { NetworkUse::Allowed },
             retries: DEFAULT_RETRIES,
+            stall: seconds.map_or(DEFAULT_STALL, Duration::from_secs),
         }
     }
 }
@@ -94,11 +105,11 @@ impl DownloadProgress for Silent {
     fn finish(&self) {}
 }
 
-/// Returns the path of `file` in the cache, downloading it first if it is not there. The hash, where one is
-/// registered, is checked every time; a file that fails is removed.
+/// Returns the path of `file` in the cache, downloading it first if it is not there. Its hash is checked every time; a file
+/// that fails is removed.
 ///
 /// # Errors
-/// [`ModelError::WeightsUnavailable`] without a network, [`ModelError::Hub`] when the Hub refuses,
+/// [`ModelError::WeightsUnavailable`] without a network, [`ModelError::Hub`] when the Hub refuses or answers as none does,
 /// [`ModelError::HashMismatch`] when it sends something else.
 pub fn fetch(
     id: BackboneId,
@@ -106,27 +117,27 @@ pub fn fetch(
     config: &HubConfig,
     progress: &dyn DownloadProgress,
 ) -> Result<PathBuf, ModelError> {
-    let repo = Repo::with_revision(file.repo.to_string(), RepoType::Model, file.revision.to_string());
-    let cache = Cache::new(config.cache.clone());
-    let path = match cache.repo(repo.clone()).get(&file.file) {
-        Some(path) => path,
-        None => download(id, file, repo, config, progress)?,
-    };
-    if let Some(expected) = &file.sha256 {
-        let bytes = fs::read(&path).map_err(ModelError::io(&path))?;
-        let actual = sha256_hex(&bytes);
-        if actual != *expected {
-            forget(&path)?;
-            return Err(ModelError::HashMismatch { file: path, expected: expected.to_string(), actual });
-        }
+    let entry = Entry::new(&config.cache, file)?;
+    match entry.find() {
+        Some(path) => checked(&entry, file, path),
+        None => download(id, file, &entry, config, progress),
     }
-    Ok(path)
+}
+
+/// A cached file whose hash is right.
+fn checked(entry: &Entry, file: &HubFile, path: PathBuf) -> Result<PathBuf, ModelError> {
+    let actual = sha256_of(&path)?;
+    if actual == file.sha256 {
+        return Ok(path);
+    }
+    entry.forget(&path)?;
+    Err(ModelError::HashMismatch { file: path, expected: file.sha256.to_string(), actual })
 }
 
 fn download(
     id: BackboneId,
     file: &HubFile,
-    repo: Repo,
+    entry: &Entry,
     config: &HubConfig,
     progress: &dyn DownloadProgress,
 ) -> Result<PathBuf, ModelError> {
@@ -135,127 +146,122 @@ fn download(
     if config.network == NetworkUse::Forbidden {
         return Err(unavailable("the network is switched off (HF_HUB_OFFLINE)".into()));
     }
-    let blobs = config.cache.join(repo.folder_name()).join("blobs");
-    let mut builder = ApiBuilder::from_cache(Cache::new(config.cache.clone()))
-        .with_endpoint(config.endpoint.clone())
-        .with_progress(false)
-        .with_user_agent("simplenet", env!("CARGO_PKG_VERSION"));
-    if let Some(token) = &config.token {
-        builder = builder.with_token(Some(token.clone()));
-    }
-    let api = builder.build().map_err(|error| unavailable(error.to_string()))?.repo(repo);
-    let url = api.url(&file.file);
+    let url = format!("{}/{}/resolve/{}/{}", config.endpoint, file.repo, file.revision, file.file);
+    let address = Address::parse(&url).map_err(|why| ModelError::Configuration {
+        what: "HF_ENDPOINT",
+        reason: format!("not the address of a Hub: {why}"),
+    })?;
     let refused = |reason: String| ModelError::Hub { url: url.clone(), reason };
 
+    let mut part = entry.part()?;
+    // Another process may have been done in the meantime.
+    if let Some(path) = entry.find() {
+        part.remove()?;
+        return checked(entry, file, path);
+    }
+    let mut commit = None;
     let mut attempt = 0;
     loop {
-        let error = match api.download_with_progress(&file.file, Adapter::new(progress)) {
-            Ok(path) => return Ok(path),
-            Err(error) => error,
-        };
+        let begun_with = part.length();
+        let received = receive(file, &address, config, &mut part, &mut commit, progress);
         let retry = attempt < config.retries;
-        match status(&error) {
-            // What is here is no beginning of what is there, or all of it under a name that was never finished.
-            Some(416) if retry => remove_partial_files(&blobs)?,
-            None if matches!(error, ApiError::InvalidResume) && retry => remove_partial_files(&blobs)?,
-            None if is_interruption(&error) && retry => {}
-            Some(status @ (401 | 403)) => {
-                return Err(refused(format!(
-                    "HTTP status {status}: set HF_TOKEN to a token that may read it"
-                )));
-            }
-            Some(404) => {
-                return Err(refused(format!(
-                    "HTTP status 404: {} at revision {} has no file {}; if HF_ENDPOINT names a mirror, it lacks it",
-                    file.repo, file.revision, file.file
-                )));
-            }
-            Some(status) => return Err(refused(format!("HTTP status {status}; try again later"))),
-            None => match &error {
-                ApiError::LockAcquisition(lock) => {
-                    return Err(refused(format!(
-                        "another process is downloading it (lock {})",
-                        lock.display()
-                    )));
-                }
-                ApiError::RequestError(_) | ApiError::IoError(_) | ApiError::InvalidResume => {
-                    return Err(unavailable(format!("{url} could not be downloaded ({error})")));
-                }
-                _ => return Err(refused(format!("it does not answer as a Hub does ({error})"))),
-            },
-        }
         attempt += 1;
-    }
-}
-
-/// The HTTP status, where the answer was one that is an error.
-fn status(error: &ApiError) -> Option<u16> {
-    match error {
-        ApiError::RequestError(error) => match error.as_ref() {
-            ureq::Error::StatusCode(status) => Some(*status),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-/// A transfer that broke off after it had begun: the next attempt goes on from there.
-fn is_interruption(error: &ApiError) -> bool {
-    matches!(error, ApiError::IoError(_))
-}
-
-/// `hf-hub` names them after the blob, ending in `.part`.
-fn remove_partial_files(blobs: &Path) -> Result<(), ModelError> {
-    for entry in fs::read_dir(blobs).map_err(ModelError::io(blobs))? {
-        let path = entry.map_err(ModelError::io(blobs))?.path();
-        if path.extension().is_some_and(|extension| extension == "part") {
-            fs::remove_file(&path).map_err(ModelError::io(&path))?;
+        let failure = match received {
+            Ok(()) if part.sha256() == file.sha256 => {
+                progress.finish();
+                return entry.keep(&part, commit.as_deref());
+            }
+            // What was here before was perhaps no beginning of it.
+            Ok(()) if begun_with > 0 && retry => {
+                part.restart()?;
+                continue;
+            }
+            Ok(()) => {
+                let (path, actual) = (part.path.clone(), part.sha256());
+                part.remove()?;
+                return Err(ModelError::HashMismatch { file: path, expected: file.sha256.to_string(), actual });
+            }
+            Err(failure) => failure,
+        };
+        let error = match failure {
+            // What is here is no beginning of what is there.
+            Failure::Status(416) if begun_with > 0 && retry => {
+                part.restart()?;
+                continue;
+            }
+            Failure::Interrupted(_) if retry => continue,
+            Failure::Interrupted(why) | Failure::Unreachable(why) => {
+                unavailable(format!("{url} could not be downloaded ({why})"))
+            }
+            Failure::Status(status @ (401 | 403)) => {
+                refused(format!("HTTP status {status}: set HF_TOKEN to a token that may read it"))
+            }
+            Failure::Status(404) => refused(format!(
+                "HTTP status 404: {} at revision {} has no file {}; if HF_ENDPOINT names a mirror, it lacks it",
+                file.repo, file.revision, file.file
+            )),
+            Failure::Status(status) => refused(format!("HTTP status {status}; try again later")),
+            Failure::Refused(why) => refused(format!(
+                "it does not answer as a Hub does: {why}; if HF_ENDPOINT names a mirror, try another one, or give a file \
+                 with `--weights FILE`"
+            )),
+            Failure::Stalled(limit) => refused(format!(
+                "the server sends next to nothing: it was given up after {} s (HF_HUB_DOWNLOAD_TIMEOUT sets how many); \
+                 try again later, or name a mirror with HF_ENDPOINT",
+                limit.as_secs()
+            )),
+            Failure::Local(error) => error,
+        };
+        // What a transfer that broke off has left is the beginning of the next one.
+        if part.length() == 0 {
+            part.remove()?;
         }
-    }
-    Ok(())
-}
-
-/// Removes a cached file and the blob that it points to.
-fn forget(path: &Path) -> Result<(), ModelError> {
-    let blob = fs::canonicalize(path).map_err(ModelError::io(path))?;
-    fs::remove_file(path).map_err(ModelError::io(path))?;
-    if blob.exists() {
-        fs::remove_file(&blob).map_err(ModelError::io(&blob))?;
-    }
-    Ok(())
-}
-
-/// `hf-hub` announces a file twice and counts what was there before as if it had just come.
-struct Adapter<'a> {
-    progress: &'a dyn DownloadProgress,
-    file: Option<(String, u64)>,
-}
-
-impl<'a> Adapter<'a> {
-    fn new(progress: &'a dyn DownloadProgress) -> Self {
-        Self { progress, file: None }
+        return Err(error);
     }
 }
 
-impl hf_hub::api::Progress for Adapter<'_> {
-    fn init(&mut self, size: usize, file: &str) {
-        self.file = Some((file.to_string(), size as u64));
+/// Fills `part` up to the registered size; the hash is yet to be looked at.
+fn receive(
+    file: &HubFile,
+    address: &Address,
+    config: &HubConfig,
+    part: &mut Part,
+    commit: &mut Option<String>,
+    progress: &dyn DownloadProgress,
+) -> Result<(), Failure> {
+    if part.length() > file.bytes {
+        part.restart().map_err(Failure::Local)?;
     }
-
-    fn update(&mut self, bytes: usize) {
-        match self.file.take() {
-            Some((file, total)) => self.progress.start(&file, total, bytes as u64),
-            None => self.progress.advance(bytes as u64),
+    if part.length() == file.bytes {
+        if part.sha256() == file.sha256 {
+            return Ok(());
         }
+        part.restart().map_err(Failure::Local)?;
     }
-
-    fn finish(&mut self) {
-        self.progress.finish();
+    let answer = transfer::ask(&Question {
+        address,
+        token: config.token.as_deref(),
+        present: part.length(),
+        size: file.bytes,
+        stall: config.stall,
+    })?;
+    if answer.start < part.length() {
+        part.restart().map_err(Failure::Local)?;
     }
+    if answer.commit.is_some() {
+        *commit = answer.commit.clone();
+    }
+    progress.start(&file.file, file.bytes, answer.start);
+    answer.receive(|bytes| {
+        progress.advance(bytes.len() as u64);
+        part.append(bytes)
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn config(variables: &[(&str, &str)]) -> HubConfig {
@@ -276,15 +282,22 @@ mod tests {
     }
 
     #[test]
-    fn the_four_variables_are_honoured() {
+    fn the_variables_are_honoured() {
         let config = config(&[
             ("HF_HOME", "/data/hf"),
             ("HF_ENDPOINT", "http://mirror.local/"),
             ("HF_TOKEN", "hf_x\n"),
             ("HF_HUB_OFFLINE", "True"),
+            ("HF_HUB_DOWNLOAD_TIMEOUT", "7"),
         ]);
         assert_eq!(config.cache, Path::new("/data/hf/hub"));
         assert_eq!(config.endpoint, "http://mirror.local");
         assert_eq!((config.token.as_deref(), config.network), (Some("hf_x"), NetworkUse::Forbidden));
+        assert_eq!(config.stall, Duration::from_secs(7));
+        assert_eq!(super::tests::config(&[("HF_HUB_CACHE", "/data/hub")]).cache, Path::new("/data/hub"));
+        for seconds in ["0", "-1", "never", "1e9", "99999"] {
+            let config = super::tests::config(&[("HF_HUB_DOWNLOAD_TIMEOUT", seconds)]);
+            assert_eq!(config.stall, DEFAULT_STALL, "{seconds}");
+        }
     }
 }

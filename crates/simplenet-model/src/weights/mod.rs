@@ -1,10 +1,10 @@
 //! Where a backbone's weights come from. In: a backbone's id and a source. Out: its tensors as they were stored, checked
 //! for presence, shape and type, with the SHA-256 of the file they came from.
 //!
-//! EfficientNet-Lite0 is embedded in this crate. The ResNets and DINOv2 are fetched from the Hugging Face Hub at a
-//! registered revision on first use and cached. Lite1 and Lite2 are in Python packages, which a person downloads. A file
-//! of the user's own replaces any. A backbone is never replaced by another
-//! one: what cannot be had is an error that says what to do.
+//! EfficientNet-Lite0 is embedded in this crate. DINOv2 and the ResNets whose hash is known are fetched from the Hugging Face
+//! Hub at a registered revision on first use and cached. Lite1 and Lite2 are in Python packages, ResNet-101 and
+//! WideResNet-101-2 are files of PyTorch's: a person downloads them. A file of the user's own replaces any. A backbone is never
+//! replaced by another one: what cannot be had is an error that says what to do.
 
 mod hub;
 mod origin;
@@ -20,11 +20,12 @@ use sha2::{Digest, Sha256};
 use crate::{
     backbone::{BackboneId, Levels},
     error::ModelError,
-    pth,
+    file, pth,
+    tensor_check::require_finite,
 };
 
 pub use hub::{DownloadProgress, HubConfig, NetworkUse, Silent, fetch};
-pub use origin::{HubFile, Origin, PackageFile, origin};
+pub use origin::{HubFile, Origin, PackageFile, WebFile, origin};
 
 /// The weights of EfficientNet-Lite0 up to its last tap, f16; see `assets/README.md`.
 static EMBEDDED: &[u8] = include_bytes!("../../assets/efficientnet_lite0.f16.safetensors");
@@ -83,13 +84,14 @@ pub fn resolve_with(
             BackboneWeights::from_file(id, &path)
         }
         (WeightsSource::Default, Origin::Package(file)) => Err(in_a_package(id, file)),
+        (WeightsSource::Default, Origin::Web(file)) => Err(by_hand(id, file)),
     }
 }
 
 /// Makes sure that a backbone's file is on this machine. Returns its path, or `None` for the embedded one.
 ///
 /// # Errors
-/// As [`fetch`]; [`ModelError::WeightsInPackage`] where a person has to fetch them.
+/// As [`fetch`]; [`ModelError::WeightsInPackage`] and [`ModelError::WeightsByHand`] where a person has to fetch them.
 pub fn download(
     id: BackboneId,
     hub: &HubConfig,
@@ -99,6 +101,7 @@ pub fn download(
         Origin::Embedded => Ok(None),
         Origin::Hub(file) => fetch(id, file, hub, progress).map(Some),
         Origin::Package(file) => Err(in_a_package(id, file)),
+        Origin::Web(file) => Err(by_hand(id, file)),
     }
 }
 
@@ -109,6 +112,10 @@ fn in_a_package(backbone: BackboneId, file: &PackageFile) -> ModelError {
         file: file.file,
         sha256: file.sha256,
     }
+}
+
+fn by_hand(backbone: BackboneId, file: &WebFile) -> ModelError {
+    ModelError::WeightsByHand { backbone, url: file.url, sha256_begins: file.sha256_begins }
 }
 
 impl BackboneWeights {
@@ -125,17 +132,15 @@ impl BackboneWeights {
     /// # Errors
     /// The file cannot be read, is of neither form, lacks a tensor or has one of another shape or type.
     pub fn from_file(id: BackboneId, path: &Path) -> Result<Self, ModelError> {
-        let bytes = std::fs::read(path).map_err(ModelError::io(path))?;
+        let bytes = file::read(path)?;
         // A safetensors file: the length of a JSON header, then the header.
         if bytes.get(8) == Some(&b'{') {
             Self::from_safetensors_bytes(id, &bytes, path)
         } else if pth::is_checkpoint(&bytes) {
             Self::from_pth_bytes(id, &bytes, path)
         } else {
-            Err(ModelError::InvalidFile {
-                file: path.to_path_buf(),
-                reason: "neither a safetensors file nor a PyTorch checkpoint".into(),
-            })
+            let what = file::foreign(&bytes).unwrap_or("neither a safetensors file nor a PyTorch checkpoint");
+            Err(ModelError::InvalidFile { file: path.to_path_buf(), reason: what.into() })
         }
     }
 
@@ -163,7 +168,7 @@ impl BackboneWeights {
     /// # Errors
     /// As [`BackboneWeights::from_file`].
     pub fn from_pth(id: BackboneId, path: &Path) -> Result<Self, ModelError> {
-        let bytes = std::fs::read(path).map_err(ModelError::io(path))?;
+        let bytes = file::read(path)?;
         Self::from_pth_bytes(id, &bytes, path)
     }
 
@@ -177,7 +182,8 @@ impl BackboneWeights {
     /// used in errors only.
     ///
     /// # Errors
-    /// A tensor is missing or has another shape or a type other than f16, bf16, f32, f64.
+    /// A tensor is missing, has another shape or a type other than f16, bf16, f32, f64, or a value that is not finite; a
+    /// variance is below 0.
     pub fn new(
         id: BackboneId,
         tensors: HashMap<String, Tensor>,
@@ -223,6 +229,7 @@ impl BackboneWeights {
                     actual: format!("{:?}", tensor.dtype()).to_lowercase(),
                 });
             }
+            require_finite(&spec.name, &tensor, name)?;
             kept.insert(spec.name, tensor);
         }
         Ok(Self { id, tensors: kept, sha256 })
@@ -254,5 +261,9 @@ impl BackboneWeights {
 
 /// SHA-256 as 64 lower-case hexadecimal digits.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

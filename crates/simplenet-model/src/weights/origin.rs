@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use crate::backbone::BackboneId;
 
-/// A file on the Hugging Face Hub.
+/// A file on the Hugging Face Hub. One without a known hash and size is none: what a server sends could not be told from what
+/// it should send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubFile {
     /// `owner/name`.
@@ -13,9 +14,10 @@ pub struct HubFile {
     pub revision: Cow<'static, str>,
     /// Path in the repository.
     pub file: Cow<'static, str>,
-    /// SHA-256 of the content, 64 lower-case hexadecimal digits; `None` where it is not known: the bytes are then not
-    /// checked, and only the hash recorded in the model file tells which they were.
-    pub sha256: Option<Cow<'static, str>>,
+    /// SHA-256 of the content, 64 lower-case hexadecimal digits.
+    pub sha256: Cow<'static, str>,
+    /// Size of the content.
+    pub bytes: u64,
 }
 
 /// A file in a Python package that a person fetches; this program does not install packages.
@@ -31,6 +33,15 @@ pub struct PackageFile {
     pub sha256: &'static str,
 }
 
+/// A file on the web that a person fetches, since its whole hash is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebFile {
+    /// Its address.
+    pub url: &'static str,
+    /// What its SHA-256 begins with, as PyTorch puts it in the name.
+    pub sha256_begins: &'static str,
+}
+
 /// Where a backbone's weights come from by default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -40,6 +51,8 @@ pub enum Origin {
     Hub(HubFile),
     /// In a Python package, to be given as a file.
     Package(PackageFile),
+    /// On the web, to be given as a file.
+    Web(WebFile),
 }
 
 /// The registered origin of a backbone's weights.
