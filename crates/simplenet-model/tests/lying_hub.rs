@@ -223,7 +223,7 @@ fn redirects_end() {
     }
     for status in [300, 304, 305] {
         let head = format!("HTTP/1.1 {status} Some\r\nETag: \"x\"\r\nContent-Length: 0\r\n\r\n");
-        check(&head, &status.to_string(), move |stream, _| stream.write_all(head.as_bytes()));
+        check(&head.clone(), &status.to_string(), move |stream, _| stream.write_all(head.as_bytes()));
     }
 }
 
