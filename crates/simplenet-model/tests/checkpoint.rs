@@ -298,6 +298,8 @@ fn files_that_are_not_models_say_so() {
         (b"abc", &["not a safetensors file"]),
         (b"This is a text file that someone named model.safetensors.\n", &["not a safetensors file"]),
         (&[0x89, b'P', b'N', b'G', 13, 10, 26, 10, 0, 0], &["not a safetensors file"]),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", &["Git LFS pointer", "git lfs pull"]),
+        (b"<!DOCTYPE html>\n<html>Not found</html>", &["a web page"]),
         (&[2, 0, 0, 0, 0, 0, 0, 0, b'{', b'x'], &["not a safetensors file"]),
         (&foreign, &["not a model file", "no `simplenet` record", "`conv1.weight`", "--weights"]),
         (&other_record, &["record cannot be read", "format_version"]),
@@ -537,6 +539,69 @@ fn missing_and_misshapen_tensors_are_named() {
             "{words:?} in: {message}"
         );
     }
+}
+
+/// Activations would clamp such values away, and the model would find nothing.
+#[test]
+fn values_that_are_not_finite_are_named_and_so_is_a_variance_below_zero() {
+    let stem = BackboneId::EfficientNetLite0.tensor_specs().swap_remove(0).name;
+    let stem: &'static str = format!("backbone.{stem}").leak();
+    for name in [
+        stem,
+        "backbone._bn0.running_var",
+        "backbone._blocks.10._bn2.weight",
+        "feature_norm.mean",
+        "feature_norm.scale",
+        "pre_projection.layers.0fc.weight",
+        "discriminator.body.block1.1.running_var",
+        "discriminator.tail.weight",
+    ] {
+        for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -1.0] {
+            let message = rewritten(|tensors| {
+                let (_, tensor) = tensors.iter_mut().find(|(n, _)| n == name).unwrap();
+                let (dtype, shape) = (tensor.dtype(), tensor.dims().to_vec());
+                let values = tensor.to_dtype(DType::F32).unwrap().flatten_all().unwrap();
+                let mut values = values.to_vec1::<f32>().unwrap();
+                *values.last_mut().unwrap() = value;
+                *tensor = Tensor::from_vec(values, shape, &CPU).unwrap().to_dtype(dtype).unwrap();
+            });
+            let is_refused = message.contains(&format!("`{name}` holds {value}"));
+            assert_eq!(is_refused, !value.is_finite() || name.ends_with("running_var"), "{name}: {message}");
+        }
+    }
+}
+
+/// A file without bytes on the disk whose header claims many.
+#[test]
+fn a_tensor_of_any_size_is_refused_before_memory_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let (record, _) = parts(&GOOD);
+    let sparse = |length: u64| {
+        let header = serde_json::json!({
+            "__metadata__": { METADATA_KEY: record },
+            "a": { "dtype": "U8", "shape": [length], "data_offsets": [0, length] },
+        });
+        let mut text = header.to_string();
+        text.extend(std::iter::repeat_n(' ', text.len().next_multiple_of(8) - text.len()));
+        let mut bytes = (text.len() as u64).to_le_bytes().to_vec();
+        bytes.extend(text.bytes());
+        fs::write(&path, &bytes).unwrap();
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(bytes.len() as u64 + length).unwrap();
+    };
+    sparse(64 << 30);
+    for message in [load(&path, &CPU).map(drop), inspect(&path).map(drop)].map(|r| r.unwrap_err().to_string()) {
+        assert!(message.contains("68719476736 bytes") && message.contains("at most"), "{message}");
+    }
+    // What the record does not describe is hashed, not kept.
+    sparse(64 << 20);
+    assert!(matches!(load(&path, &CPU), Err(ModelError::Edited { .. })));
+    let weights = BackboneWeights::from_file(BackboneId::EfficientNetLite0, &path).unwrap_err();
+    assert!(matches!(weights, ModelError::MissingTensor { .. }), "{weights}");
+    sparse(5 << 30);
+    let weights = BackboneWeights::from_file(BackboneId::EfficientNetLite0, &path).unwrap_err().to_string();
+    assert!(weights.contains("a file of weights has 4294967296 at most"), "{weights}");
 }
 
 #[test]
