@@ -11,7 +11,7 @@ use common::slashed;
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use simplenet_data::{
     Category, DecodeOptions, Label,
-    dataset::{CheckOptions, Folders, Source, check, folder::load_normal},
+    dataset::{CheckOptions, Folders, Source, check, folder::{load_good, load_normal}},
 };
 
 /// A tree of pictures: `name*3` is three of them, `name` without ending a folder of it; what lies in a folder of masks, or is
@@ -135,18 +135,18 @@ fn check_and_train_agree_about_every_shape() {
 fn the_message_names_the_data_set_and_the_way_out_works() {
     let dir = tree("part/train/good*3 part/test/good part/test/NG part/ground_truth/NG");
     let part = dir.path().join("set/part");
-    let error = load_normal(std::slice::from_ref(&part)).unwrap_err().to_string();
+    let error = load_normal(&part).unwrap_err().to_string();
     for words in ["ground_truth (2 images), test (4 images)", "mvtec layout: give --data ", "set/part, or only", "train/good"] {
         assert!(slashed(Path::new(&error)).contains(words), "{words:?}: {error}");
     }
-    let above = load_normal(&[dir.path().join("set")]).unwrap_err().to_string();
+    let above = load_normal(&dir.path().join("set")).unwrap_err().to_string();
     assert!(above.contains("--category part"), "{above}");
     // Good parts in a folder of such a name: naming it too says so, and each image is taken once.
     let dir = tree(".*3 NG*2");
     let root = dir.path().join("set");
-    assert!(load_normal(std::slice::from_ref(&root)).is_err());
-    assert_eq!(load_normal(&[root.clone(), root.join("NG")]).unwrap().train.len(), 5);
-    assert_eq!(load_normal(&[root.join("NG")]).unwrap().train.len(), 2);
+    assert!(load_normal(&root).is_err());
+    assert_eq!(load_good(&[root.clone(), root.join("NG")]).unwrap().train.len(), 5);
+    assert_eq!(load_normal(&root.join("NG")).unwrap().train.len(), 2);
     // Defective parts: good ones and masks below are refused.
     let dir = tree("good NG/a NG/b/masks");
     let root = dir.path().join("set");

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use serde::Serialize;
-use simplenet_data::{DifferenceCounts, RegionOfInterest, dataset::folder};
+use simplenet_data::{
+    DifferenceCounts, RegionOfInterest,
+    dataset::{Place, folder},
+};
 use simplenet_model::checkpoint::{self, Threshold};
 use simplenet_train::{
     Detector, InferencePrecision,
@@ -45,7 +48,7 @@ fn from_good_parts(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<
     let opened = device::open(args.device.device, progress)?;
     let (net, record) = checkpoint::load(&args.model, &Device::Cpu)?;
     let (before, calibrated_model_id) = (record.threshold, checkpoint::model_id(&record));
-    let category = folder::load_normal(&args.normal)?;
+    let category = folder::load_good(&args.normal)?;
     note_left_out(&category, progress);
     let good: Vec<PathBuf> = category.train.into_iter().map(|sample| sample.path).collect();
     for folder in args.normal.iter().filter(|folder| trained_on(&args.model, folder)) {
@@ -166,14 +169,19 @@ fn trained_on(model: &Path, normal: &Path) -> bool {
     #[derive(serde::Deserialize)]
     struct OnlyData {
         data: PathBuf,
+        place: Option<Place>,
     }
     let record = std::fs::read_to_string(model.with_file_name(TRAINING_FILE)).unwrap_or_default();
-    let Ok(OnlyData { data }) = serde_json::from_str(&record) else { return false };
+    let Ok(OnlyData { data, place }) = serde_json::from_str(&record) else { return false };
     // A category's test images were not trained on.
     let category = data.join("train");
-    let trained = if category.is_dir() { category } else { data };
-    match (trained.canonicalize(), normal.canonicalize()) {
+    let trained = match place.and_then(|place| place.folders) {
+        Some(folders) => folders.normal,
+        None if category.is_dir() => vec![category],
+        None => vec![data],
+    };
+    trained.iter().any(|trained| match (trained.canonicalize(), normal.canonicalize()) {
         (Ok(trained), Ok(normal)) => normal.starts_with(&trained) || trained.starts_with(&normal),
         _ => false,
-    }
+    })
 }

@@ -33,7 +33,7 @@ pub fn run(
     let config = settings(args, file)?;
     let good: Vec<Sample> = match args.normal.as_slice() {
         [] => Vec::new(),
-        folders => folder::load_normal(folders)?.train,
+        folders => folder::load_good(folders)?.train,
     };
     let source = args.weights.clone().map_or(WeightsSource::Default, WeightsSource::File);
     let weights = backbone_weights(config.backbone, &source, progress)?;

@@ -268,11 +268,19 @@ fn defect(image: &Path, folder: &Path) -> String {
     if name.is_empty() || names::meaning(&name) == Meaning::Good { "abnormal".to_string() } else { name }
 }
 
-/// Folders of good images, sub-folders included, as a category without test samples.
+/// A folder of good images, sub-folders included, as a category without test samples.
+///
+/// # Errors
+/// As [`load_good`].
+pub fn load_normal(dir: &Path) -> Result<Category, DataError> {
+    load_good(&[dir.to_path_buf()])
+}
+
+/// Several such folders as one category.
 ///
 /// # Errors
 /// A folder is missing, cannot be listed, holds no image, or holds other than good parts by the names below it.
-pub fn load_normal(folders: &[PathBuf]) -> Result<Category, DataError> {
+pub fn load_good(folders: &[PathBuf]) -> Result<Category, DataError> {
     let folders = Folders::of_good(folders.iter().cloned());
     folders.require_only_what_they_say()?;
     folders.place().load(&DecodeOptions::default())
@@ -358,7 +366,7 @@ mod tests {
             .map(|p| p.strip_prefix(dir.path()).unwrap().display().to_string().replace('\\', "/"))
             .collect();
         assert_eq!(names, ["B.bmp", "a/10.tiff", "a/2.jpeg", "b.PNG", "c.TIF"]);
-        let category = load_normal(&[dir.path().to_path_buf()]).unwrap();
+        let category = load_normal(dir.path()).unwrap();
         assert_eq!(category.train.iter().map(|s| s.path.clone()).collect::<Vec<_>>(), found);
         assert!(category.test.is_empty() && category.masked() == (0, 0));
         assert!(category.train.iter().all(|s| s.label == Label::Normal && s.defect == GOOD));
@@ -378,15 +386,15 @@ mod tests {
         let missing = dir.path().join("missing");
         for error in [
             list_images(dir.path()).unwrap_err(),
-            load_normal(&[dir.path().to_path_buf()]).unwrap_err(),
+            load_normal(dir.path()).unwrap_err(),
             list_images(&missing).unwrap_err(),
-            load_normal(std::slice::from_ref(&missing)).unwrap_err(),
-            load_normal(&[dir.path().join("notes.txt")]).unwrap_err(),
+            load_normal(&missing).unwrap_err(),
+            load_normal(&dir.path().join("notes.txt")).unwrap_err(),
         ] {
             assert!(error.to_string().contains(&dir.path().display().to_string()), "{error}");
         }
         assert!(matches!(list_images(dir.path()), Err(DataError::NoImages { .. })));
-        assert!(matches!(load_normal(std::slice::from_ref(&missing)), Err(DataError::MissingFolder { .. })));
+        assert!(matches!(load_normal(&missing), Err(DataError::MissingFolder { .. })));
     }
 
     #[cfg(unix)]

@@ -337,6 +337,33 @@ mod tests {
     }
 
     #[test]
+    fn a_mask_drawn_on_the_stored_pixels_is_turned_with_its_photograph() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = dir.path().join("photo.jpg");
+        // Stored 8 across and 6 down, shown 6 across and 8 down: turned clockwise by a quarter.
+        std::fs::write(&image, crate::decode::tests::jpeg_with_orientation(8, 6, 6)).unwrap();
+        let path = dir.path().join("mask.png");
+        let corner = |width, height| GrayImage::from_fn(width, height, |x, y| Luma([if x + y == 0 { 255 } else { 0 }]));
+        let truth = GroundTruth::bright(path.clone());
+        let decode = DecodeOptions::default();
+        let at = |size, decode: &DecodeOptions| -> Result<Vec<(u32, u32)>, DataError> {
+            let mask = truth.read_for(&image, size, decode)?;
+            assert_eq!(mask.dimensions(), size);
+            Ok(mask.enumerate_pixels().filter(|(.., p)| p.0[0] > 0).map(|(x, y, _)| (x, y)).collect())
+        };
+        corner(8, 6).save(&path).unwrap();
+        assert_eq!(at((6, 8), &decode).unwrap(), [(5, 0)], "the upper left corner of what is stored");
+        corner(6, 8).save(&path).unwrap();
+        assert_eq!(at((6, 8), &decode).unwrap(), [(0, 0)], "drawn on the upright photograph");
+        corner(3, 4).save(&path).unwrap();
+        assert!(matches!(at((6, 8), &decode), Err(DataError::MaskSize { .. })));
+        // As stored: nothing is turned.
+        let ignore = DecodeOptions { exif: crate::decode::Exif::Ignore, ..decode };
+        corner(6, 8).save(&path).unwrap();
+        assert!(matches!(at((8, 6), &ignore), Err(DataError::MaskSize { .. })));
+    }
+
+    #[test]
     fn what_cannot_be_a_defect_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let entry = |value: u32, threshold: f64, relative: bool| {

@@ -153,6 +153,19 @@ fn the_size_of_a_turned_photograph_depends_on_the_options() {
 }
 
 #[test]
+fn masks_of_turned_photographs() {
+    // Stored 8 x 6. Of a quarter the mask's size tells how it was drawn, of half a turn nothing does: that is noted.
+    for (orientation, mask, notes) in [(6, "8x6", 0), (6, "6x8", 0), (3, "8x6", 1), (1, "8x6", 0)] {
+        let dir = with(&[&format!("ground_truth/scratch/photo.png@{mask}")]);
+        let jpeg = crate::decode::tests::jpeg_with_orientation(8, 6, orientation);
+        std::fs::write(dir.path().join("test/scratch/photo.jpg"), jpeg).unwrap();
+        let category = load_category(dir.path()).unwrap();
+        assert_eq!(category.notes.len(), notes, "{orientation}, {mask}: {:?}", category.notes);
+        assert!(category.notes.iter().all(|note| note.kind == "turned-masks" && note.message.contains("EXIF")));
+    }
+}
+
+#[test]
 fn damaged_masked_images_show_before_a_training() {
     for (content, part) in [("", "is empty (0 bytes)"), ("a text", "is not a PNG, JPEG, BMP or TIFF image")] {
         let dir = with(&[]);
