@@ -25,7 +25,7 @@ fn folders_that_are_missing_or_empty() {
         (
             "no good images",
             |c| clear(&c.join("train/good")),
-            &["train/good holds no PNG, JPEG, BMP or TIFF file"],
+            &["train/good holds no PNG, JPEG, BMP, TIFF, WebP or PNM file"],
         ),
         (
             "no test",
@@ -63,7 +63,7 @@ fn masks_that_do_not_fit() {
         (
             "a mask that is no image",
             |c| fs::write(c.join("ground_truth/dent/000_mask.png"), "mask").unwrap(),
-            &["ground_truth/dent/000_mask.png is not a PNG, JPEG, BMP or TIFF image"],
+            &["ground_truth/dent/000_mask.png is not a PNG, JPEG, BMP, TIFF, WebP or PNM image"],
         ),
         (
             "an image beside the folders",
@@ -86,7 +86,7 @@ fn images_that_cannot_be_read() {
         (
             "a text",
             |p| fs::write(p, "a text").unwrap(),
-            &["004.png is not a PNG", "\"a text\"", "Convert the file"],
+            &["004.png is not a PNG", "but a text", "remove it from the folder"],
         ),
         (
             "huge",

@@ -113,7 +113,7 @@ fn what_cannot_be_measured_is_one_sentence() {
         ("--model ../out/model.safetensors", &["no --input", "test images", "--input IMAGE_OR_FOLDER"]),
         (
             "--model ../out/model.safetensors --input half --json never/bench.json",
-            &["half/b.png is not a PNG, JPEG, BMP or TIFF image"],
+            &["half/b.png is not a PNG, JPEG, BMP, TIFF, WebP or PNM image"],
         ),
     ] {
         run(&folder, &format!("simplenet bench {flags}")).refused(words);

@@ -170,8 +170,11 @@ fn what_cannot_be_done_is_exit_code_1_and_one_sentence() {
     let good = "train --normal ../demo/oak_plank/train/good --out never";
     for (line, words) in [
         ("train --data nowhere --out never".to_string(), &["nowhere is not a folder", "train/good"][..]),
-        ("train --normal empty --out never".into(), &["empty holds no PNG, JPEG, BMP or TIFF"]),
-        ("train --normal half --out never".into(), &["half/b.png is not a PNG, JPEG, BMP or TIFF image"]),
+        ("train --normal empty --out never".into(), &["empty holds no PNG, JPEG, BMP, TIFF, WebP or PNM"]),
+        (
+            "train --normal half --out never".into(),
+            &["half/b.png is not a PNG, JPEG, BMP, TIFF, WebP or PNM image"],
+        ),
         // A folder that cannot be made shows before the work begins: here, before the second image is read.
         ("train --normal half --out text.safetensors/out".into(), &["cannot create text.safetensors/out"]),
         (format!("{good} --config absent.toml"), &["cannot read absent.toml"]),

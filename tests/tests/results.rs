@@ -186,8 +186,8 @@ fn infer_goes_through_folders_and_reports_bad_files() {
         Some("truncated"),
         None,
         Some("0 bytes"),
-        Some("is not a PNG, JPEG, BMP or TIFF image"),
-        Some("is not a PNG, JPEG, BMP or TIFF image"),
+        Some("is not a PNG, JPEG, BMP, TIFF, WebP or PNM image"),
+        Some("is not a PNG, JPEG, BMP, TIFF, WebP or PNM image"),
     ]) {
         match why {
             Some(why) => {

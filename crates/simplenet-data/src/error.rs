@@ -73,7 +73,7 @@ pub enum DataError {
     },
 
     /// A file of a kind that is known and is no image that this crate reads.
-    #[error("{} is {name}; the content decides, not the extension: {advice}", path.display())]
+    #[error("{} is not a {FORMATS} image but {name}; the content decides, not the extension: {advice}", path.display())]
     ForeignFile {
         /// The file.
         path: PathBuf,

@@ -107,7 +107,10 @@ fn without_ground_truth_there_are_image_labels_only() {
 #[test]
 fn missing_and_empty_folders() {
     refused(&tree(&["test/good/0.png"]), &["train/good is not a folder", "good parts to train on"]);
-    refused(&tree(&["train/good/", "test/good/0.png"]), &["train/good holds no PNG, JPEG, BMP or TIFF"]);
+    refused(
+        &tree(&["train/good/", "test/good/0.png"]),
+        &["train/good holds no PNG, JPEG, BMP, TIFF, WebP or PNM"],
+    );
     refused(&tree(&["train/good/0.png"]), &["test is not a folder", "give the folder of good images"]);
     refused(&tree(&["train/good/0.png", "test/"]), &["test holds no", "test/<defect>"]);
     refused(&with(&["test/dent/"]), &["test/dent holds no", "remove the folder"]);
@@ -167,7 +170,9 @@ fn masks_of_turned_photographs() {
 
 #[test]
 fn damaged_masked_images_show_before_a_training() {
-    for (content, part) in [("", "is empty (0 bytes)"), ("a text", "is not a PNG, JPEG, BMP or TIFF image")] {
+    for (content, part) in
+        [("", "is empty (0 bytes)"), ("a text", "is not a PNG, JPEG, BMP, TIFF, WebP or PNM image")]
+    {
         let dir = with(&[]);
         std::fs::write(dir.path().join("test/scratch/000.png"), content).unwrap();
         refused(&dir, &["test/scratch/000.png", part]);

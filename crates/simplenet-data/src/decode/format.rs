@@ -147,7 +147,7 @@ fn by_magic(start: &[u8]) -> Option<(&'static str, &'static str)> {
             ("a DICOM file", "save its picture as 16 bit TIFF or PNG")
         }
         _ if start.len() >= 16 && start.iter().all(|&byte| byte == 0) => {
-            ("nothing but zeros at its begin: its copy was probably cut off", "copy the file again")
+            ("zeros where a header should be (its copy was probably cut off)", "copy the file again")
         }
         _ => return None,
     })

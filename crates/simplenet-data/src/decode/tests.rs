@@ -144,7 +144,7 @@ fn masks_of_any_kind() {
 #[test]
 fn files_that_are_no_images() {
     assert!(matches!(refused(b"", &["0 bytes"]), DataError::EmptyFile { .. }));
-    let text = refused(b"Dear Sir,\nplease find", &["is a text", "the content decides", "remove it"]);
+    let text = refused(b"Dear Sir,\nplease find", &["but a text", "the content decides", "remove it"]);
     assert!(matches!(text, DataError::ForeignFile { .. }));
     let unknown =
         refused(b"\x01\x02\x03", &["not a PNG, JPEG, BMP, TIFF, WebP or PNM image", "x01", "remove it"]);
@@ -170,7 +170,7 @@ fn foreign_files_go_by_their_names() {
         (b"{\"shapes\": []}", "a JSON text"),
         (b"\x93NUMPY\x01\0", "a NumPy array"),
         (b"BM is not always a bitmap, it may be a text", "a text"),
-        (&[0; 64], "nothing but zeros"),
+        (&[0; 64], "zeros where a header should be"),
     ];
     for (bytes, name) in files {
         let error = refused(bytes, &[name]);
