@@ -268,8 +268,10 @@ fn thresholds_set_in_batches_are_those_of_the_cpu() {
 #[test]
 fn bench_measures_each_batch_that_it_is_asked_for() {
     let shared = demo::trained();
-    let inputs: Vec<Input> =
-        test_images(shared.path()).into_iter().map(|path| Input { path, name: "".into(), problem: None }).collect();
+    let inputs: Vec<Input> = test_images(shared.path())
+        .into_iter()
+        .map(|path| Input { path, name: "".into(), problem: None })
+        .collect();
     let turns: Vec<&Input> = inputs.iter().take(2).collect();
     let progress = TerminalProgress::plain();
     let (_, batches) = bench_batches::measure(in_batches(shared.path()), &turns, &[1, 2], &progress).unwrap();

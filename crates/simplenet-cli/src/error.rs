@@ -55,18 +55,6 @@ pub enum CliError {
         /// What is kept, and how to go on.
         kept: String,
     },
-    /// Several photographs that cannot be read where none may be left out.
-    #[error(
-        "{} of {of} photographs of good parts cannot be read; replace or remove them:{}",
-        reasons.len(),
-        reasons.iter().map(|reason| format!("\n  {reason}")).collect::<String>()
-    )]
-    Unreadable {
-        /// How many there are.
-        of: usize,
-        /// What is wrong with each.
-        reasons: Vec<DataError>,
-    },
     /// A call that cannot be carried out as typed; says what would.
     #[error("{0}")]
     Usage(String),

@@ -188,7 +188,8 @@ impl Preprocess {
             }
             let enlarged = |side: u32, tile: u32| side > tile.saturating_mul(MAX_ENLARGEMENT);
             if enlarged(width, tiles.width) || enlarged(height, tiles.height) {
-                let found = format!("{} x {}, each enlarged to {width} x {height}", tiles.width, tiles.height);
+                let found =
+                    format!("{} x {}, each enlarged to {width} x {height}", tiles.width, tiles.height);
                 return invalid("tiles", found, "larger tiles: a tile is enlarged at most 16 times");
             }
         }
@@ -425,7 +426,9 @@ impl Preprocess {
             return Err(DataError::WrongSize {
                 what: "the photograph with every tile enlarged",
                 found: format!("{all_width} x {all_height} pixels"),
-                expected: format!("at most {most}, twice decode.max_pixels: take larger tiles, or a smaller network input"),
+                expected: format!(
+                    "at most {most}, twice decode.max_pixels: take larger tiles, or a smaller network input"
+                ),
             });
         }
         // As many as `TileAxis` makes, without making them.
@@ -436,7 +439,10 @@ impl Preprocess {
         if count > MAX_TILES {
             return Err(DataError::WrongSize {
                 what: "the photograph",
-                found: format!("{width} x {height} pixels, {count} tiles of {} x {}", tiles.width, tiles.height),
+                found: format!(
+                    "{width} x {height} pixels, {count} tiles of {} x {}",
+                    tiles.width, tiles.height
+                ),
                 expected: format!("at most {MAX_TILES} tiles: train with larger ones, or with less overlap"),
             });
         }

@@ -127,7 +127,8 @@ impl RegionOfInterest {
         let relative = |[x, y]: [f64; 2]| {
             [(x / f64::from(width)).clamp(0.0, 1.0), (y / f64::from(height)).clamp(0.0, 1.0)]
         };
-        let polygons = drawing.polygons.into_iter().map(|polygon| polygon.into_iter().map(relative).collect());
+        let polygons =
+            drawing.polygons.into_iter().map(|polygon| polygon.into_iter().map(relative).collect());
         Ok(Self { polygons: polygons.collect(), ..Self::default() })
     }
 
@@ -166,7 +167,8 @@ impl RegionOfInterest {
         let Some(mask) = &self.mask else { return Ok(()) };
         let RunMask { width, height, .. } = *mask;
         if u64::from(width) * u64::from(height) > MAX_MASK_PIXELS {
-            let expected = format!("at most {MAX_MASK_PIXELS} pixels; draw it smaller: it fits photographs of any size");
+            let expected =
+                format!("at most {MAX_MASK_PIXELS} pixels; draw it smaller: it fits photographs of any size");
             return invalid(format!("a mask of {width} x {height} pixels"), &expected);
         }
         match mask.borders() {
@@ -369,7 +371,9 @@ mod tests {
         let runs = r#""segmentation": {"size": [2, 4], "counts": [2, 4, 2]}"#;
         assert_eq!(read(&coco(image, runs)).unwrap().mask.unwrap().runs, "1 2 2 2 1");
         assert!(read(&label_me("")).unwrap_err().contains("imageWidth"));
-        assert!(read(r#"{"shapes": [], "imageWidth": 4, "imageHeight": 4}"#).unwrap_err().contains("no polygon"));
+        assert!(
+            read(r#"{"shapes": [], "imageWidth": 4, "imageHeight": 4}"#).unwrap_err().contains("no polygon")
+        );
     }
 
     #[test]

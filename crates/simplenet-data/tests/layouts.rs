@@ -302,8 +302,7 @@ fn folders_are_named_one_by_one_too() {
     assert_eq!((&named.train, &named.test), (&inside.train, &inside.test));
     assert_eq!((named.name.as_str(), named.root), ("normal", fixture("folders")));
     // To test on only.
-    let folders =
-        Folders { normal_test: at("normal_test"), abnormal: at("abnormal"), ..Folders::default() };
+    let folders = Folders { normal_test: at("normal_test"), abnormal: at("abnormal"), ..Folders::default() };
     let tested = Source::Folders(folders).load(&DecodeOptions::default()).unwrap();
     assert_eq!(counts(&tested).0, [0, 0, 1, 3, 0]);
 }

@@ -11,7 +11,10 @@ use common::slashed;
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use simplenet_data::{
     Category, DecodeOptions, Label,
-    dataset::{CheckOptions, Folders, Source, check, folder::{load_good, load_normal}},
+    dataset::{
+        CheckOptions, Folders, Source, check,
+        folder::{load_good, load_normal},
+    },
 };
 
 /// A tree of pictures: `name*3` is three of them, `name` without ending a folder of it; what lies in a folder of masks, or is
@@ -38,7 +41,9 @@ fn tree(names: &str) -> tempfile::TempDir {
 }
 
 fn mask(path: &Path) {
-    GrayImage::from_fn(24, 16, |x, y| Luma([if (4..9).contains(&x) && y < 6 { 255 } else { 0 }])).save(path).unwrap();
+    GrayImage::from_fn(24, 16, |x, y| Luma([if (4..9).contains(&x) && y < 6 { 255 } else { 0 }]))
+        .save(path)
+        .unwrap();
 }
 
 /// Training images, good and anomalous test images, of these with a mask.
@@ -49,13 +54,22 @@ fn numbers(category: &Category) -> [usize; 4] {
 
 /// What `data check` and what `train` say of a source: numbers, or the words of the refusal. They must be the same.
 fn said(source: &Source) -> Result<[usize; 4], String> {
-    let trained = source.load(&DecodeOptions::default()).map(|category| numbers(&category)).map_err(|e| e.to_string());
+    let trained =
+        source.load(&DecodeOptions::default()).map(|category| numbers(&category)).map_err(|e| e.to_string());
     let checked = match source.recognise() {
         Err(error) => Err(error.to_string()),
         Ok(found) => {
             let report = check(&found.places[0].path, &found, &CheckOptions::default(), &|_, _| {});
             let of = &report.categories[0];
-            let stops = ["other-parts", "unclear-name", "missing-folder", "empty-folder", "image-without-label", "list", "listed-file-missing"];
+            let stops = [
+                "other-parts",
+                "unclear-name",
+                "missing-folder",
+                "empty-folder",
+                "image-without-label",
+                "list",
+                "listed-file-missing",
+            ];
             match report.problems.iter().find(|problem| stops.contains(&problem.kind)) {
                 Some(problem) => Err(problem.message.clone()),
                 None => Ok([of.train, of.test_good, of.test_anomalous, of.masked]),
@@ -117,13 +131,16 @@ fn check_and_train_agree_about_every_shape() {
             (Ok(found), Ok(expected)) => assert_eq!(*found, expected, "{names}"),
             (Err(message), Err(words)) => {
                 let message = slashed(Path::new(message));
-                words.iter().for_each(|word| assert!(message.contains(word), "{names}: {word:?} is not in: {message}"));
+                words.iter().for_each(|word| {
+                    assert!(message.contains(word), "{names}: {word:?} is not in: {message}")
+                });
             }
             _ => panic!("{names}: {found:?}"),
         }
         // The same with --normal: only what holds good parts and nothing else.
         let named = said(&Source::Folders(Folders::of_good([dir.path().join("set")])));
-        let good_only = [".*5", "batch1 batch2*3", "OK", "train/good", "train/fine*3 test/good"].contains(&names);
+        let good_only =
+            [".*5", "batch1 batch2*3", "OK", "train/good", "train/fine*3 test/good"].contains(&names);
         match named {
             Ok([train, ..]) => assert!(good_only && train > 0, "{names} is taken for good parts"),
             Err(message) => assert!(!good_only || names.contains("test"), "{names}: {message}"),
@@ -136,7 +153,12 @@ fn the_message_names_the_data_set_and_the_way_out_works() {
     let dir = tree("part/train/good*3 part/test/good part/test/NG part/ground_truth/NG");
     let part = dir.path().join("set/part");
     let error = load_normal(&part).unwrap_err().to_string();
-    for words in ["ground_truth (2 images), test (4 images)", "mvtec layout: give --data ", "set/part, or only", "train/good"] {
+    for words in [
+        "ground_truth (2 images), test (4 images)",
+        "mvtec layout: give --data ",
+        "set/part, or only",
+        "train/good",
+    ] {
         assert!(slashed(Path::new(&error)).contains(words), "{words:?}: {error}");
     }
     let above = load_normal(&dir.path().join("set")).unwrap_err().to_string();
@@ -215,7 +237,10 @@ fn masks_beside_photographs_are_masks() {
         let source = Source::Folders(folders(masks.clone()));
         assert_eq!(said(&source).unwrap(), [3, 0, 3, 3], "{masks:?}");
         let category = source.load(&DecodeOptions::default()).unwrap();
-        assert_eq!((category.left_out[0].why, category.left_out[0].images.len()), ("masks beside their images", 3));
+        assert_eq!(
+            (category.left_out[0].why, category.left_out[0].images.len()),
+            ("masks beside their images", 3)
+        );
     }
     std::fs::remove_dir_all(at("bad")).unwrap();
     std::fs::remove_dir_all(at("good")).unwrap();
@@ -229,7 +254,9 @@ fn a_photograph_is_never_its_own_mask() {
     for i in 0..3 {
         std::fs::copy(at("bad").join(format!("{i}.png")), at("copies").join(format!("{i}.png"))).unwrap();
     }
-    for (masks, words) in [("bad", "masks beside the photographs"), ("copies", "is the photograph itself, not its mask")] {
+    for (masks, words) in
+        [("bad", "masks beside the photographs"), ("copies", "is the photograph itself, not its mask")]
+    {
         let folders = Folders {
             normal_test: vec![at("good")],
             abnormal: vec![at("bad")],
@@ -292,11 +319,14 @@ fn labels_of_lists() {
     let dir = tree("p*4");
     let list = dir.path().join("set/list.csv");
     let load = |labels: [&str; 4], column: &str| -> Result<[usize; 4], String> {
-        let rows: String = labels.iter().enumerate().map(|(i, label)| format!("p/{i}.png,{label}\n")).collect();
+        let rows: String =
+            labels.iter().enumerate().map(|(i, label)| format!("p/{i}.png,{label}\n")).collect();
         std::fs::write(&list, format!("path,{column}\n{rows}")).unwrap();
         said(&Source::path(&list))
     };
-    for good in ["good", "Good", "OK", "ok", "normal", "pass", "PASSED", "IO", "i.O.", "no_defect", "0", "0.0"] {
+    for good in
+        ["good", "Good", "OK", "ok", "normal", "pass", "PASSED", "IO", "i.O.", "no_defect", "0", "0.0"]
+    {
         let bad = if good.starts_with('0') { "1.0" } else { "crack" };
         assert_eq!(load([good, good, bad, bad], "label"), Ok([2, 0, 2, 0]), "{good}");
     }
@@ -313,7 +343,9 @@ fn labels_of_lists() {
         (["negative", "good", "x", "x"], &["line 2", "good part or a defective one?"]),
     ] {
         let message = load(labels, "label").unwrap_err();
-        words.iter().for_each(|word| assert!(message.contains(word), "{labels:?}: {word:?} is not in: {message}"));
+        words
+            .iter()
+            .for_each(|word| assert!(message.contains(word), "{labels:?}: {word:?} is not in: {message}"));
     }
 }
 
@@ -322,7 +354,9 @@ fn lists_as_windows_and_excel_write_them() {
     let dir = tree("p*3");
     let list = dir.path().join("set/list.csv");
     let rows = "path;label\r\np\\0.png;good\r\np\\1.png;good\r\np\\2.png;crack\r\n";
-    let wide = |mark: [u8; 2], bytes: fn(u16) -> [u8; 2]| [&mark[..], &rows.encode_utf16().flat_map(bytes).collect::<Vec<u8>>()].concat();
+    let wide = |mark: [u8; 2], bytes: fn(u16) -> [u8; 2]| {
+        [&mark[..], &rows.encode_utf16().flat_map(bytes).collect::<Vec<u8>>()].concat()
+    };
     for (name, bytes) in [
         ("backslashes", rows.as_bytes().to_vec()),
         ("UTF-8 with mark", [b"\xEF\xBB\xBF", rows.as_bytes()].concat()),

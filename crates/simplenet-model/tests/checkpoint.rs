@@ -591,7 +591,8 @@ fn a_tensor_of_any_size_is_refused_before_memory_is_taken() {
         file.set_len(bytes.len() as u64 + length).unwrap();
     };
     sparse(64 << 30);
-    for message in [load(&path, &CPU).map(drop), inspect(&path).map(drop)].map(|r| r.unwrap_err().to_string()) {
+    for message in [load(&path, &CPU).map(drop), inspect(&path).map(drop)].map(|r| r.unwrap_err().to_string())
+    {
         assert!(message.contains("68719476736 bytes") && message.contains("at most"), "{message}");
     }
     // What the record does not describe is hashed, not kept.

@@ -39,7 +39,9 @@ struct Server {
 
 impl Server {
     /// Answers one request a connection. Lives as long as the test's process.
-    fn start(answer: impl Fn(&mut TcpStream, &Request) -> std::io::Result<()> + Send + Sync + 'static) -> Self {
+    fn start(
+        answer: impl Fn(&mut TcpStream, &Request) -> std::io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -54,8 +56,7 @@ impl Server {
                         let mut fields = lines.iter().filter_map(|line| line.split_once(": "));
                         fields.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v.to_string())
                     };
-                    let request =
-                        Request { authorization: header("authorization"), range: header("range") };
+                    let request = Request { authorization: header("authorization"), range: header("range") };
                     log.lock().unwrap().push(request.clone());
                     // Whoever is lied to may hang up.
                     let _ = answer(&mut stream, &request);
@@ -167,7 +168,10 @@ fn check(
 #[test]
 fn names_from_the_server_lead_nowhere() {
     for name in ["/mine/profile", "../../../mine/new", "a/b", "", ".", "..", "a\\b", &"a".repeat(5000)] {
-        let (home, headers) = (Home::new(), format!("ETag: \"{name}\"\r\nX-Linked-Etag: \"{name}\"\r\nX-Repo-Commit: {name}\r\n"));
+        let (home, headers) = (
+            Home::new(),
+            format!("ETag: \"{name}\"\r\nX-Linked-Etag: \"{name}\"\r\nX-Repo-Commit: {name}\r\n"),
+        );
         let headers = headers.replace("/mine", &format!("{}/mine", home.folder.path().display()));
         let server = Server::start(move |stream, _| whole(stream, &headers, CONTENT));
         let path = fetch(ID, &file(), &home.config(&server), &Silent).unwrap();
@@ -324,7 +328,9 @@ fn headers_without_end_and_what_is_no_http_are_refused() {
         }
     });
     check("junk", "", |stream, _| {
-        stream.write_all(&(0..100_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect::<Vec<_>>())
+        stream.write_all(
+            &(0..100_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect::<Vec<_>>(),
+        )
     });
     check("hung up", "could not be downloaded", |_, _| Ok(()));
 }

@@ -85,9 +85,11 @@ pub enum TrainError {
         /// What is wrong with each that cannot be used; names it.
         reasons: Vec<String>,
     },
-    /// Several images of a test set that cannot be read, all of them named.
+    /// Several images that cannot be read where none may be left out.
     #[error(
-        "{} of {found} images cannot be read; remove or replace them: {}", reasons.len(), some_of(reasons)
+        "{} of {found} images cannot be read; remove or replace them:{}",
+        reasons.len(),
+        reasons.iter().map(|reason| format!("\n  {reason}")).collect::<String>()
     )]
     UnreadableImages {
         /// How many images there were.

@@ -125,7 +125,8 @@ fn photograph(folder: &Path, number: usize) -> Sample {
 #[test]
 fn features_that_are_not_finite_name_the_photograph() {
     let bench = Bench::new();
-    let BackboneWeights { id, mut tensors, sha256 } = BackboneWeights::embedded(bench.config.backbone).unwrap();
+    let BackboneWeights { id, mut tensors, sha256 } =
+        BackboneWeights::embedded(bench.config.backbone).unwrap();
     for (_, tensor) in tensors.iter_mut().filter(|(name, _)| name.ends_with("_bn2.weight")) {
         *tensor = Tensor::full(3e38f32, tensor.dims(), &Device::Cpu).unwrap();
     }

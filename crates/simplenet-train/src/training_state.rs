@@ -151,7 +151,8 @@ impl TrainingState {
             .map_err(std::io::Error::other)?;
         let metadata = HashMap::from([(METADATA_KEY.to_string(), serde_json::to_string(&header)?)]);
         let mut bytes = safetensors::serialize(views, Some(metadata)).map_err(std::io::Error::other)?;
-        let place = checksum_place(&bytes).ok_or_else(|| std::io::Error::other("no place for the checksum"))?;
+        let place =
+            checksum_place(&bytes).ok_or_else(|| std::io::Error::other("no place for the checksum"))?;
         let digits = checksum(&bytes, &place);
         bytes[place].copy_from_slice(digits.as_bytes());
         write_whole(path, &bytes)

@@ -136,8 +136,17 @@ fn inspect(
     let mut differences = DifferenceCounts::default();
     run.before.iter().for_each(|line| outcome.count(line, &mut differences));
     let done = run.before.len();
-    let mut results =
-        Results { outcome, differences, run, gathered, recorder: &recorder, progress, interrupt, done, total };
+    let mut results = Results {
+        outcome,
+        differences,
+        run,
+        gathered,
+        recorder: &recorder,
+        progress,
+        interrupt,
+        done,
+        total,
+    };
     progress.start("inspecting", tasks.len() as u64);
     let record = |task: &Task, inspected: Result<Inspected, TrainError>| -> Recorded {
         let Inspected { photograph, inspection, decode } = inspected?;

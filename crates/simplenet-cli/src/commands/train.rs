@@ -149,10 +149,11 @@ fn all_unreadable(category: &Category, config: &TrainConfig, first: TrainError) 
     }
     let samples = || category.train.iter().chain(&category.validation);
     let reasons = unreadable(samples().map(|sample| sample.path.as_path()), &config.preprocess.decode);
-    match reasons.len() {
-        0 | 1 => first.into(),
-        _ => CliError::Unreadable { of: samples().count(), reasons },
+    let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+    if reasons.len() < 2 {
+        return first.into();
     }
+    TrainError::UnreadableImages { found: samples().count(), reasons }.into()
 }
 
 /// Where a run in `out` keeps the state of its training; what an earlier one has kept is removed if it is to begin anew.

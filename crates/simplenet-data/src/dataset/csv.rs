@@ -24,7 +24,20 @@ use crate::error::DataError;
 /// Columns and the other names that they may have.
 const COLUMNS: [(&str, &[&str]); 5] = [
     ("path", &["image", "image_path", "file", "filename"]),
-    ("label", &["class", "defect", "anomaly", "is_anomaly", "anomalous", "defective", "is_defective", "good", "is_good"]),
+    (
+        "label",
+        &[
+            "class",
+            "defect",
+            "anomaly",
+            "is_anomaly",
+            "anomalous",
+            "defective",
+            "is_defective",
+            "good",
+            "is_good",
+        ],
+    ),
     ("mask", &["mask_path", "ground_truth"]),
     ("split", &["set"]),
     ("category", &["object", "product"]),
@@ -157,7 +170,11 @@ impl Layout for Csv {
         }
         let values = table.values("label");
         let none_is_good = !values.iter().any(|label| matches!(labels.of(label), Labelled::Good));
-        if category.train.is_empty() && category.test.is_empty() && category.left_out.is_empty() && unclear.is_empty() {
+        if category.train.is_empty()
+            && category.test.is_empty()
+            && category.left_out.is_empty()
+            && unclear.is_empty()
+        {
             let problem = format!("it lists no image with a label for `{}`", place.name);
             problems(wrong(None, problem))?;
         } else if none_is_good && unclear.is_empty() {
@@ -199,7 +216,8 @@ impl Labels {
             "anomaly" | "anomalous" | "defective" | "defect" => Some(false),
             _ => None,
         };
-        let signed = table.values("label").iter().any(|label| label.parse::<f64>().is_ok_and(|number| number < 0.0));
+        let signed =
+            table.values("label").iter().any(|label| label.parse::<f64>().is_ok_and(|number| number < 0.0));
         Self { truth_is_good, signed }
     }
 
@@ -244,7 +262,8 @@ fn text_of(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, String> {
     let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let units = bytes.as_chunks::<2>().0.iter().map(|pair| unit(*pair));
         let text: Result<String, _> = char::decode_utf16(units).collect();
-        text.map(|text| text.into_bytes().into()).map_err(|_| "it is no whole UTF-16; save it as CSV UTF-8".to_string())
+        text.map(|text| text.into_bytes().into())
+            .map_err(|_| "it is no whole UTF-16; save it as CSV UTF-8".to_string())
     };
     match bytes {
         // The mark that Excel puts before UTF-8.

@@ -80,7 +80,9 @@ pub fn read_drawings(path: &Path, max_pixels: u64) -> Result<Option<Vec<Drawing>
     let problem = |problem: String| DataError::List { path: path.to_path_buf(), line: None, problem };
     let bytes = std::fs::metadata(path).map_err(DataError::io("read", path))?.len();
     if bytes > MAX_BYTES {
-        return Err(problem(format!("it has {bytes} bytes; at most {MAX_BYTES} are read of a file of annotations")));
+        return Err(problem(format!(
+            "it has {bytes} bytes; at most {MAX_BYTES} are read of a file of annotations"
+        )));
     }
     parse(&read_file(path, max_pixels)?, max_pixels).map_err(problem)
 }
@@ -266,26 +268,31 @@ fn coco(file: Coco, max_pixels: u64) -> Result<Vec<Drawing>, String> {
     }
     for CocoAnnotation { image_id, segmentation, bbox } in file.annotations {
         let of_image = by_id.get(&image_id.to_string()).and_then(|&at| drawings.get_mut(at));
-        let drawing = of_image.ok_or_else(|| format!("an annotation is of the image {image_id}, which is not listed"))?;
+        let drawing = of_image
+            .ok_or_else(|| format!("an annotation is of the image {image_id}, which is not listed"))?;
         match (segmentation, bbox.as_deref()) {
             (Some(Segmentation::Polygons(polygons)), _) if !polygons.is_empty() => {
                 for polygon in polygons {
                     let corners = polygon.as_chunks::<2>().0;
                     if corners.len() < 3 || polygon.iter().any(|value| !value.is_finite()) {
-                        return Err(format!("a polygon of the image {image_id} has {} numbers", polygon.len()));
+                        return Err(format!(
+                            "a polygon of the image {image_id} has {} numbers",
+                            polygon.len()
+                        ));
                     }
                     drawing.polygons.push(corners.to_vec());
                 }
             }
             (Some(Segmentation::Runs { counts, size: [height, width] }), _) => {
                 if u64::from(height) * u64::from(width) > max_pixels {
-                    return Err(format!("a segmentation is {width} x {height}, over the limit of {max_pixels} pixels"));
+                    return Err(format!(
+                        "a segmentation is {width} x {height}, over the limit of {max_pixels} pixels"
+                    ));
                 }
                 let counts = match counts {
                     Counts::Plain(counts) => counts,
-                    Counts::Packed(text) => {
-                        unpacked(&text).ok_or_else(|| format!("a segmentation of the image {image_id} is damaged"))?
-                    }
+                    Counts::Packed(text) => unpacked(&text)
+                        .ok_or_else(|| format!("a segmentation of the image {image_id} is damaged"))?,
                 };
                 drawing.runs.push(ColumnRuns { width, height, counts });
             }
@@ -293,7 +300,9 @@ fn coco(file: Coco, max_pixels: u64) -> Result<Vec<Drawing>, String> {
                 let (right, bottom) = (x + width, y + height);
                 drawing.polygons.push(vec![[x, y], [right, y], [right, bottom], [x, bottom]]);
             }
-            _ => return Err(format!("an annotation of the image {image_id} has no segmentation and no bbox")),
+            _ => {
+                return Err(format!("an annotation of the image {image_id} has no segmentation and no bbox"));
+            }
         }
     }
     Ok(drawings)
@@ -331,7 +340,8 @@ fn unpacked(text: &str) -> Option<Vec<u32>> {
 /// Fills a polygon where a pixel's centre is inside.
 fn fill(mask: &mut GrayImage, polygon: &[[f64; 2]]) {
     let (width, height) = mask.dimensions();
-    let (top, bottom) = polygon.iter().fold((f64::MAX, f64::MIN), |(low, high), [_, y]| (low.min(*y), high.max(*y)));
+    let (top, bottom) =
+        polygon.iter().fold((f64::MAX, f64::MIN), |(low, high), [_, y]| (low.min(*y), high.max(*y)));
     let last = (bottom.ceil().max(0.0) as u32).min(height);
     let mut crossings: Vec<f64> = vec![];
     for y in (top.floor().max(0.0) as u32).min(height)..last {
@@ -385,14 +395,20 @@ mod tests {
         // Corners outside the picture.
         assert_eq!(mask(&shape("rectangle", "[[-3, -3], [2, 1]]"), (8, 6)), [(0, 0), (1, 0)]);
         let error = read(&shape("spline", "[[1, 1]]")).unwrap_err().to_string();
-        assert!(error.contains("`spline`") && error.contains("polygon") && error.contains("a.json"), "{error}");
+        assert!(
+            error.contains("`spline`") && error.contains("polygon") && error.contains("a.json"),
+            "{error}"
+        );
     }
 
     #[test]
     fn pictures_inside_label_me() {
         use base64::Engine;
         let mut png = std::io::Cursor::new(vec![]);
-        GrayImage::from_raw(2, 2, vec![255, 0, 0, 255]).unwrap().write_to(&mut png, image::ImageFormat::Png).unwrap();
+        GrayImage::from_raw(2, 2, vec![255, 0, 0, 255])
+            .unwrap()
+            .write_to(&mut png, image::ImageFormat::Png)
+            .unwrap();
         let text = base64::engine::general_purpose::STANDARD.encode(png.into_inner());
         let file = format!(
             r#"{{"shapes": [{{"shape_type": "mask", "points": [[3, 1], [4, 2]], "mask": "{text}"}}]}}"#
@@ -430,9 +446,11 @@ mod tests {
 
     #[test]
     fn sizes_that_no_image_has_are_refused() {
-        let huge = shape("rectangle", "[[2, 1], [5, 3]]").replace("\"imageWidth\": 8", "\"imageWidth\": 4294967295");
+        let huge =
+            shape("rectangle", "[[2, 1], [5, 3]]").replace("\"imageWidth\": 8", "\"imageWidth\": 4294967295");
         assert!(read(&huge).unwrap_err().to_string().contains("over the limit of 1000000 pixels"));
-        let far = r#"{"shapes": [{"shape_type": "mask", "points": [[4e9, 4e9], [4e9, 4e9]], "mask": "AAAA"}]}"#;
+        let far =
+            r#"{"shapes": [{"shape_type": "mask", "points": [[4e9, 4e9], [4e9, 4e9]], "mask": "AAAA"}]}"#;
         assert!(read(far).unwrap_err().to_string().contains("holds no picture"));
     }
 

@@ -177,11 +177,7 @@ impl Layout for PlainFolders {
 }
 
 /// The photographs of folders of one kind, each once, and the masks among them.
-fn photographs(
-    folders: &[PathBuf],
-    wanted: &str,
-    problems: &mut Problems<'_>,
-) -> Result<Apart, DataError> {
+fn photographs(folders: &[PathBuf], wanted: &str, problems: &mut Problems<'_>) -> Result<Apart, DataError> {
     let mut seen = HashSet::new();
     let mut all = Apart::default();
     for folder in folders {
@@ -239,7 +235,8 @@ fn defective(
         let own_images = files.iter().any(|file| photographs.contains(file));
         files.retain(|file| !photographs.contains(file) && !beside.contains(file));
         if own_images && files.is_empty() && beside.is_empty() && of_tool.is_empty() {
-            let expected = "masks beside the photographs, each called as its photograph with _mask after it".to_string();
+            let expected =
+                "masks beside the photographs, each called as its photograph with _mask after it".to_string();
             problems(DataError::NoImages { path: root.clone(), expected })?;
         }
         drawn.extend(of_tool);
@@ -251,7 +248,8 @@ fn defective(
     let (mut truths, spare) = ground_truths(&images, places, decode, problems)?;
     category.leave_out(MASKS_BESIDE, spare);
     category.test.extend(images.into_iter().enumerate().map(|(i, path)| {
-        let folder = abnormal.iter().find(|folder| path.starts_with(folder)).map_or(Path::new(""), PathBuf::as_path);
+        let folder =
+            abnormal.iter().find(|folder| path.starts_with(folder)).map_or(Path::new(""), PathBuf::as_path);
         let defect = defect(&path, folder);
         Sample::anomalous(path, defect, truths.remove(&i))
     }));
@@ -406,7 +404,10 @@ mod tests {
         assert_eq!(list_images(dir.path()).unwrap().len(), 2);
         link("nowhere", "broken.png");
         let error = list_images(dir.path()).unwrap_err();
-        assert!(error.to_string().contains("cannot read") && error.to_string().contains("broken.png"), "{error}");
+        assert!(
+            error.to_string().contains("cannot read") && error.to_string().contains("broken.png"),
+            "{error}"
+        );
         std::fs::remove_file(dir.path().join("broken.png")).unwrap();
         link("..", "real/up");
         let error = list_images(dir.path()).unwrap_err();

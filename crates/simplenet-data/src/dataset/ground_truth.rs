@@ -100,7 +100,10 @@ impl GroundTruth {
 
     /// Each file with width and height of its mask, and how the camera's orientation turned it; of a drawing that does not
     /// say its size, nothing.
-    pub(super) fn sizes(&self, decode: &DecodeOptions) -> Vec<(PathBuf, Result<((u32, u32), Orientation), DataError>)> {
+    pub(super) fn sizes(
+        &self,
+        decode: &DecodeOptions,
+    ) -> Vec<(PathBuf, Result<((u32, u32), Orientation), DataError>)> {
         match self {
             Self::Drawn { path, drawing } => {
                 let size = drawing.size.map(|size| (path.clone(), Ok((size, Orientation::NoTransforms))));
@@ -119,7 +122,12 @@ impl GroundTruth {
     ///
     /// # Errors
     /// As [`read_union`](Self::read_union); a mask of another size.
-    pub fn read_for(&self, image: &Path, size: (u32, u32), decode: &DecodeOptions) -> Result<GrayImage, DataError> {
+    pub fn read_for(
+        &self,
+        image: &Path,
+        size: (u32, u32),
+        decode: &DecodeOptions,
+    ) -> Result<GrayImage, DataError> {
         let mask = match self {
             Self::Drawn { drawing, .. } => drawing.mask(drawing.size.unwrap_or(size)),
             Self::Mask { .. } | Self::Defects { .. } => self.read_union(decode)?,
@@ -129,7 +137,9 @@ impl GroundTruth {
         }
         let mask_size = mask.dimensions();
         if (mask_size.1, mask_size.0) == size && !self.has_saturation() {
-            let turned = |path: &Path| upright_header(path, decode).map_or(Orientation::NoTransforms, |(_, turned)| turned);
+            let turned = |path: &Path| {
+                upright_header(path, decode).map_or(Orientation::NoTransforms, |(_, turned)| turned)
+            };
             let own = match self {
                 Self::Mask { path, .. } => turned(path),
                 _ => Orientation::NoTransforms,
@@ -343,7 +353,9 @@ mod tests {
         // Stored 8 across and 6 down, shown 6 across and 8 down: turned clockwise by a quarter.
         std::fs::write(&image, crate::decode::tests::jpeg_with_orientation(8, 6, 6)).unwrap();
         let path = dir.path().join("mask.png");
-        let corner = |width, height| GrayImage::from_fn(width, height, |x, y| Luma([if x + y == 0 { 255 } else { 0 }]));
+        let corner = |width, height| {
+            GrayImage::from_fn(width, height, |x, y| Luma([if x + y == 0 { 255 } else { 0 }]))
+        };
         let truth = GroundTruth::bright(path.clone());
         let decode = DecodeOptions::default();
         let at = |size, decode: &DecodeOptions| -> Result<Vec<(u32, u32)>, DataError> {

@@ -10,7 +10,8 @@ use rayon::prelude::*;
 
 use super::{
     Category, GroundTruth, Label, Layout, LayoutId, Place, Problems, Sample, Sign, list,
-    pairing::{check_sizes, compare_sizes}, require_folder, require_images,
+    pairing::{check_sizes, compare_sizes},
+    require_folder, require_images,
 };
 use crate::decode::{DecodeOptions, decode_labels};
 use crate::error::DataError;

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use super::{has_image_extension, is_hidden};
+use crate::decode::{SNIFF_BYTES, sniff};
 use crate::error::DataError;
 
 /// What a walk leaves out beside what it always passes over.
@@ -192,9 +193,6 @@ const DOCUMENTS: [&str; 44] = [
     "url",
 ];
 
-/// As much of a file as tells its format.
-const FIRST_BYTES: u64 = 64;
-
 /// All that is at and below `root`: the file itself, of whatever name, where it is one.
 ///
 /// # Errors
@@ -320,7 +318,7 @@ fn file(path: &Path, kind: FileType, listing: &mut Listing) {
         listing.passed_over.push(PassedOver { path: path.to_path_buf(), reason: Reason::Unfinished });
     } else if !is_document(path) {
         match first_bytes(path) {
-            Ok(bytes) if is_image_content(&bytes) => listing.images.push(path.to_path_buf()),
+            Ok(bytes) if sniff(&bytes).is_some() => listing.images.push(path.to_path_buf()),
             Ok(_) => {
                 listing.passed_over.push(PassedOver { path: path.to_path_buf(), reason: Reason::NoImage })
             }
@@ -398,18 +396,8 @@ pub(crate) fn is_document(path: &Path) -> bool {
 
 fn first_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
     let mut bytes = vec![];
-    File::open(path)?.take(FIRST_BYTES).read_to_end(&mut bytes)?;
+    File::open(path)?.take(SNIFF_BYTES as u64).read_to_end(&mut bytes)?;
     Ok(bytes)
-}
-
-/// Whether the first bytes are those of an image that is read.
-fn is_image_content(bytes: &[u8]) -> bool {
-    const SIGNS: [&[u8]; 6] = [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"];
-    let webp = bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP");
-    // P1 to P6 and a white space; `BM`, whose reserved bytes are 0.
-    let pnm = matches!(bytes, [b'P', b'1'..=b'6', space, ..] if space.is_ascii_whitespace());
-    let bmp = bytes.starts_with(b"BM") && bytes.get(6..10) == Some(&[0; 4]);
-    SIGNS.iter().any(|sign| bytes.starts_with(sign)) || webp || pnm || bmp
 }
 
 #[cfg(test)]
@@ -449,7 +437,7 @@ mod tests {
             ("sub/noext", PNG),
             ("sub/000123.cam1", b"\xff\xd8\xff\xe0"),
             ("sub/P5", b"P5 4 4 255\n"),
-            ("sub/bitmap", b"BM\x10\0\0\0\0\0\0\0\x36\0\0\0"),
+            ("sub/bitmap", b"BM\x10\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0"),
             ("notes", b"BM is no bitmap"),
             ("x.heic", b"\0\0\0\x18ftypheic"),
             ("readme", b"x"),

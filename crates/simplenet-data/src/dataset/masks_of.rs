@@ -46,7 +46,9 @@ pub(super) fn ground_truths(
     }
     for (image, mask) in pair(images, places.folders, places.beside, first, problems)? {
         match truths.entry(image) {
-            std::collections::btree_map::Entry::Vacant(place) => drop(place.insert(GroundTruth::bright(mask))),
+            std::collections::btree_map::Entry::Vacant(place) => {
+                drop(place.insert(GroundTruth::bright(mask)))
+            }
             std::collections::btree_map::Entry::Occupied(_) => spare.push(mask),
         }
     }
@@ -63,7 +65,9 @@ pub(super) fn ground_truths(
         for drawing in drawings {
             let image = names.named(&drawing, &path, alone);
             if let Some(image) = image {
-                truths.entry(image).or_insert(GroundTruth::Drawn { path: path.clone(), drawing: Arc::new(drawing) });
+                truths
+                    .entry(image)
+                    .or_insert(GroundTruth::Drawn { path: path.clone(), drawing: Arc::new(drawing) });
             }
         }
     }

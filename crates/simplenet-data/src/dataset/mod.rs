@@ -209,8 +209,10 @@ fn child(folder: &Path, name: &str) -> PathBuf {
         return exact;
     }
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut same: Vec<PathBuf> =
-        entries.filter(|entry| entry.file_name().eq_ignore_ascii_case(name)).map(|entry| entry.path()).collect();
+    let mut same: Vec<PathBuf> = entries
+        .filter(|entry| entry.file_name().eq_ignore_ascii_case(name))
+        .map(|entry| entry.path())
+        .collect();
     same.sort_unstable();
     same.into_iter().next().unwrap_or(exact)
 }

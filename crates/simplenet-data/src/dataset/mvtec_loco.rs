@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{
-    Category, DefectKinds, GOOD, GroundTruth, Label, Layout, LayoutId, Place, Problems, Sample, Sign, last_name,
+    Category, DefectKinds, GOOD, GroundTruth, Label, Layout, LayoutId, Place, Problems, Sample, Sign,
     folder::MASKS_BESIDE,
-    list,
+    last_name, list,
     pairing::{check_sizes, stem},
     require_images,
     tree::{TestFolder, Tree},

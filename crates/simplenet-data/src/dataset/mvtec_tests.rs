@@ -164,7 +164,9 @@ fn masks_of_turned_photographs() {
         std::fs::write(dir.path().join("test/scratch/photo.jpg"), jpeg).unwrap();
         let category = load_category(dir.path()).unwrap();
         assert_eq!(category.notes.len(), notes, "{orientation}, {mask}: {:?}", category.notes);
-        assert!(category.notes.iter().all(|note| note.kind == "turned-masks" && note.message.contains("EXIF")));
+        assert!(
+            category.notes.iter().all(|note| note.kind == "turned-masks" && note.message.contains("EXIF"))
+        );
     }
 }
 

@@ -163,8 +163,24 @@ const NEGATIONS: [&str; 8] = ["no", "not", "non", "without", "free", "ohne", "ke
 
 /// Words that say nothing about the parts: `good_parts` is `good`.
 const FILLERS: [&str; 18] = [
-    "part", "parts", "piece", "pieces", "image", "images", "img", "imgs", "photo", "photos", "photographs",
-    "picture", "pictures", "sample", "samples", "product", "products", "teile",
+    "part",
+    "parts",
+    "piece",
+    "pieces",
+    "image",
+    "images",
+    "img",
+    "imgs",
+    "photo",
+    "photos",
+    "photographs",
+    "picture",
+    "pictures",
+    "sample",
+    "samples",
+    "product",
+    "products",
+    "teile",
 ];
 
 /// What a name says.
@@ -183,7 +199,10 @@ pub fn meaning(name: &str) -> Meaning {
         Meaning::Unclear
     } else if is(&DEFECTIVE_NAMES) || (has(&DEFECTIVE_NAMES) && !negated) || (has(&GOOD_NAMES) && negated) {
         Meaning::Defective
-    } else if words.first().is_some_and(|first| ["test", "tests", "testing", "testset"].contains(&first.as_str())) {
+    } else if words
+        .first()
+        .is_some_and(|first| ["test", "tests", "testing", "testset"].contains(&first.as_str()))
+    {
         Meaning::Test
     } else if has(&GOOD_NAMES) || has(&DEFECTIVE_NAMES) {
         Meaning::SoundsGood
@@ -208,7 +227,9 @@ fn words(name: &str) -> Vec<String> {
     let letters: String = name.chars().filter(|c| c.is_alphabetic()).flat_map(char::to_lowercase).collect();
     let signs: usize = name.chars().filter(|c| !c.is_alphabetic()).count();
     // `i.O.` and `n. i. O.` are abbreviations: their signs part nothing.
-    if letters.chars().count() <= 3 && (signs == 0 || name.split(['.', ' ']).all(|part| part.chars().count() <= 1)) {
+    if letters.chars().count() <= 3
+        && (signs == 0 || name.split(['.', ' ']).all(|part| part.chars().count() <= 1))
+    {
         return if letters.is_empty() { vec![] } else { vec![letters] };
     }
     let mut words = vec![String::new()];
@@ -245,7 +266,10 @@ mod tests {
                 "NG|ng|NOK|nok|nOK|NIO|nio|n.i.O.|KO|bad|Bad_parts|01_NG|NG-2024|defect|defects|Defective|anomaly|abnormal|\
                  Abnormal|anomalous_parts|fail|FAILED|reject|not_ok|NotOK|not good|no_good|scratch|deep scratch|crack_2|不良",
             ),
-            (Meaning::Masks, "mask|Masks|ground_truth|Ground Truth|groundtruth|GT|labels|annotations|bad_masks|gt_masks"),
+            (
+                Meaning::Masks,
+                "mask|Masks|ground_truth|Ground Truth|groundtruth|GT|labels|annotations|bad_masks|gt_masks",
+            ),
             (Meaning::Test, "test|Test|test_public|testing|test2"),
             (Meaning::SoundsGood, "good_ones_2|batch_ok|normal light|really good|no_scratch"),
             (Meaning::Unclear, "positive|Negative|neg"),

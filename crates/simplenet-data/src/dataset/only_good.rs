@@ -34,8 +34,10 @@ pub(super) fn require_only(
     let found = wrong_folders(folder, &images, wanted, named, masks);
     let Some(first) = found.keys().next() else { return Ok(()) };
     let below = |path: &Path| path.strip_prefix(folder).unwrap_or(path).display().to_string();
-    let shown: Vec<String> =
-        found.iter().map(|(path, count)| format!("{} ({})", below(path), super::check::images(*count))).collect();
+    let shown: Vec<String> = found
+        .iter()
+        .map(|(path, count)| format!("{} ({})", below(path), super::check::images(*count)))
+        .collect();
     let (flag, parts) = match wanted {
         Wanted::Good(flag) => (flag, "good"),
         Wanted::Defective => ("--abnormal", "defective"),
@@ -70,7 +72,9 @@ pub(super) fn wrong_folders(
     let beside_good = |parent: &Path, name: &str| {
         matches!(wanted, Wanted::Good(_))
             && meaning(name) != Meaning::Good
-            && children.get(parent).is_some_and(|names| names.iter().any(|name| meaning(name) == Meaning::Good))
+            && children
+                .get(parent)
+                .is_some_and(|names| names.iter().any(|name| meaning(name) == Meaning::Good))
     };
     let mut found = BTreeMap::new();
     for image in images {
@@ -143,12 +147,17 @@ fn advice(folder: &Path, images: &[PathBuf], wanted: Wanted, found: &BTreeMap<Pa
     let mut call = vec![];
     if let Wanted::Good(flag) = wanted {
         if good.is_empty() {
-            let others: Vec<String> =
-                children.iter().filter(|path| !found.keys().any(|wrong| wrong.starts_with(path))).map(|p| quoted(p)).collect();
+            let others: Vec<String> = children
+                .iter()
+                .filter(|path| !found.keys().any(|wrong| wrong.starts_with(path)))
+                .map(|p| quoted(p))
+                .collect();
             return match (lie_here, others.is_empty()) {
                 (true, _) => format!("move out of {here} what does not belong to it"),
                 (false, true) => format!("give the folders of good parts themselves, each with {flag}"),
-                (false, false) => format!("give the folders of good parts themselves: {flag} {}", others.join(" ")),
+                (false, false) => {
+                    format!("give the folders of good parts themselves: {flag} {}", others.join(" "))
+                }
             };
         }
         call.push(format!("{flag} {}", good.join(" ")));
@@ -162,7 +171,8 @@ fn advice(folder: &Path, images: &[PathBuf], wanted: Wanted, found: &BTreeMap<Pa
     if !masks.is_empty() {
         call.push(format!("--masks {}", masks.join(" ")));
     }
-    let of_eval = if wanted == Wanted::Good("--normal") { " (`eval` takes --normal-test in its place)" } else { "" };
+    let of_eval =
+        if wanted == Wanted::Good("--normal") { " (`eval` takes --normal-test in its place)" } else { "" };
     format!("give {}{of_eval}", call.join(" "))
 }
 
@@ -170,5 +180,9 @@ fn advice(folder: &Path, images: &[PathBuf], wanted: Wanted, found: &BTreeMap<Pa
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_alphanumeric() || "/\\._-+:@,=".contains(c);
-    if text.chars().all(plain) && !text.is_empty() { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+    if text.chars().all(plain) && !text.is_empty() {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }

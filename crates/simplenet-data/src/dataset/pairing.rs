@@ -60,7 +60,8 @@ pub(super) fn apart(files: Vec<PathBuf>, root: &Path) -> Apart {
     };
     let mut drawn: HashSet<PathBuf> = HashSet::new();
     for same in of_name.values().filter(|same| same.len() > 1) {
-        let (few_coloured, photographs): (Vec<&PathBuf>, Vec<&PathBuf>) = same.iter().partition(|file| has_few_colours(file));
+        let (few_coloured, photographs): (Vec<&PathBuf>, Vec<&PathBuf>) =
+            same.iter().partition(|file| has_few_colours(file));
         if !photographs.is_empty() {
             drawn.extend(few_coloured.into_iter().filter(|file| !is_jpeg(file)).cloned());
         }
@@ -152,7 +153,8 @@ impl ImageNames {
         // Of two images of one path the mask is told to be unclear.
         let mut by_path: HashMap<PathBuf, Vec<usize>> = HashMap::new();
         images.iter().enumerate().for_each(|(i, image)| by_path.entry(below(image)).or_default().push(i));
-        let by_path = by_path.into_iter().filter(|(_, same)| same.len() == 1).map(|(path, same)| (path, same[0]));
+        let by_path =
+            by_path.into_iter().filter(|(_, same)| same.len() == 1).map(|(path, same)| (path, same[0]));
         let by_place = images.iter().enumerate().map(|(i, image)| (image.with_extension(""), i)).collect();
         Self { by_place, by_path: by_path.collect(), by_stem }
     }
@@ -294,7 +296,10 @@ fn same_file(one: &Path, other: &Path) -> bool {
 pub(super) fn swaps(orientation: Orientation) -> bool {
     matches!(
         orientation,
-        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH
+        Orientation::Rotate90
+            | Orientation::Rotate270
+            | Orientation::Rotate90FlipH
+            | Orientation::Rotate270FlipH
     )
 }
 
@@ -340,18 +345,28 @@ mod tests {
         };
         let mask = |name: &str| {
             let path = dir.path().join(name);
-            image::GrayImage::from_fn(24, 20, |x, _| image::Luma([if x < 5 { 255 } else { 0 }])).save(path).unwrap();
+            image::GrayImage::from_fn(24, 20, |x, _| image::Luma([if x < 5 { 255 } else { 0 }]))
+                .save(path)
+                .unwrap();
         };
-        ["a.png", "b.png", "c.jpg", "d.jpg", "left_label.png", "e/a.png", "gt/x.png"].into_iter().for_each(photo);
+        ["a.png", "b.png", "c.jpg", "d.jpg", "left_label.png", "e/a.png", "gt/x.png"]
+            .into_iter()
+            .for_each(photo);
         ["a_mask.png", "b.GT.png", "c.png", "e/a_seg.png"].into_iter().for_each(mask);
         // Two formats of one photograph.
         photo("d.png");
         let files = crate::dataset::folder::list_images(dir.path()).unwrap();
         let found = apart(files, dir.path());
         let names = |files: &[PathBuf]| -> Vec<String> {
-            files.iter().map(|file| file.strip_prefix(dir.path()).unwrap().display().to_string().replace('\\', "/")).collect()
+            files
+                .iter()
+                .map(|file| file.strip_prefix(dir.path()).unwrap().display().to_string().replace('\\', "/"))
+                .collect()
         };
-        assert_eq!(names(&found.images), ["a.png", "b.png", "c.jpg", "d.jpg", "d.png", "e/a.png", "left_label.png"]);
+        assert_eq!(
+            names(&found.images),
+            ["a.png", "b.png", "c.jpg", "d.jpg", "d.png", "e/a.png", "left_label.png"]
+        );
         assert_eq!(names(&found.masks), ["a_mask.png", "b.GT.png", "c.png", "e/a_seg.png", "gt/x.png"]);
         // A folder of photographs whose name is that of masks.
         let only = crate::dataset::folder::list_images(&dir.path().join("gt")).unwrap();

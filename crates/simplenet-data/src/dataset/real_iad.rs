@@ -78,7 +78,12 @@ impl Layout for RealIad {
 
     fn places(&self, root: &Path) -> Result<Vec<Place>, DataError> {
         if root.is_file() {
-            return Ok(vec![Place { layout: self.id(), path: root.to_path_buf(), name: stem(root), folders: None }]);
+            return Ok(vec![Place {
+                layout: self.id(),
+                path: root.to_path_buf(),
+                name: stem(root),
+                folders: None,
+            }]);
         }
         require_folder(root, "the folder of Real-IAD")?;
         let categories = |folder: &Path| -> Result<Vec<Place>, DataError> {
@@ -162,7 +167,8 @@ impl Layout for RealIad {
         not_trained.sort_by(by_path);
         let masks = not_trained.iter().filter_map(|sample| sample.mask.as_ref());
         category.others.extend(masks.flat_map(|mask| mask.files().to_vec()));
-        category.leave_out("anomalous, in train", not_trained.into_iter().map(|sample| sample.path).collect());
+        category
+            .leave_out("anomalous, in train", not_trained.into_iter().map(|sample| sample.path).collect());
         if category.train.is_empty() && category.test.is_empty() {
             let problem = format!("it lists no photograph of `{}`", place.name);
             problems(DataError::List { path, line: None, problem })?;
@@ -174,7 +180,8 @@ impl Layout for RealIad {
 
 /// Whether a file is one of these lists.
 pub(super) fn is_list(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) && read_list(path).is_ok()
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"))
+        && read_list(path).is_ok()
 }
 
 fn read_list(path: &Path) -> Result<List, DataError> {
@@ -236,7 +243,8 @@ fn existing(
     if found.is_file() {
         return Ok(Some(found));
     }
-    let problem = format!("it names {}, which is not there; add the file or remove the entry", found.display());
+    let problem =
+        format!("it names {}, which is not there; add the file or remove the entry", found.display());
     problems(DataError::List { path: list.to_path_buf(), line: None, problem })?;
     Ok(None)
 }

@@ -78,10 +78,13 @@ impl Tree {
         let Self { train, test, good, .. } = *self;
         require_folder(
             dir,
-            &format!("a category in {what} layout, with {train}/{good}, {test}/{good} and {test}/<defect> inside"),
+            &format!(
+                "a category in {what} layout, with {train}/{good}, {test}/{good} and {test}/<defect> inside"
+            ),
         )?;
         let mut category = Category::new(place, dir);
-        category.train = self.normal(&mut category, train, "the images of good parts to train on", problems)?;
+        category.train =
+            self.normal(&mut category, train, "the images of good parts to train on", problems)?;
         if let Some(validation) = self.validation {
             let wanted = "the good images of the validation set";
             category.validation = self.normal(&mut category, validation, wanted, problems)?;

@@ -62,7 +62,7 @@ pub fn sniff(start: &[u8]) -> Option<FileFormat> {
 
 /// A text may begin with "BM": the length of the second header tells.
 fn bitmap_header(start: &[u8]) -> bool {
-    start.get(14..18).is_none_or(|size| {
+    start.get(14..18).is_some_and(|size| {
         matches!(
             u32::from_le_bytes([size[0], size[1], size[2], size[3]]),
             12 | 16 | 40 | 52 | 56 | 64 | 108 | 124

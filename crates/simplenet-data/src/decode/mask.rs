@@ -136,7 +136,9 @@ fn palette_of(bytes: &[u8], stored: Stored) -> Option<Palette> {
     let frame = reader.next_frame(&mut packed).ok()?;
     let (per_byte, mask) = (8 / bits.max(1), ((1u16 << bits) - 1) as u8);
     let row = |line: &[u8]| -> Vec<u8> {
-        let unpack = |x: usize| line.get(x / per_byte).map_or(0, |byte| byte >> (8 - bits * (x % per_byte + 1)) & mask);
+        let unpack = |x: usize| {
+            line.get(x / per_byte).map_or(0, |byte| byte >> (8 - bits * (x % per_byte + 1)) & mask)
+        };
         (0..size.0 as usize).map(unpack).collect()
     };
     let indices = packed.chunks_exact(frame.line_size.max(1)).take(size.1 as usize).flat_map(row).collect();
@@ -219,7 +221,9 @@ fn decide<T: Copy + Ord + Into<u32>>(
     let mark = |is_defect: &dyn Fn(&[T]) -> bool| -> Vec<u8> {
         pixels().map(|pixel| if is_defect(&pixel[..colours]) { DEFECT } else { 0 }).collect()
     };
-    if let Some(counts) = few_colours(pixels().map(|pixel| &pixel[..colours]), 2).filter(|_| !lossy || one_colour) {
+    if let Some(counts) =
+        few_colours(pixels().map(|pixel| &pixel[..colours]), 2).filter(|_| !lossy || one_colour)
+    {
         let is_black = |colour: &[T]| brightness(colour) == 0;
         let rarer = counts.iter().min_by_key(|(_, count)| **count).map(|(colour, _)| *colour);
         return match counts.len() == 2 && !counts.keys().any(|colour| is_black(colour)) {
@@ -282,7 +286,11 @@ mod tests {
             ("voc", palette_png(png::BitDepth::Eight, &[black, red], 3, &[0, 1, 0]), [0, 255, 0]),
             ("blind", palette_png(png::BitDepth::Eight, &[black, red, black], 3, &[0, 2, 1]), [0, 255, 255]),
             ("bits", palette_png(png::BitDepth::Two, &[black, red, white], 3, &[0b0001_1000]), [0, 255, 255]),
-            ("white first", palette_png(png::BitDepth::One, &[white, black], 3, &[0b0100_0000]), [255, 0, 255]),
+            (
+                "white first",
+                palette_png(png::BitDepth::One, &[white, black], 3, &[0b0100_0000]),
+                [255, 0, 255],
+            ),
             ("any colours", palette_png(png::BitDepth::One, &[white, red], 3, &[0b0100_0000]), [0, 255, 0]),
         ] {
             let path = write(&dir, "m.png", &bytes);

@@ -186,4 +186,3 @@ fn transparent<T: Copy + PartialEq>(samples: &[T], channels: Channels, opaque: T
     }
     samples.chunks_exact(channels.count()).filter(|v| v.last() != Some(&opaque)).count() as u64
 }
-

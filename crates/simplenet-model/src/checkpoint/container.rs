@@ -289,7 +289,9 @@ fn read_header(file: &mut File, length: u64, path: &Path) -> Result<(u64, Metada
     }
     if length - data > MAX_DATA as u64 {
         let bytes = length - data;
-        return Err(invalid(&format!("its tensors are {bytes} bytes; those of a model file are {MAX_DATA} at most")));
+        return Err(invalid(&format!(
+            "its tensors are {bytes} bytes; those of a model file are {MAX_DATA} at most"
+        )));
     }
     let mut text = vec![0; header as usize];
     file.seek(SeekFrom::Start(8)).map_err(ModelError::io(path))?;

@@ -92,7 +92,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let model = folder.path().join("model.safetensors");
         let (left, own) = (folder.path().join(".model-aB3xYz.partial"), temporary(folder.path()).unwrap());
-        let others = [".model-notes.txt", "model.partial", "x.model-1.partial"].map(|n| folder.path().join(n));
+        let others =
+            [".model-notes.txt", "model.partial", "x.model-1.partial"].map(|n| folder.path().join(n));
         fs::write(&left, "half a model").unwrap();
         others.iter().for_each(|path| fs::write(path, "mine").unwrap());
         fs::create_dir(folder.path().join(".model-folder.partial")).unwrap();

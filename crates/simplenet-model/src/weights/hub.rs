@@ -179,7 +179,11 @@ fn download(
             Ok(()) => {
                 let (path, actual) = (part.path.clone(), part.sha256());
                 part.remove()?;
-                return Err(ModelError::HashMismatch { file: path, expected: file.sha256.to_string(), actual });
+                return Err(ModelError::HashMismatch {
+                    file: path,
+                    expected: file.sha256.to_string(),
+                    actual,
+                });
             }
             Err(failure) => failure,
         };

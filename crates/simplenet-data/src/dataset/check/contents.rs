@@ -8,9 +8,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::{CategoryCounts, CheckOptions, Depth, Findings};
-use crate::dataset::{
-    Category, GroundTruth, MaskValues, Sample, SaturationArea, names::defective_word,
-};
+use crate::dataset::{Category, GroundTruth, MaskValues, Sample, SaturationArea, names::defective_word};
 use crate::decode::{DecodeOptions, ImageHeader, decode_file, image_header, read_mask, upright_header};
 use crate::error::DataError;
 
@@ -181,8 +179,9 @@ fn masks(
             Err((kind, message)) => findings.problem(kind, message),
             Ok(Marked { share, .. }) if share > MOST_MARKED => {
                 let percent = 100.0 * share;
-                let message =
-                    format!("the mask {path} marks {percent:.0} % of its image as defective: is it inverted?");
+                let message = format!(
+                    "the mask {path} marks {percent:.0} % of its image as defective: is it inverted?"
+                );
                 findings.note("large-mask", message);
             }
             Ok(Marked { faint, .. }) if faint > MOST_FAINT => {

@@ -64,7 +64,9 @@ fn walk(
     findings: &mut Findings,
 ) {
     // What cannot be listed is told by whoever wanted to read it.
-    let Ok(Listing { images: found, passed_over, .. }) = listing::list(root, &ListOptions::default()) else { return };
+    let Ok(Listing { images: found, passed_over, .. }) = listing::list(root, &ListOptions::default()) else {
+        return;
+    };
     for path in found.into_iter().filter(|path| !used.contains(path.as_path())) {
         images.entry(path.parent().unwrap_or(root).to_path_buf()).or_default().push(path);
     }

@@ -25,7 +25,8 @@ impl Address {
         if authority.contains('@') {
             return Err("it holds a user name; give a token with HF_TOKEN".into());
         }
-        let (Some(host), Some(scheme)) = (uri.host().filter(|host| !host.is_empty()), uri.scheme_str()) else {
+        let (Some(host), Some(scheme)) = (uri.host().filter(|host| !host.is_empty()), uri.scheme_str())
+        else {
             return Err("it names no host".into());
         };
         let origin = (scheme.to_string(), host.to_lowercase(), uri.port_u16().unwrap_or(port));
@@ -91,9 +92,8 @@ mod tests {
 
     #[test]
     fn a_server_is_scheme_host_and_port() {
-        let same = |a: &str, b: &str| {
-            Address::parse(a).unwrap().is_on_the_server_of(&Address::parse(b).unwrap())
-        };
+        let same =
+            |a: &str, b: &str| Address::parse(a).unwrap().is_on_the_server_of(&Address::parse(b).unwrap());
         assert!(same("https://Hub.example/a", "https://hub.example:443/b?c"));
         for other in ["http://hub.example/a", "https://hub.example:8443/a", "https://cdn.hub.example/a"] {
             assert!(!same("https://hub.example/a", other), "{other}");
@@ -111,7 +111,9 @@ mod tests {
         ] {
             assert_eq!(from.follow(location).unwrap().as_str(), to);
         }
-        for location in ["", "*", "#x", "x/y", "http://hub.example/a", "file:///etc/passwd", "/\u{e9}\n", "//"] {
+        for location in
+            ["", "*", "#x", "x/y", "http://hub.example/a", "file:///etc/passwd", "/\u{e9}\n", "//"]
+        {
             let error = from.follow(location).unwrap_err();
             assert!(!error.contains('\n') && error.contains("not followed"), "{error}");
         }

@@ -132,7 +132,8 @@ impl Part {
         if let Err(TryLockError::WouldBlock) = file.try_lock() {
             return Err(ModelError::InvalidFile {
                 file: path,
-                reason: "another process is downloading this file; wait until it has, then start again".into(),
+                reason: "another process is downloading this file; wait until it has, then start again"
+                    .into(),
             });
         }
         let mut hash = Sha256::new();
