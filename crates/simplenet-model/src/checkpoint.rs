@@ -124,6 +124,7 @@ pub fn model_id(record: &ModelRecord) -> String {
 /// The record with the golden inputs' pixels put back.
 fn read_record(container: &Container, path: &Path) -> Result<ModelRecord, ModelError> {
     let mut record = container.record()?;
+    record.validate_settings(path)?;
     for golden in &mut record.goldens {
         let expected = golden.shape();
         let (file, name) = (path.to_path_buf(), golden.tensor.clone());

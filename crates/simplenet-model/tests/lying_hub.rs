@@ -161,7 +161,8 @@ fn check(
     assert!(text.len() < 1000, "{what}: {text}");
     home.check(what);
     let left: u64 = files(&home.folder.path().join("hub")).iter().map(|(_, bytes)| bytes.len() as u64).sum();
-    assert!(left <= file().bytes, "{what}: {left} bytes are left in the cache");
+    let may_go_on = text.contains("could not be downloaded") || text.contains("next to nothing");
+    assert!(left <= if may_go_on { file().bytes } else { 0 }, "{what}: {left} bytes are left in the cache");
 }
 
 /// What a server calls the file and the commit names no path here: the bytes come to lie where their hash says.

@@ -295,7 +295,7 @@ impl ModelRecord {
     }
 
     /// Checks every number but those of the golden inputs.
-    fn validate_settings(&self, file: &Path) -> Result<(), ModelError> {
+    pub(super) fn validate_settings(&self, file: &Path) -> Result<(), ModelError> {
         let invalid = |reason: String| ModelError::InvalidFile {
             file: file.to_path_buf(),
             reason: format!("its record is unusable: {reason}"),

@@ -187,6 +187,7 @@ fn download(
             }
             Err(failure) => failure,
         };
+        let is_suspect = matches!(failure, Failure::Refused(_)) && part.length() != begun_with;
         let error = match failure {
             // What is here is no beginning of what is there.
             Failure::Status(416) if begun_with > 0 && retry => {
@@ -217,7 +218,7 @@ fn download(
             Failure::Local(error) => error,
         };
         // What a transfer that broke off has left is the beginning of the next one.
-        if part.length() == 0 {
+        if part.length() == 0 || is_suspect {
             part.remove()?;
         }
         return Err(error);
