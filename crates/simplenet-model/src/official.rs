@@ -159,6 +159,16 @@ mod tests {
         assert!(matches!(OfficialCheckpoint::read(Path::new("no/such.pth")), Err(ModelError::Io { .. })));
     }
 
+    #[test]
+    fn values_that_are_not_finite_are_named() {
+        for (name, value) in [("body.block1.1.running_var", -1.0f32), ("tail.weight", f32::NAN)] {
+            let tensor = Tensor::new(&[0.0, value], &Device::Cpu).unwrap();
+            let bytes = pth::to_bytes(&[("discriminator", vec![(name.to_string(), tensor)])]).unwrap();
+            let (error, want) = (error_of(&bytes), format!("`discriminator.{name}` holds {value} (value 1)"));
+            assert!(error.contains(&want), "{want}: {error}");
+        }
+    }
+
     fn tensors(specs: &[(&str, &[usize])]) -> HashMap<String, Tensor> {
         let zeros = |shape: &[usize]| Tensor::zeros(shape, candle_core::DType::F32, &Device::Cpu).unwrap();
         specs.iter().map(|(name, shape)| (name.to_string(), zeros(shape))).collect()

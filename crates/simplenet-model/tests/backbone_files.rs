@@ -52,17 +52,22 @@ fn a_file_with_more_than_is_needed_gives_the_same_tensors() {
 }
 
 #[test]
-fn missing_misshapen_and_wrongly_typed_tensors_are_named() {
+fn missing_misshapen_and_wrongly_typed_tensors_and_values_that_are_not_finite_are_named() {
     const NAME: &str = "_blocks.3._project_conv.weight";
     let replace = |tensor: Tensor| move |tensors: &mut Tensors| drop(tensors.insert(NAME.into(), tensor));
     let zeros = |shape: &[usize], dtype| Tensor::zeros(shape, dtype, &Device::Cpu).unwrap();
     let missing = through_a_file(|tensors| drop(tensors.remove(NAME)));
     let misshapen = through_a_file(replace(zeros(&[40, 143, 1, 1], DType::F32)));
     let integers = through_a_file(replace(zeros(&[40, 144, 1, 1], DType::I64)));
+    let nan = Tensor::full(f32::NAN, &[40, 144, 1, 1], &Device::Cpu).unwrap();
+    let infinite = Tensor::full(f32::INFINITY, &[40, 144, 1, 1], &Device::Cpu).unwrap();
+    let (nan, infinite) = (through_a_file(replace(nan)), through_a_file(replace(infinite)));
     for (result, parts) in [
         (missing, &["missing", "[40, 144, 1, 1]"][..]),
         (misshapen, &["[40, 143, 1, 1]", "expected [40, 144, 1, 1]"]),
         (integers, &["i64", "expected f16, bf16, f32 or f64"]),
+        (nan, &["holds NaN (value 0)"]),
+        (infinite, &["holds inf (value 0)"]),
     ] {
         let message = result.unwrap_err();
         for part in [NAME, "net.safetensors"].iter().chain(parts) {

@@ -15,6 +15,7 @@ use candle_core::{DType, pickle::Object};
 use zip::ZipArchive;
 
 use super::pickle;
+use crate::file;
 
 /// The pickled magic number that opens the plain form.
 const PLAIN_MAGIC: &[u8] =
@@ -43,7 +44,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<(Container<'_>, Object), String> {
     } else if bytes.is_empty() {
         Err("the file is empty".into())
     } else {
-        Err("neither PyTorch's zip form nor its older plain form".into())
+        Err(file::foreign(bytes).unwrap_or("neither PyTorch's zip form nor its older plain form").into())
     }
 }
 
