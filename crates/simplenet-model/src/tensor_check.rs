@@ -74,9 +74,11 @@ fn first_bad<T>(
 ) -> Option<(usize, f64)> {
     let is_bad = |value: &T| is_full(value) || (is_variance && of(value) < 0.0);
     let suspect = |block: &[T]| is_variance || block.iter().fold(false, |bad, value| bad | is_full(value));
-    let index = values.chunks(BLOCK).enumerate().filter(|(_, block)| suspect(block)).find_map(|(n, block)| {
-        block.iter().position(&is_bad).map(|at| n * BLOCK + at)
-    })?;
+    let index = values
+        .chunks(BLOCK)
+        .enumerate()
+        .filter(|(_, block)| suspect(block))
+        .find_map(|(n, block)| block.iter().position(&is_bad).map(|at| n * BLOCK + at))?;
     Some((index, of(&values[index])))
 }
 

@@ -165,7 +165,8 @@ fn checked_start(response: &Response<Body>, present: u64, size: u64) -> Result<u
     let start = if response.status() == 206 {
         let range = text(headers, header::CONTENT_RANGE).unwrap_or_default();
         let parts = range.strip_prefix("bytes ").and_then(|range| range.split_once('/'));
-        let start = parts.and_then(|(range, _)| range.split_once('-')).and_then(|(start, _)| start.parse().ok());
+        let start =
+            parts.and_then(|(range, _)| range.split_once('-')).and_then(|(start, _)| start.parse().ok());
         let total = parts.and_then(|(_, total)| total.parse().ok());
         if (start, total) != (Some(present), Some(size)) {
             return refused(format!(
@@ -178,9 +179,10 @@ fn checked_start(response: &Response<Body>, present: u64, size: u64) -> Result<u
     };
     let length = text(headers, header::CONTENT_LENGTH).map(|length| length.parse::<u64>().ok());
     match length {
-        Some(Some(length)) if length != size - start => {
-            refused(format!("it announces {length} bytes where {} of the registered {size} are due", size - start))
-        }
+        Some(Some(length)) if length != size - start => refused(format!(
+            "it announces {length} bytes where {} of the registered {size} are due",
+            size - start
+        )),
         Some(None) => refused("it announces a length that is no number".into()),
         _ => Ok(start),
     }
