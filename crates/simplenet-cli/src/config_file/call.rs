@@ -7,7 +7,7 @@ use std::{collections::HashSet, ffi::OsString, path::PathBuf};
 
 use clap::{
     Arg, ArgMatches, Command, CommandFactory, FromArgMatches,
-    builder::StyledStr,
+    builder::{Resettable, StyledStr},
     error::{ContextKind, ContextValue, ErrorKind},
     parser::ValueSource,
 };
@@ -192,7 +192,8 @@ fn contradict(command: &Command, one: &Arg, other: &Arg) -> bool {
 
 fn without_requirements(command: Command) -> Command {
     let groups: Vec<String> = command.get_groups().map(|group| group.get_id().to_string()).collect();
-    let command = command.mut_args(|flag| flag.required(false)).mut_subcommands(without_requirements);
+    let free = |flag: Arg| flag.required(false).required_unless_present(Resettable::Reset);
+    let command = command.mut_args(free).mut_subcommands(without_requirements);
     groups.iter().fold(command, |command, id| command.mut_group(id, |group| group.required(false)))
 }
 
