@@ -62,18 +62,20 @@ pub struct FileTraits {
     pub format: String,
     /// Bits per channel in the file.
     pub bits: u8,
+    /// Samples outside the range that the options name: above white, or below 0.
+    pub outside_range: u64,
 }
 
 impl FileTraits {
-    /// The kind of a file.
+    /// The kind of a file whose samples are all within the range.
     pub fn new(format: impl Into<String>, bits: u8) -> Self {
-        Self { format: format.into(), bits }
+        Self { format: format.into(), bits, outside_range: 0 }
     }
 }
 
 impl From<&ImageSource> for FileTraits {
     fn from(source: &ImageSource) -> Self {
-        Self::new(source.format.name(), source.bits)
+        Self { outside_range: source.outside_range, ..Self::new(source.format.name(), source.bits) }
     }
 }
 

@@ -17,6 +17,8 @@ pub enum Trait {
     Format,
     /// More than 8 bits per channel or not.
     BitDepth,
+    /// Values beyond the white, or below the black, of the bit depth that the model was trained with.
+    Range,
     /// Colour or gray.
     Colour,
     /// Mean luma.
@@ -35,6 +37,7 @@ impl Trait {
             Self::Aspect => "aspect",
             Self::Format => "format",
             Self::BitDepth => "bit depth",
+            Self::Range => "range",
             Self::Colour => "colour",
             Self::Brightness => "brightness",
             Self::Contrast => "contrast",
@@ -66,7 +69,7 @@ impl fmt::Display for Difference {
         let Self { kind, found, trained_on } = self;
         match kind {
             // These say by themselves what they are.
-            Trait::Size | Trait::Format | Trait::BitDepth | Trait::Colour => {
+            Trait::Size | Trait::Format | Trait::BitDepth | Trait::Range | Trait::Colour => {
                 write!(f, "{found}, trained on {trained_on}")
             }
             _ => write!(f, "{kind} {found}, trained on {trained_on}"),

@@ -45,6 +45,9 @@ pub struct ImageProfile {
     pub formats: BTreeMap<String, usize>,
     /// Bits per channel in the files and how many have each.
     pub bits: BTreeMap<u8, usize>,
+    /// How many images have samples outside the range that the options name.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub outside_range: usize,
     /// How many images have colour; the others are gray.
     pub colour: usize,
     /// Of [`ImageTraits::brightness`].
@@ -53,6 +56,10 @@ pub struct ImageProfile {
     pub contrast: Spread,
     /// Of [`ImageTraits::sharpness`], where any image has one.
     pub sharpness: Option<Spread>,
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// A size in pixels, and how many images have it.
@@ -101,6 +108,7 @@ impl ImageProfile {
             aspect: [aspects().min_by(f32::total_cmp)?, aspects().max_by(f32::total_cmp)?],
             formats,
             bits,
+            outside_range: images.iter().filter(|image| outside(image) > 0).count(),
             colour: images.iter().filter(|image| image.colour).count(),
             brightness: Spread::of(images.iter().map(|image| image.brightness))?,
             contrast: Spread::of(images.iter().map(|image| image.contrast))?,
@@ -126,6 +134,7 @@ impl ImageProfile {
             self.aspect(image),
             file.and_then(|file| self.format(file)),
             file.and_then(|file| self.bits(file)),
+            self.range(image),
             self.colour(image),
             measure(Trait::Brightness, image.brightness, &self.brightness),
             measure(Trait::Contrast, image.contrast, &self.contrast),
@@ -205,6 +214,15 @@ impl ImageProfile {
         })
     }
 
+    fn range(&self, image: &ImageTraits) -> Option<Difference> {
+        let found = outside(image);
+        (found > 0 && self.outside_range == 0).then(|| Difference {
+            kind: Trait::Range,
+            found: format!("{found} values outside the model's bit depth"),
+            trained_on: "none".into(),
+        })
+    }
+
     fn colour(&self, image: &ImageTraits) -> Option<Difference> {
         let seen = if image.colour { self.colour > 0 } else { self.colour < self.images };
         (!seen).then(|| Difference {
@@ -240,9 +258,17 @@ fn aspect(image: &ImageTraits) -> f64 {
     f64::from(image.width) / f64::from(image.height.max(1))
 }
 
-/// Whether files of a format lose fine detail.
-fn loses(format: &str) -> bool {
-    matches!(format, "JPEG" | "WebP")
+fn outside(image: &ImageTraits) -> u64 {
+    image.file.as_ref().map_or(0, |file| file.outside_range)
+}
+
+/// How files of a format lose fine detail: in JPEG's way, perhaps in WebP's, or not at all.
+fn loses(format: &str) -> u8 {
+    match format {
+        "JPEG" => 1,
+        "WebP" => 2,
+        _ => 0,
+    }
 }
 
 /// `PNG`, or `JPEG (3), PNG (97)`.
@@ -287,13 +313,17 @@ mod tests {
         let scaled = |side: u32, image: &RgbImage| imageops::resize(image, side, side, FilterType::Triangle);
         let stretched = imageops::resize(&image, 320, 240, FilterType::Triangle);
         let file = |format: &str, bits| ImageTraits::of_file(&image, FileTraits::new(format, bits));
-        let cases: [(&str, ImageTraits, &[Trait]); 15] = [
+        let mut beyond = FileTraits::new("PNG", 16);
+        beyond.outside_range = 7;
+        let cases: [(&str, ImageTraits, &[Trait]); 17] = [
             ("another part", png(&image), &[]),
             ("pixels alone", ImageTraits::of(&image), &[]),
             ("a pixel more", png(&part(321, 99)), &[]),
             ("lossless", file("TIFF", 8), &[]),
             ("JPEG", file("JPEG", 8), &[Trait::Format]),
             ("16 bits", file("PNG", 16), &[Trait::BitDepth]),
+            ("WebP", file("WebP", 8), &[Trait::Format]),
+            ("above white", ImageTraits::of_file(&image, beyond), &[Trait::BitDepth, Trait::Range]),
             ("gray", png(&gray), &[Trait::Colour]),
             ("larger", png(&scaled(640, &image)), &[Trait::Size, Trait::Sharpness]),
             ("smaller", png(&scaled(160, &image)), &[Trait::Size]),
