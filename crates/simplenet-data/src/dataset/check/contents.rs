@@ -9,7 +9,10 @@ use rayon::prelude::*;
 
 use super::{CategoryCounts, CheckOptions, Depth, Findings};
 use crate::dataset::{Category, GroundTruth, MaskValues, Sample, SaturationArea, names::defective_word};
-use crate::decode::{DecodeOptions, ImageHeader, decode_file, image_header, read_mask, upright_header};
+use crate::decode::{
+    BitDepth, DecodeOptions, ImageHeader, ImageSource, SampleRange, decode_image, grey_levels, image_header,
+    low_contrast, read_file, read_mask, upright_header,
+};
 use crate::error::DataError;
 
 /// A mask that marks more than this share of its image may be inverted.
@@ -31,7 +34,7 @@ pub(super) fn look(
 ) -> CategoryCounts {
     let mut counts = CategoryCounts::of(category);
     let images = images(category);
-    let headers: Vec<Result<ImageHeader, DataError>> = images
+    let headers: Vec<Result<(ImageHeader, Option<Pixels>), DataError>> = images
         .par_iter()
         .map(|image| {
             let header = read(image.path, options);
@@ -41,10 +44,17 @@ pub(super) fn look(
         .collect();
     for header in &headers {
         match header {
-            Ok(header) => counts.see(header.size, &header.pixels),
+            Ok((header, _)) => counts.see(header.size, &header.pixels),
             Err(error) => findings.error(error),
         }
     }
+    let read = images.iter().zip(&headers).filter_map(|(image, header)| Some((image, header.as_ref().ok()?)));
+    brightness(
+        read.clone().filter_map(|(image, (_, pixels))| Some((image, pixels.as_ref()?))),
+        options,
+        findings,
+    );
+    further(read.map(|(image, (header, pixels))| (image, header, pixels.as_ref())), findings);
     counts.sort_sizes();
     let masked: Vec<(&Sample, &GroundTruth)> =
         category.test.iter().filter_map(|sample| Some((sample, sample.mask.as_ref()?))).collect();
@@ -92,13 +102,74 @@ fn images(category: &Category) -> Vec<Image<'_>> {
     samples.chain(left_out.map(|path| Image { path, part: Part::LeftOut, label: None })).collect()
 }
 
-fn read(path: &Path, options: &CheckOptions) -> Result<ImageHeader, DataError> {
+/// What is remembered of decoded pixels.
+struct Pixels {
+    source: ImageSource,
+    levels: u8,
+}
+
+/// Reads a header, and the pixels where they are asked for or only they tell how bright white is.
+fn read(path: &Path, options: &CheckOptions) -> Result<(ImageHeader, Option<Pixels>), DataError> {
     // An empty file has no header to complain about.
     let header = image_header(path, &options.decode)?;
-    if options.depth == Depth::Pixels {
-        decode_file(path, &options.decode)?;
+    if options.depth != Depth::Pixels && !header.open_range {
+        return Ok((header, None));
     }
-    Ok(header)
+    let decoded = decode_image(&read_file(path, options.decode.max_pixels)?, path, &options.decode)?;
+    let levels = grey_levels(&decoded.pixels);
+    Ok((header, Some(Pixels { source: decoded.source, levels })))
+}
+
+/// What the good photographs that a model is made of need: bits of the camera, contrast.
+fn brightness<'a>(
+    decoded: impl Iterator<Item = (&'a Image<'a>, &'a Pixels)>,
+    options: &CheckOptions,
+    findings: &mut Findings,
+) {
+    let mut range = SampleRange::default();
+    let good = |image: &Image<'_>| {
+        matches!(image.part, Part::Train | Part::Validation) && image.label == Some(crate::dataset::GOOD)
+    };
+    let good: Vec<&Pixels> = decoded.filter(|(image, _)| good(image)).map(|(_, pixels)| pixels).collect();
+    good.iter().for_each(|pixels| range.see(&pixels.source));
+    let resolved = range.resolve(&options.decode);
+    range.notes(&resolved).into_iter().for_each(|note| findings.note("bit-depth", note));
+    // Pixels were decoded without the depth: what they use of white is used of the depth's white, too.
+    let stretch = match range.files {
+        0 => 1.0,
+        _ => BitDepth::Auto.white() / resolved.bit_depth.white(),
+    };
+    let levels = good.iter().map(|pixels| (f64::from(pixels.levels) * stretch).min(255.0) as u8).collect();
+    low_contrast(levels).into_iter().for_each(|note| findings.note("low-contrast", note));
+}
+
+/// What is in files and not looked at, or looked at though nobody sees it.
+fn further<'a>(
+    images: impl Iterator<Item = (&'a Image<'a>, &'a ImageHeader, Option<&'a Pixels>)>,
+    findings: &mut Findings,
+) {
+    let (mut pages, mut transparent) = (vec![], vec![]);
+    for (image, header, pixels) in images {
+        if header.pages > 1 {
+            pages.push(image.path);
+        }
+        if pixels.is_some_and(|pixels| pixels.source.transparent > 0) {
+            transparent.push(image.path);
+        }
+    }
+    let of = |paths: &[&Path]| match paths {
+        [only] => only.display().to_string(),
+        [first, more @ ..] => format!("{} and {} more", first.display(), more.len()),
+        [] => String::new(),
+    };
+    if !pages.is_empty() {
+        let what = "have several pages, of which the first of full size is read and the others are not";
+        findings.note("several-pages", format!("{} {what}", of(&pages)));
+    }
+    if !transparent.is_empty() {
+        let what = "are transparent in places: what is hidden there is inspected like the rest";
+        findings.note("transparent", format!("{} {what}", of(&transparent)));
+    }
 }
 
 /// What a mask marks.
