@@ -226,6 +226,63 @@ fn plain_folders_named_one_by_one() {
 }
 
 #[test]
+fn a_folder_too_high_is_refused_by_all_verbs_in_the_same_words() {
+    let folder = demo::folder();
+    let good = "demo/oak_plank/train/good";
+    run(folder.path(), &format!("simplenet train --normal {good} --out out {QUICK}")).ok();
+    let words = ["is to hold good parts only", "test (7 images)", "give --data demo/oak_plank", good];
+    for line in [
+        format!("simplenet train --normal demo/oak_plank --out never {QUICK}"),
+        "simplenet data check --normal demo/oak_plank".into(),
+        "simplenet calibrate --model out/model.safetensors --normal demo/oak_plank".into(),
+        "simplenet eval --model out/model.safetensors --normal-test demo/oak_plank".into(),
+    ] {
+        run(folder.path(), &line).refused(&words);
+    }
+    // OK beside NG, however it is named.
+    let (root, put) = (folder.path(), |from: &str, to: &str| {
+        for entry in fs::read_dir(folder.path().join(from)).unwrap() {
+            let path = entry.unwrap().path();
+            put(&path, &folder.path().join(to).join(path.file_name().unwrap()));
+        }
+    });
+    put(good, "parts/OK");
+    put("demo/oak_plank/test/dent", "parts/NG");
+    for line in [
+        format!("simplenet train --data parts --out never {QUICK}"),
+        format!("simplenet train --normal parts --out never {QUICK}"),
+        "simplenet data check parts".into(),
+        "simplenet eval --model out/model.safetensors --data parts".into(),
+    ] {
+        run(root, &line).refused(&["NG (1 image)", "--normal parts/OK --abnormal parts/NG"]);
+    }
+    // Several folders of good parts, and a plain one as a data set: both verbs take it.
+    run(root, &format!("simplenet train --normal {good} demo/oak_plank/test/good --out two {QUICK}"))
+        .ok()
+        .says(&["trained on 8 images"]);
+    run(root, "simplenet data check parts/OK").ok().says(&["OK", "0 problems"]);
+    run(root, &format!("simplenet train --data parts/OK --out three {QUICK}"))
+        .ok()
+        .says(&["trained on 7 images"]);
+}
+
+#[test]
+fn all_damaged_photographs_are_named() {
+    let folder = demo::folder();
+    let good = folder.path().join("demo/oak_plank/train/good");
+    for name in ["001.png", "003.png", "005.png"] {
+        let bytes = fs::read(good.join(name)).unwrap();
+        fs::write(good.join(name), &bytes[..bytes.len() / 2]).unwrap();
+    }
+    run(folder.path(), &format!("simplenet train --data demo/oak_plank --out out {QUICK}")).refused(&[
+        "3 of 8 photographs of good parts cannot be read",
+        "001.png is truncated",
+        "003.png is truncated",
+        "005.png is truncated",
+    ]);
+}
+
+#[test]
 fn data_check_lists_all_and_ends_with_1() {
     let folder = demo::folder();
     let root = folder.path();

@@ -114,7 +114,7 @@ fn check_and_train_agree_about_every_shape() {
         ("good hole", refused(&["hole (2 images)"])),
         (".*3 NG*1", refused(&["NG (1 image)", "move out of"])),
         ("day1 day2 defects", refused(&["defects (2 images)", "set/day1 ", "set/day2"])),
-        ("day1/parts day1/NG day2", refused(&["day1/NG (2 images)", "name it too"])),
+        ("day1/parts day1/NG day2", refused(&["day1/NG (2 images)", "name their folders too"])),
         ("parts ground_truth", refused(&["train/good is not a folder", "mvtec"])),
         ("parts masks", refused(&["masks (2 images)", "set/parts"])),
         ("train/fine*3 test/good", refused(&["train/good is not a folder", "mvtec"])),

@@ -172,6 +172,7 @@ impl Layout for PlainFolders {
             problems(DataError::NoImages { path: masks.clone(), expected })?;
         }
         check_sizes(&mut category, decode, problems)?;
+        category.note_passed_over(folders.normal.iter().chain(&folders.normal_test).chain(&folders.abnormal));
         Ok(category)
     }
 }

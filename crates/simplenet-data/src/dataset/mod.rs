@@ -86,6 +86,9 @@ pub struct Note {
     pub message: String,
 }
 
+/// The kind of the note that counts what was passed over.
+const PASSED_OVER: &str = "passed-over";
+
 /// Images of a data set that are neither trained on nor tested on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
@@ -152,6 +155,23 @@ impl Category {
         match self.left_out.iter_mut().find(|left_out| left_out.why == why) {
             Some(left_out) => left_out.images.extend(images),
             None => self.left_out.push(LeftOut { why, images }),
+        }
+    }
+
+    /// Notes what lies at and below these folders and was passed over for other reasons than being hidden.
+    fn note_passed_over<'a>(&mut self, roots: impl IntoIterator<Item = &'a PathBuf>) {
+        let mut by_reason: std::collections::BTreeMap<listing::Reason, Vec<String>> = Default::default();
+        for root in roots {
+            let Ok(listing) = listing::list(root, &listing::ListOptions::default()) else { continue };
+            for entry in listing.passed_over.iter().filter(|entry| entry.reason != listing::Reason::Hidden) {
+                by_reason.entry(entry.reason).or_default().push(last_name(&entry.path));
+            }
+        }
+        for (reason, names) in by_reason {
+            let shown = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+            let more = if names.len() > 3 { ", …" } else { "" };
+            let message = format!("{} passed over, {}: {shown}{more}", names.len(), reason.words());
+            self.note(PASSED_OVER, message);
         }
     }
 

@@ -32,7 +32,9 @@ pub(super) fn require_only(
 ) -> Result<(), DataError> {
     let images = images_below(folder)?;
     let found = wrong_folders(folder, &images, wanted, named, masks);
-    let Some(first) = found.keys().next() else { return Ok(()) };
+    if found.is_empty() {
+        return Ok(());
+    }
     let below = |path: &Path| path.strip_prefix(folder).unwrap_or(path).display().to_string();
     let shown: Vec<String> = found
         .iter()
@@ -43,11 +45,11 @@ pub(super) fn require_only(
         Wanted::Defective => ("--abnormal", "defective"),
     };
     let advice = advice(folder, &images, wanted, &found);
+    let too: Vec<String> = found.keys().map(|path| quoted(path)).collect();
     let way_out = format!(
-        "If what lies in {} are {parts} parts all the same, name it too: {flag} {} {}",
-        first.display(),
+        "If these parts are {parts} all the same, name their folders too: {flag} {} {}",
         quoted(folder),
-        quoted(first)
+        too.join(" ")
     );
     Err(DataError::NotOnly { folder: folder.to_path_buf(), parts, found: shown.join(", "), advice, way_out })
 }

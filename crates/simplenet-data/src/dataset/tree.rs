@@ -83,6 +83,7 @@ impl Tree {
             ),
         )?;
         let mut category = Category::new(place, dir);
+        category.note_passed_over([&place.path]);
         category.train =
             self.normal(&mut category, train, "the images of good parts to train on", problems)?;
         if let Some(validation) = self.validation {
@@ -248,9 +249,10 @@ pub(super) fn add_tests(
     let mut of_defect = vec![];
     if let Some(masks) = masks {
         drawn.extend(annotation_files(&masks));
-        // A folder without masks is no error: each image without one is told.
-        let files = listed(&masks, "", &mut |problem| match problem {
-            DataError::NoImages { .. } => Ok(()),
+        // A folder without masks is no error, each image without one is told; one with masks that are not read is.
+        let wanted = "masks, or no folder";
+        let files = listed(&masks, wanted, &mut |problem| match problem {
+            DataError::NoImages { expected, .. } if expected == wanted => Ok(()),
             other => problems(other),
         })?;
         of_defect.push((masks, files));

@@ -157,8 +157,15 @@ struct MaskSink {
 impl MaskSink {
     /// Rules 2 to 5, with the pixels that rule 5 finds faint.
     fn marked(self, stored: Stored) -> (Vec<u8>, usize) {
-        let (alpha, lossy) = (stored.channels.has_alpha(), stored.format == FileFormat::Jpeg);
+        let alpha = stored.channels.has_alpha();
         let colours = stored.channels.count() - usize::from(alpha);
+        // WebP is either; what is lossy has many values.
+        let many = || few_colours(self.narrow.chunks_exact(stored.channels.count()), FEW_VALUES).is_none();
+        let lossy = match stored.format {
+            FileFormat::Jpeg => true,
+            FileFormat::WebP => many(),
+            _ => false,
+        };
         if !self.float.is_empty() {
             // From 0 to 1 as brightness; what is larger is a number of its own.
             let scale = if self.float.iter().all(|&value| value <= 1.0) { 255.0 } else { 1.0 };

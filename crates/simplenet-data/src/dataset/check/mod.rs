@@ -172,7 +172,8 @@ fn labels(category: &Category, findings: &mut Findings) {
             }
         }
     }
-    for note in &category.notes {
+    // What was passed over is listed one by one.
+    for note in category.notes.iter().filter(|note| note.kind != super::PASSED_OVER) {
         findings.note(note.kind, note.message.clone());
     }
     for left_out in &category.left_out {
