@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     Category, GroundTruth, Label, Layout, LayoutId, Place, Problems, Sample, Sign,
-    names::{Meaning, meaning},
+    labels::{Labelled, Labels},
     pairing::check_sizes,
     visa::{existing, parent},
 };
@@ -190,73 +190,6 @@ impl Layout for Csv {
     }
 }
 
-/// What labels mean in one table.
-struct Labels {
-    /// Whether true and 1 are good parts, and not false and 0: by the name of the column. `None` where it says neither.
-    truth_is_good: Option<bool>,
-    /// Whether there are negative numbers among the labels.
-    signed: bool,
-}
-
-/// What one label means.
-enum Labelled {
-    Good,
-    Defective(String),
-    /// There is none.
-    Not,
-    /// Why.
-    Unclear(String),
-}
-
-impl Labels {
-    fn of_table(table: &Table) -> Self {
-        let column = table.name("label").unwrap_or_default();
-        let truth_is_good = match column.trim_start_matches("is_") {
-            "good" => Some(true),
-            "anomaly" | "anomalous" | "defective" | "defect" => Some(false),
-            _ => None,
-        };
-        let signed =
-            table.values("label").iter().any(|label| label.parse::<f64>().is_ok_and(|number| number < 0.0));
-        Self { truth_is_good, signed }
-    }
-
-    fn of(&self, label: &str) -> Labelled {
-        let number = label.parse::<f64>().ok();
-        let defective = || Labelled::Defective("anomaly".to_string());
-        let truth = |is_true: bool| match self.truth_is_good {
-            Some(truth_is_good) if truth_is_good == is_true => Labelled::Good,
-            Some(_) => defective(),
-            None => Labelled::Unclear(format!(
-                "the label is `{label}`: is true good or defective? Write good or the name of the defect, or call the \
-                 column `anomaly` or `good`"
-            )),
-        };
-        match (label.to_ascii_lowercase().as_str(), number) {
-            ("", _) => Labelled::Not,
-            ("true" | "yes", _) => truth(true),
-            ("false" | "no", _) => truth(false),
-            (_, Some(number)) if self.signed && (number == 1.0 || number == -1.0 || number == 0.0) => {
-                Labelled::Unclear(format!(
-                    "the labels are 1 and -1: in scikit-learn 1 is good and -1 anomalous, elsewhere it is the other way \
-                     round; here is `{label}`. Write good or the name of the defect, or 0 for good parts and 1 for others"
-                ))
-            }
-            (_, Some(0.0)) if self.truth_is_good == Some(true) => defective(),
-            (_, Some(1.0)) if self.truth_is_good == Some(true) => Labelled::Good,
-            (_, Some(0.0)) => Labelled::Good,
-            (_, Some(1.0)) => defective(),
-            _ => match meaning(label) {
-                Meaning::Good => Labelled::Good,
-                Meaning::SoundsGood | Meaning::Unclear => Labelled::Unclear(format!(
-                    "the label is `{label}`: is that a good part or a defective one? Write good, or the name of the defect"
-                )),
-                _ => Labelled::Defective(label.to_string()),
-            },
-        }
-    }
-}
-
 /// The text of a file that is UTF-8 or, with the mark that says so, UTF-16; and where it is neither.
 fn text_of(bytes: &[u8]) -> Result<std::borrow::Cow<'_, [u8]>, String> {
     let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
@@ -357,7 +290,7 @@ impl Table {
     }
 
     /// The name of a column in the header, of those that it may have.
-    fn name(&self, column: &str) -> Option<&str> {
+    pub(super) fn name(&self, column: &str) -> Option<&str> {
         let index = self.index(column)?;
         self.columns.iter().find(|(_, at)| **at == index).map(|(name, _)| name.as_str())
     }

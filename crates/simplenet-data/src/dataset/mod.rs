@@ -11,6 +11,7 @@ pub(crate) mod drawn;
 pub mod folder;
 mod ground_truth;
 mod kolektor_sdd2;
+mod labels;
 mod layout;
 pub mod listing;
 mod masks_of;
@@ -34,6 +35,7 @@ pub use drawn::{Drawing, read_drawings};
 pub use folder::Folders;
 pub use ground_truth::{DefectKind, DefectKinds, DefectMask, GroundTruth, MaskValues, SaturationArea};
 pub use layout::{Layout, LayoutId, Place, Problems, Sign};
+pub use pairing::{Apart, apart};
 pub use recognise::{Recognised, recognise};
 pub use source::{Source, categories};
 
@@ -170,7 +172,8 @@ impl Category {
         for (reason, names) in by_reason {
             let shown = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
             let more = if names.len() > 3 { ", …" } else { "" };
-            let message = format!("{} passed over, {}: {shown}{more}", names.len(), reason.words());
+            let noun = if names.len() == 1 { "file or folder" } else { "files and folders" };
+            let message = format!("{} {noun} passed over, {}: {shown}{more}", names.len(), reason.words());
             self.note(PASSED_OVER, message);
         }
     }

@@ -32,16 +32,17 @@ const MASK_COLOURS: usize = 16;
 
 /// The files of a folder of photographs.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Apart {
+#[non_exhaustive]
+pub struct Apart {
     /// Photographs, in the order of the files.
-    pub(super) images: Vec<PathBuf>,
+    pub images: Vec<PathBuf>,
     /// Masks that lie among them.
-    pub(super) masks: Vec<PathBuf>,
+    pub masks: Vec<PathBuf>,
 }
 
 /// Tells photographs from masks that lie among them: files in a folder of masks below `root`, files named as the mask of
 /// a photograph in the same folder, and of two files of one name the one whose content is a mask.
-pub(super) fn apart(files: Vec<PathBuf>, root: &Path) -> Apart {
+pub fn apart(files: Vec<PathBuf>, root: &Path) -> Apart {
     let in_mask_folder = |file: &&PathBuf| {
         let below = file.strip_prefix(root).unwrap_or(file).parent().unwrap_or(Path::new(""));
         below.components().any(|part| meaning(&part.as_os_str().to_string_lossy()) == Meaning::Masks)
