@@ -353,7 +353,7 @@ mod tests {
     fn annotation_tools_draw_regions_too() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("roi.json");
-        let mut read = |text: &str| {
+        let read = |text: &str| {
             std::fs::write(&path, text).unwrap();
             RegionOfInterest::read(&path, &DecodeOptions::default()).map_err(|error| error.to_string())
         };

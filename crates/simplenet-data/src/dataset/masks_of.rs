@@ -47,7 +47,7 @@ pub(super) fn ground_truths(
     for (image, mask) in pair(images, places.folders, places.beside, first, problems)? {
         match truths.entry(image) {
             std::collections::btree_map::Entry::Vacant(place) => {
-                drop(place.insert(GroundTruth::bright(mask)))
+                place.insert(GroundTruth::bright(mask));
             }
             std::collections::btree_map::Entry::Occupied(_) => spare.push(mask),
         }
