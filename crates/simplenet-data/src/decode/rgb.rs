@@ -67,8 +67,13 @@ impl<'a> RgbSink<'a> {
         Ok(Decoded { pixels, source })
     }
 
-    fn channels(&self) -> Channels {
-        self.stored.map_or(Channels::Gray, |stored| stored.channels)
+    /// The channels of the samples that come next, and room for the picture: once, and not before it is needed.
+    fn channels(&mut self) -> Channels {
+        let Some(stored) = self.stored else { return Channels::Gray };
+        if self.rgb.capacity() == 0 {
+            self.rgb.reserve_exact(stored.width as usize * stored.height as usize * 3);
+        }
+        stored.channels
     }
 
     fn clips(&self) -> bool {
@@ -89,7 +94,6 @@ impl Sink for RgbSink<'_> {
             Range::Float => self.options.float_white(),
         };
         self.stored = Some(stored);
-        self.rgb = Vec::with_capacity(stored.width as usize * stored.height as usize * 3);
         if (9..=16).contains(&stored.bits) {
             let white = self.white as u32;
             self.table = match (self.clips(), stored.channels) {
@@ -112,9 +116,10 @@ impl Sink for RgbSink<'_> {
     }
 
     fn all_u8(&mut self, samples: Vec<u8>) {
-        match self.channels() {
-            Channels::Rgb if self.rgb.is_empty() => self.rgb = samples,
-            _ => self.u8(&samples),
+        let colours = self.stored.is_some_and(|stored| stored.channels == Channels::Rgb);
+        match colours && self.rgb.is_empty() {
+            true => self.rgb = samples,
+            false => self.u8(&samples),
         }
     }
 
@@ -168,14 +173,20 @@ impl Sink for RgbSink<'_> {
     }
 }
 
+/// Appends three values for each pixel.
 fn spread<T: Copy>(samples: &[T], channels: Channels, out: &mut Vec<u8>, mut to8: impl FnMut(T) -> u8) {
+    let start = out.len();
+    out.resize(start + samples.len() / channels.count() * 3, 0);
+    let pixels = out[start..].as_chunks_mut::<3>().0.iter_mut();
     match channels {
-        Channels::Gray => out.extend(samples.iter().flat_map(|&v| [to8(v); 3])),
-        Channels::GrayAlpha => out.extend(samples.as_chunks::<2>().0.iter().flat_map(|v| [to8(v[0]); 3])),
-        Channels::Rgb => out.extend(samples.iter().map(|&v| to8(v))),
+        Channels::Gray => pixels.zip(samples).for_each(|(to, &v)| *to = [to8(v); 3]),
+        Channels::GrayAlpha => {
+            pixels.zip(samples.as_chunks::<2>().0).for_each(|(to, v)| *to = [to8(v[0]); 3]);
+        }
+        Channels::Rgb => pixels.zip(samples.as_chunks::<3>().0).for_each(|(to, v)| *to = v.map(&mut to8)),
         Channels::Rgba => {
             let of = |v: &[T; 4]| [v[0], v[1], v[2]];
-            out.extend(samples.as_chunks::<4>().0.iter().flat_map(of).map(to8));
+            pixels.zip(samples.as_chunks::<4>().0).for_each(|(to, v)| *to = of(v).map(&mut to8));
         }
     }
 }

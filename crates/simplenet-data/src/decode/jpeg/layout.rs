@@ -32,7 +32,7 @@ pub(super) struct Segment<'a> {
 /// The marker at or after a place, and its segment; bytes that are no marker are passed over. `None` if the file ends first.
 pub(super) fn segment(bytes: &[u8], mut at: usize) -> Option<Segment<'_>> {
     loop {
-        at += bytes.get(at..)?.iter().position(|&byte| byte == 0xFF)?;
+        at += memchr::memchr(0xFF, bytes.get(at..)?)?;
         match *bytes.get(at + 1)? {
             0xFF => at += 1,
             0x00 => at += 2,
@@ -143,7 +143,7 @@ pub(super) fn only_scan(bytes: &[u8]) -> Option<usize> {
     }?;
     let (mut at, mut restarts) = (data, 0usize);
     loop {
-        at += bytes.get(at..)?.iter().position(|&byte| byte == 0xFF)?;
+        at += memchr::memchr(0xFF, bytes.get(at..)?)?;
         match *bytes.get(at + 1)? {
             0xFF => at += 1,
             END_OF_IMAGE => break,
