@@ -228,7 +228,7 @@ fn tell_of_earlier(run: &RunFolder, left: usize, others: usize, progress: &Termi
 fn summarise(args: &InferArgs, detector: &Detector, outcome: &Outcome, report: &str) {
     let some = |count: usize, what: &str| match count {
         0 => String::new(),
-        count => format!(", {count} {what}"),
+        count => format!("{count} {what}; "),
     };
     let unjudged = match outcome.unjudged {
         0 => String::new(),
@@ -240,7 +240,7 @@ fn summarise(args: &InferArgs, detector: &Detector, outcome: &Outcome, report: &
         format!("{} normal, {} anomalous", outcome.normal, outcome.anomalous)
     };
     let text = format!(
-        "{judged}, {unjudged}{} failed{}{}; heat maps{report} and {PREDICTIONS_FILE} are in {}\n",
+        "{judged}, {unjudged}{} failed; {}{}heat maps{report} and {PREDICTIONS_FILE} are in {}\n",
         outcome.failed,
         some(outcome.passed_over, "passed over"),
         some(outcome.without_maps, "without heat map or raw map (see above)"),

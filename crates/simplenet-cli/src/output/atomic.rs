@@ -69,7 +69,8 @@ pub const LEFT_FOR: Duration = Duration::from_secs(3600);
 
 /// The longest beginning of a name that has at most so many bytes.
 pub(crate) fn shortened(name: &str, bytes: usize) -> &str {
-    &name[..name.floor_char_boundary(bytes)]
+    let end = (0..=bytes.min(name.len())).rev().find(|&end| name.is_char_boundary(end));
+    &name[..end.unwrap_or(0)]
 }
 
 /// Removes temporary files of this program that a kill has left in a folder itself, not below it; gives their number. With an
