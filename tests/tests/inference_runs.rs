@@ -102,7 +102,7 @@ fn an_inspection_goes_on_after_signals_and_kills() {
             assert_eq!((&last["event"], &last["exit_code"]), (&"interrupted".into(), &130.into()), "{last}");
             assert_eq!(last["done"], before, "{last}");
             finished.check(text(last, "message").contains("--resume"), "it should say how to go on");
-            assert_eq!(files_with(&out, ".part"), [PathBuf::new(); 0], "{signal}");
+            assert!(files_with(&out, ".part").is_empty(), "{signal}");
         }
     }
     // A line that a power cut has torn, and what a kill leaves in the middle of a heat map.
@@ -114,7 +114,7 @@ fn an_inspection_goes_on_after_signals_and_kills() {
     assert_eq!(timeless(&out), timeless(&whole));
     assert_eq!(json(&out.join("run.json"))["complete"], true);
     assert_eq!(names(&out), names(&whole));
-    assert_eq!(files_with(&out, ".part"), [PathBuf::new(); 0]);
+    assert!(files_with(&out, ".part").is_empty());
     for ending in [".png", ".npy"] {
         let (ours, theirs) = (files_with(&out, ending), files_with(&whole, ending));
         assert_eq!(ours.len(), theirs.len(), "{ending}");
@@ -181,18 +181,19 @@ fn a_full_disk_ends_heat_maps_and_not_verdicts() {
     let shared = demo::trained();
     let root = shared.path();
     // A namespace of its own: the small disk goes with the program, whoever runs the tests.
-    if !shell(root, "unshare -rm true 2>/dev/null || exit 9").code.is_some_and(|code| code == 0) {
+    if shell(root, "unshare -rm true 2>/dev/null || exit 9").code != Some(0) {
         return eprintln!("skipped: no `unshare -rm` to mount a small disk with");
     }
     photographs(root, "many", 60);
     fs::create_dir_all(root.join("disk")).unwrap();
-    let finished = shell(
-        root,
-        &format!(
-            "unshare -rm sh -c 'mount -t tmpfs -o size=600k tmpfs disk && \
-             {{ simplenet infer {MODEL} --input many --output disk/o; code=$?; cp -r disk/o full; exit $code; }}'"
-        ),
-    );
+    let on_small_disk = |call: &str| {
+        let script = format!(
+            "mount -t tmpfs -o size=600k tmpfs disk && {{ simplenet {call} {MODEL} --output disk/o; code=$?; rm -rf full; \
+             cp -r disk/o full; exit $code; }}"
+        );
+        shell(root, &format!("unshare -rm sh -c '{script}'"))
+    };
+    let finished = on_small_disk("infer --input many");
     if finished.err.contains("mount: ") {
         return eprintln!("skipped: a small disk cannot be mounted");
     }
@@ -207,7 +208,14 @@ fn a_full_disk_ends_heat_maps_and_not_verdicts() {
     let with_map = lines.iter().filter(|line| line["heatmap"].is_string()).count();
     assert!((1..60).contains(&with_map), "{with_map} heat maps");
     assert_eq!(json(&out.join("run.json"))["complete"], true);
-    assert_eq!(files_with(&out, ".part"), [PathBuf::new(); 0]);
+    assert!(files_with(&out, ".part").is_empty());
+
+    // An evaluation keeps its verdicts too, and says its metrics.
+    let finished = on_small_disk("eval --normal-test many --abnormal demo/oak_plank/test/stain");
+    finished.fails(1, &["verdicts are kept"]).says(&["image_AUROC", "at threshold"]);
+    let lines = predictions(&out);
+    assert_eq!(lines.len(), 61);
+    assert!(lines.iter().all(|line| line["score"].is_f64() && line["label"].is_string()));
 }
 
 #[test]
