@@ -300,6 +300,8 @@ fn annotation_files_are_masks() {
             .collect()
     };
     std::fs::write(at("notes/instances.json"), coco).unwrap();
+    // A folder above all of them: photographs of good parts are no masks of those called alike.
+    assert_eq!(marked(&load(&[dir.path().join("set")])), [30, 30]);
     assert_eq!(marked(&load(&[at("notes")])), [30, 30]);
     assert_eq!(marked(&load(&[at("notes/instances.json")])), [30, 30]);
     // Beside the images, and of another name inside than the file's.

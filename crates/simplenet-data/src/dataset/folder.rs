@@ -232,7 +232,9 @@ fn defective(
             Ok(files) => files,
             Err(error) => return Err(error),
         };
-        let photographs: HashSet<&PathBuf> = images.iter().collect();
+        // A folder above all photographs holds good ones too.
+        let photographs: HashSet<&PathBuf> =
+            images.iter().chain(category.samples().map(|s| &s.path)).collect();
         let own_images = files.iter().any(|file| photographs.contains(file));
         files.retain(|file| !photographs.contains(file) && !beside.contains(file));
         if own_images && files.is_empty() && beside.is_empty() && of_tool.is_empty() {

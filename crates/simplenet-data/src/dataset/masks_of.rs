@@ -1,7 +1,7 @@
 //! The ground truth of a folder's images, wherever it lies: in a folder of masks, beside the images, or in the files of an
 //! annotation tool.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -46,10 +46,10 @@ pub(super) fn ground_truths(
     }
     for (image, mask) in pair(images, places.folders, places.beside, first, problems)? {
         match truths.entry(image) {
-            std::collections::btree_map::Entry::Vacant(place) => {
+            Entry::Vacant(place) => {
                 place.insert(GroundTruth::bright(mask));
             }
-            std::collections::btree_map::Entry::Occupied(_) => spare.push(mask),
+            Entry::Occupied(_) => spare.push(mask),
         }
     }
     let names = ImageNames::of(images, places.folders);

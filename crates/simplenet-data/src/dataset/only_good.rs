@@ -135,7 +135,9 @@ fn advice(folder: &Path, images: &[PathBuf], wanted: Wanted, found: &BTreeMap<Pa
     let mut lie_here = false;
     for image in images {
         match steps(folder, image).first() {
-            Some((parent, name)) => drop(children.insert(parent.join(name))),
+            Some((parent, name)) => {
+                children.insert(parent.join(name));
+            }
             None => lie_here = true,
         }
     }
