@@ -89,11 +89,14 @@ fn said(source: &Source) -> Result<[usize; 4], String> {
     trained
 }
 
+/// Numbers, or words of the refusal.
+type Expected = Result<[usize; 4], &'static [&'static str]>;
+
 #[test]
 fn check_and_train_agree_about_every_shape() {
     let refused = |words: &'static [&'static str]| Err(words);
     #[rustfmt::skip]
-    let shapes: [(&str, Result<[usize; 4], &[&str]>); 29] = [
+    let shapes: [(&str, Expected); 29] = [
         (".*5", Ok([5, 0, 0, 0])),
         ("batch1 batch2*3", Ok([5, 0, 0, 0])),
         ("OK", Ok([2, 0, 0, 0])),

@@ -225,13 +225,10 @@ fn defective(
             beside.retain(|mask| !mask.starts_with(root));
         }
         let of_tool = annotation_files(root);
-        let mut files = match listed(root, "a folder of masks", &mut |error| match error {
+        let mut files = listed(root, "a folder of masks", &mut |error| match error {
             DataError::NoImages { .. } if !of_tool.is_empty() => Ok(()),
             other => problems(other),
-        }) {
-            Ok(files) => files,
-            Err(error) => return Err(error),
-        };
+        })?;
         // A folder above all photographs holds good ones too.
         let photographs: HashSet<&PathBuf> =
             images.iter().chain(category.samples().map(|s| &s.path)).collect();

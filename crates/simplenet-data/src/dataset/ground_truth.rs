@@ -12,6 +12,9 @@ use super::{drawn::Drawing, pairing::swaps};
 use crate::decode::{DecodeOptions, decode_labels, decode_mask_with, upright_header};
 use crate::error::DataError;
 
+/// Width and height of a picture, and how the camera's orientation turned it.
+pub(super) type Upright = ((u32, u32), Orientation);
+
 /// Which values of a mask file are a defect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MaskValues {
@@ -100,10 +103,7 @@ impl GroundTruth {
 
     /// Each file with width and height of its mask, and how the camera's orientation turned it; of a drawing that does not
     /// say its size, nothing.
-    pub(super) fn sizes(
-        &self,
-        decode: &DecodeOptions,
-    ) -> Vec<(PathBuf, Result<((u32, u32), Orientation), DataError>)> {
+    pub(super) fn sizes(&self, decode: &DecodeOptions) -> Vec<(PathBuf, Result<Upright, DataError>)> {
         match self {
             Self::Drawn { path, drawing } => {
                 let size = drawing.size.map(|size| (path.clone(), Ok((size, Orientation::NoTransforms))));

@@ -67,10 +67,9 @@ impl Layout for Mvtec3d {
         for folder in folders {
             let masks = folder.path.join(MASKS);
             let masks = Some(masks).filter(|masks| masks.is_dir());
-            match (folder.label, &masks) {
-                // Theirs are black throughout.
-                (Label::Normal, Some(masks)) => category.others.extend(listed(masks, "", &mut |_| Ok(()))?),
-                _ => {}
+            // Those of good images are black throughout.
+            if let (Label::Normal, Some(masks)) = (folder.label, &masks) {
+                category.others.extend(listed(masks, "", &mut |_| Ok(()))?);
             }
             add_tests(&mut category, folder, masks, decode, problems)?;
         }
