@@ -124,13 +124,10 @@ fn others<P: CommandFactory + FromArgMatches + Debug>(
         };
         for shown in missing {
             // Of a group, `<--data <DIR>|--normal <DIR>>`: the first that does not contradict what is typed.
-            let group: Vec<&str> = shown.trim_start_matches('<').split('|').collect();
+            let group = shown.strip_prefix('<').and_then(|inside| inside.strip_suffix('>'));
             let is_shown = |flag: &&Arg| {
                 let name = flag.to_string();
-                name == *shown
-                    || group.iter().any(|one| {
-                        one.strip_suffix(">>").map_or(*one == name, |one| name == format!("{one}>"))
-                    })
+                name == *shown || group.is_some_and(|group| group.split('|').any(|one| one == name))
             };
             let mut candidates = verb.command.get_arguments().filter(is_shown).map(arguments);
             let contradicts = |other: &Vec<OsString>| {

@@ -191,7 +191,7 @@ fn what_cannot_be_done_is_exit_code_1_and_one_sentence() {
         ("infer".into(), &["no model.safetensors under results/"]),
         ("infer --model ../out/model.safetensors --input nowhere".into(), &["cannot read nowhere"]),
         ("infer --model ../out/model.safetensors --input empty".into(), &["empty holds no"]),
-        ("eval --model ../out/model.safetensors --data empty".into(), &["empty/train/good is not a folder"]),
+        ("eval --model ../out/model.safetensors --data empty".into(), &["empty holds no PNG, JPEG"]),
     ] {
         // clap takes `-1` for a flag unless it is joined.
         let line = line.replace("--noise-sigma -1", "--noise-sigma=-1");

@@ -275,7 +275,7 @@ fn all_damaged_photographs_are_named() {
         fs::write(good.join(name), &bytes[..bytes.len() / 2]).unwrap();
     }
     run(folder.path(), &format!("simplenet train --data demo/oak_plank --out out {QUICK}")).refused(&[
-        "3 of 8 photographs of good parts cannot be read",
+        "3 of 8 images cannot be read",
         "001.png is truncated",
         "003.png is truncated",
         "005.png is truncated",
