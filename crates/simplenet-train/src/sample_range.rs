@@ -69,7 +69,7 @@ mod tests {
     fn the_depth_holds_every_good_photograph_and_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let train = vec![sample(dir.path(), "0.png", 900), sample(dir.path(), "1.png", 1000)];
-        let validation = vec![sample(dir.path(), "2.tif", 4000)];
+        let validation = [sample(dir.path(), "2.tif", 4000)];
         let config = TrainConfig::preset(Preset::Default, BackboneId::EfficientNetLite0);
         for (validation, bits) in [(&[][..], 10), (&validation[..], 12)] {
             let heard = Heard::default();

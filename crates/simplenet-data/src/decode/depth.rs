@@ -17,6 +17,8 @@ use super::{decode_image, read_file};
 const CONTRAST_OF: usize = 8;
 /// Grey levels, of 256, that a photograph should use at least: a tenth.
 const FEW_LEVELS: u8 = 26;
+/// Fewer photographs say nothing of how the camera takes them.
+const FEWEST: usize = 5;
 /// Share of the pixels that may lie below, and above, what counts as used.
 const OUTLIERS: f64 = 0.005;
 /// A value that uses no more than the lowest 14 bits is not aligned to the left of 16.
@@ -173,11 +175,11 @@ pub fn contrast_note(paths: &[PathBuf], options: &DecodeOptions) -> Option<Strin
     low_contrast(levels.into_iter().flatten().collect())
 }
 
-/// What is to say of photographs, given the grey levels that each uses.
+/// What is to say of photographs, given the grey levels that each uses; of fewer than five, nothing.
 pub fn low_contrast(mut levels: Vec<u8>) -> Option<String> {
     levels.sort_unstable();
     let &median = levels.get(levels.len() / 2)?;
-    (median < FEW_LEVELS).then(|| {
+    (levels.len() >= FEWEST && median < FEW_LEVELS).then(|| {
         format!(
             "the photographs have little contrast: they use about {} of 256 grey levels, so that faint defects are lost; expose \
              longer or light them better, and if their files have more than 8 bits, see --bit-depth",

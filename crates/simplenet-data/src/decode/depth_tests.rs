@@ -83,11 +83,14 @@ fn clipping_is_left_as_it_is_and_told() {
 #[test]
 fn little_contrast_is_told() {
     let dir = tempfile::tempdir().unwrap();
-    let dull = [save(dir.path(), "a.png", |v| u16::from(v) * 12)];
+    let dull: Vec<PathBuf> =
+        (0..9).map(|i| save(dir.path(), &format!("dull {i}.png"), |v| u16::from(v) * 12)).collect();
     let options = DecodeOptions::default();
     let note = contrast_note(&dull, &options).unwrap();
     assert!(note.contains("of 256 grey levels"), "{note}");
-    let full = [save(dir.path(), "b.png", |v| u16::from(v) * 257)];
+    assert_eq!(contrast_note(&dull[..4], &options), None);
+    let full: Vec<PathBuf> =
+        (0..9).map(|i| save(dir.path(), &format!("full {i}.png"), |v| u16::from(v) * 257)).collect();
     assert_eq!(contrast_note(&full, &options), None);
     assert_eq!(contrast_note(&[], &options), None);
     // A few outliers are no contrast.
