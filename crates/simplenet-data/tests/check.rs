@@ -38,7 +38,7 @@ fn nothing_is_wrong_with_the_fixtures() {
         ("mvtec_loco", &["few-images", "few-images"]),
         ("btad", &["few-images", "few-images"]),
         ("mvtec_3d", &["few-images", "few-images"]),
-        ("real_iad", &["few-images", "low-contrast"]),
+        ("real_iad", &["few-images"]),
         ("visa", &["few-images", "few-images"]),
         ("visa/candle", &["few-images"]),
         ("kolektor_sdd2", &["duplicate", "few-images", "left-out", "left-out"]),
