@@ -130,16 +130,8 @@ const SYSTEM_FOLDERS: [&str; 22] = [
 ];
 
 /// Files that they leave, in lower case; also with more after the name, as in `Thumbs.db:encryptable`.
-const SYSTEM_FILES: [&str; 8] = [
-    "thumbs.db",
-    "ehthumbs.db",
-    "desktop.ini",
-    ".ds_store",
-    "folder.jpg.db",
-    "zbthumbnail.info",
-    "picasa.ini",
-    ".picasa.ini",
-];
+const SYSTEM_FILES: [&str; 7] =
+    ["thumbs.db", "ehthumbs.db", "desktop.ini", ".ds_store", "zbthumbnail.info", "picasa.ini", ".picasa.ini"];
 
 /// Endings of copies that are still being written.
 const UNFINISHED: [&str; 9] =
