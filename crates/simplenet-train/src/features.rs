@@ -137,7 +137,7 @@ enum State<T> {
     /// The result of an earlier run, and the bytes of its file.
     Ready(T, u64),
     /// What it is computed from; where the result belongs; a file there that is not whole.
-    ToDo(Prepared, Option<Key>, Option<PathBuf>),
+    ToDo(Box<Prepared>, Option<Key>, Option<PathBuf>),
 }
 
 /// A tile, and what is to be known of its photograph.
@@ -407,7 +407,7 @@ impl<'a> Extraction<'a> {
             let states = fetched.into_iter().filter_map(|(tile, ready, key, damaged)| {
                 let state = match ready {
                     Some(ready) => ready,
-                    None => State::ToDo(prepared.next()?, key, damaged),
+                    None => State::ToDo(Box::new(prepared.next()?), key, damaged),
                 };
                 Some(Fetched { tile, state })
             });

@@ -15,6 +15,7 @@ use std::time::Duration;
 /// A line of the file: a prediction, or why there is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
+#[allow(clippy::large_enum_variant)] // nearly every line is a prediction: a box would only add an allocation
 pub enum PredictionLine {
     /// The photograph could not be judged.
     Error(PredictionError),
