@@ -238,6 +238,10 @@ fn what_is_no_photograph_is_named_and_the_others_are_inspected() {
     ]
     .iter()
     .for_each(|name| copy(name));
+    // A mask beside its photograph is none; a photograph that only has a mask's name is one.
+    let mask = image::GrayImage::from_fn(96, 96, |x, y| image::Luma([if x + y < 40 { 255 } else { 0 }]));
+    mask.save(folder.join("000_mask.png")).unwrap();
+    copy("001_label.png");
     fs::write(folder.join("notes.txt"), "a document").unwrap();
     fs::write(folder.join("data.bin"), "no image").unwrap();
     fs::write(folder.join("text.png"), "no image").unwrap();
@@ -260,20 +264,45 @@ fn what_is_no_photograph_is_named_and_the_others_are_inspected() {
     assert_eq!(with("error"), ["untidy/again", "untidy/gone.png", "untidy/pipe.png", "untidy/text.png"]);
     let judged: Vec<&str> =
         lines.iter().filter(|line| line["score"].is_f64()).map(|line| text(line, "path")).collect();
-    assert_eq!(judged, ["untidy/000.png", "untidy/0001.cam3", "untidy/001.png", "untidy/without-ending"]);
+    assert_eq!(
+        judged,
+        [
+            "untidy/000.png",
+            "untidy/0001.cam3",
+            "untidy/001.png",
+            "untidy/001_label.png",
+            "untidy/without-ending"
+        ]
+    );
     let sorted = {
         let mut all = paths(&out);
         all.sort();
         all
     };
     assert_eq!(paths(&out), sorted, "in the order of their names");
-    let reasons = serde_json::json!({ "hidden": 1, "no_image": 1, "system": 2, "unfinished": 1 });
+    let reasons = serde_json::json!({ "hidden": 1, "mask": 1, "no_image": 1, "system": 2, "unfinished": 1 });
     let events: Vec<Value> = finished.err.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let passed_over = events.iter().find(|event| event["event"] == "passed_over").expect("passed over");
-    assert_eq!((&passed_over["count"], &passed_over["reasons"]), (&5.into(), &reasons), "{passed_over}");
+    assert_eq!((&passed_over["count"], &passed_over["reasons"]), (&6.into(), &reasons), "{passed_over}");
     let summary = events.iter().find(|event| event["event"] == "summary").expect("summary");
-    assert_eq!((&summary["failed"], &summary["passed_over"]), (&4.into(), &5.into()), "{summary}");
-    assert_eq!(json(&out.join("run.json"))["passed_over"].as_array().unwrap().len(), 5);
+    assert_eq!((&summary["failed"], &summary["passed_over"]), (&4.into(), &6.into()), "{summary}");
+    assert_eq!(json(&out.join("run.json"))["passed_over"].as_array().unwrap().len(), 6);
+}
+
+#[test]
+fn damaged_results_are_not_gone_on_with_and_are_replaced() {
+    let shared = demo::trained();
+    let root = shared.path();
+    photographs(root, "damaged", 2);
+    let line = format!("simplenet infer {MODEL} --input damaged --output damaged-out --no-report");
+    run(root, &line).ok();
+    for file in ["predictions.jsonl", "run.json"] {
+        let path = root.join("damaged-out").join(file);
+        fs::write(&path, format!("{{\n{}", fs::read_to_string(&path).unwrap())).unwrap();
+        run(root, &format!("{line} --resume")).refused(&[file, "without --resume begins anew"]);
+        run(root, &line).ok();
+        assert_eq!(predictions(&root.join("damaged-out")).len(), 2);
+    }
 }
 
 #[test]

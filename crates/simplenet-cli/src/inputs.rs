@@ -10,7 +10,7 @@ use serde::Serialize;
 use simplenet_data::{
     DataError,
     dataset::{
-        Place, Source,
+        Place, Source, apart, is_drawn,
         listing::{ListOptions, Listing, PassedOver, Reason, list},
     },
 };
@@ -62,7 +62,8 @@ pub fn inputs(
     let mut seen = HashSet::new();
     for root in asked {
         let folder = if root.is_dir() { root.as_path() } else { root.parent().unwrap_or(Path::new("")) };
-        let listing = list(root, &options)?;
+        let mut listing = list(root, &options)?;
+        pass_over_masks(&mut listing, root);
         require_some(root, &listing)?;
         let images = listing.images.into_iter().map(|path| named(path, folder, None));
         let failed = listing.failed.into_iter();
@@ -76,6 +77,16 @@ pub fn inputs(
         inputs.passed_over.extend(listing.passed_over);
     }
     Ok(inputs)
+}
+
+/// Passes masks over that lie beside their photographs: of those that are named as masks, what is drawn like one. A photograph
+/// that only has such a name (`bottle_label.png`) is a part that nobody else would look at.
+fn pass_over_masks(listing: &mut Listing, root: &Path) {
+    let masks = apart(listing.images.clone(), root).masks.into_iter().filter(|file| is_drawn(file));
+    let masks: HashSet<PathBuf> = masks.collect();
+    listing.images.retain(|file| !masks.contains(file));
+    listing.passed_over.extend(masks.into_iter().map(|path| PassedOver { path, reason: Reason::Mask }));
+    listing.passed_over.sort_unstable_by(|a, b| a.path.cmp(&b.path));
 }
 
 /// # Errors

@@ -24,6 +24,7 @@ use crate::{
     interrupt::Interrupt,
     one_a_thread,
     output::{
+        OutputError,
         prediction::{JsonPath, PredictionRecord, Verdict},
         run_folder::{Begin, RunFolder, RunPassedOver, RunRecord},
     },
@@ -125,7 +126,13 @@ fn inspect(
         .iter()
         .map(|entry| RunPassedOver { path: JsonPath::new(&entry.path), reason: entry.reason.name().into() });
     let record = RunRecord::new(photographs.len(), settings, named.collect());
-    let run = RunFolder::begin(&args.output, record, if args.resume { Begin::GoOn } else { Begin::Anew })?;
+    let begin = if args.resume { Begin::GoOn } else { Begin::Anew };
+    let run = RunFolder::begin(&args.output, record, begin).map_err(|error| match error {
+        damaged @ OutputError::Json { .. } if args.resume => CliError::Usage(format!(
+            "{damaged}; the results there cannot be gone on with: the same command without --resume begins anew"
+        )),
+        other => other.into(),
+    })?;
     let (tasks, others) = tasks(photographs, &run.before, &mut recorder);
     tell_of_earlier(&run, tasks.len(), others, progress);
 

@@ -83,7 +83,9 @@ impl RunFolder {
         // A folder of other things keeps what is in it, whatever it is called.
         let has_results = path.exists();
         let mut predictions = PredictionWriter::open(&path)?;
-        let earlier = read(folder)?;
+        // What a new run replaces need not be readable.
+        let earlier =
+            read(folder).or_else(|error| if begin == Begin::GoOn { Err(error) } else { Ok(None) })?;
         let mut before = vec![];
         if begin == Begin::GoOn {
             before = predictions.go_on()?;

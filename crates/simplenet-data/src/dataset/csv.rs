@@ -18,7 +18,7 @@ use super::{
     pairing::check_sizes,
     visa::{existing, parent},
 };
-use crate::decode::DecodeOptions;
+use crate::decode::{DecodeOptions, require_file};
 use crate::error::DataError;
 
 /// Columns and the other names that they may have.
@@ -227,6 +227,8 @@ impl Table {
     /// Reads a file.
     pub(super) fn read(path: &Path) -> Result<Self, DataError> {
         let wrong = |line, problem| DataError::List { path: path.to_path_buf(), line, problem };
+        let metadata = std::fs::metadata(path).map_err(DataError::io("read", path))?;
+        require_file(path, &metadata)?;
         let bytes = std::fs::read(path).map_err(DataError::io("read", path))?;
         let text = text_of(&bytes).map_err(|problem| wrong(None, problem))?;
         if let Err(error) = std::str::from_utf8(&text) {

@@ -9,14 +9,14 @@
 //! passed over. Links are followed.
 
 use std::ffi::OsStr;
-use std::fs::{File, FileType, Metadata};
+use std::fs::{File, FileType};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
 use super::{has_image_extension, is_hidden};
-use crate::decode::{SNIFF_BYTES, sniff};
+use crate::decode::{SNIFF_BYTES, require_file, sniff, special};
 use crate::error::DataError;
 
 /// What a walk leaves out beside what it always passes over.
@@ -71,6 +71,8 @@ pub enum Reason {
     Unfinished,
     /// Neither an image by its name nor by its first bytes.
     NoImage,
+    /// The mask of a photograph beside it, by name and content. The walk itself does not tell them: see [`super::apart`].
+    Mask,
 }
 
 impl Reason {
@@ -82,6 +84,7 @@ impl Reason {
             Self::Results => "results of this program",
             Self::Unfinished => "copies that are not finished",
             Self::NoImage => "no images that are read",
+            Self::Mask => "masks of photographs beside them",
         }
     }
 
@@ -93,6 +96,7 @@ impl Reason {
             Self::Results => "results",
             Self::Unfinished => "unfinished",
             Self::NoImage => "no_image",
+            Self::Mask => "mask",
         }
     }
 }
@@ -208,17 +212,6 @@ pub fn list(root: &Path, options: &ListOptions) -> Result<Listing, DataError> {
     listing.passed_over.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     listing.failed.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(listing)
-}
-
-/// Refuses what is no file, such as a named pipe, which would be waited for without end.
-///
-/// # Errors
-/// [`DataError::NotAFile`].
-pub fn require_file(path: &Path, metadata: &Metadata) -> Result<(), DataError> {
-    match special(metadata.file_type()) {
-        Some(what) => Err(DataError::NotAFile { path: path.to_path_buf(), what }),
-        None => Ok(()),
-    }
 }
 
 /// Whether a folder is one that a NAS, an operating system or an archive leaves between photographs, by its name.
@@ -352,24 +345,6 @@ fn leads_back(link: &Path) -> bool {
         (Ok(target), Some(Ok(parent))) => parent.starts_with(target),
         _ => false,
     }
-}
-
-/// What an entry is that is neither file nor folder.
-fn special(kind: FileType) -> Option<&'static str> {
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::FileTypeExt;
-        if kind.is_fifo() {
-            return Some("a named pipe");
-        }
-        if kind.is_socket() {
-            return Some("a socket");
-        }
-        if kind.is_block_device() || kind.is_char_device() {
-            return Some("a device");
-        }
-    }
-    (!kind.is_file() && !kind.is_dir()).then_some("neither file nor folder")
 }
 
 fn has_extension(path: &Path, extensions: &[&str]) -> bool {

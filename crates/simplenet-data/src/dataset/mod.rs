@@ -35,7 +35,7 @@ pub use drawn::{Drawing, read_drawings};
 pub use folder::Folders;
 pub use ground_truth::{DefectKind, DefectKinds, DefectMask, GroundTruth, MaskValues, SaturationArea};
 pub use layout::{Layout, LayoutId, Place, Problems, Sign};
-pub use pairing::{Apart, apart};
+pub use pairing::{Apart, apart, is_drawn};
 pub use recognise::{Recognised, recognise};
 pub use source::{Source, categories};
 

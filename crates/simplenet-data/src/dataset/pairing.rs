@@ -62,9 +62,9 @@ pub fn apart(files: Vec<PathBuf>, root: &Path) -> Apart {
     let mut drawn: HashSet<PathBuf> = HashSet::new();
     for same in of_name.values().filter(|same| same.len() > 1) {
         let (few_coloured, photographs): (Vec<&PathBuf>, Vec<&PathBuf>) =
-            same.iter().partition(|file| has_few_colours(file));
+            same.iter().partition(|file| is_drawn(file));
         if !photographs.is_empty() {
-            drawn.extend(few_coloured.into_iter().filter(|file| !is_jpeg(file)).cloned());
+            drawn.extend(few_coloured.into_iter().cloned());
         }
     }
     let (masks, images) = files
@@ -74,16 +74,17 @@ pub fn apart(files: Vec<PathBuf>, root: &Path) -> Apart {
     Apart { images, masks }
 }
 
-/// Whether a picture has few colours, black among them, as masks have. What cannot be read has not.
-fn has_few_colours(path: &Path) -> bool {
-    crate::decode::decode_file(path, &DecodeOptions::default()).is_ok_and(|image| {
-        let mut colours = HashSet::new();
-        let few = image.pixels().all(|pixel| {
-            colours.insert(pixel.0);
-            colours.len() <= MASK_COLOURS
-        });
-        few && colours.contains(&[0; 3])
-    })
+/// Whether the content of a picture is that of a mask: few colours, black among them, and not JPEG. What cannot be read is none.
+pub fn is_drawn(path: &Path) -> bool {
+    !is_jpeg(path)
+        && crate::decode::decode_file(path, &DecodeOptions::default()).is_ok_and(|image| {
+            let mut colours = HashSet::new();
+            let few = image.pixels().all(|pixel| {
+                colours.insert(pixel.0);
+                colours.len() <= MASK_COLOURS
+            });
+            few && colours.contains(&[0; 3])
+        })
 }
 
 fn is_jpeg(path: &Path) -> bool {

@@ -1,11 +1,11 @@
 //! A file's header: its size and kind of pixels, without a look at the pixels.
 
-use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
 use image::metadata::Orientation;
 
+use super::file::open_file;
 use super::format::{FileFormat, SNIFF_BYTES, foreign, sniff};
 use super::options::{DecodeOptions, Exif};
 use super::sink::{Range, Stored};
@@ -59,7 +59,7 @@ pub(crate) fn upright_header(
 /// # Errors
 /// The header cannot be read, or announces more pixels than allowed.
 pub fn image_header(path: &Path, options: &DecodeOptions) -> Result<ImageHeader, DataError> {
-    let file = File::open(path).map_err(DataError::io("read", path))?;
+    let file = open_file(path)?;
     header_in(BufReader::new(file), path, options)
 }
 

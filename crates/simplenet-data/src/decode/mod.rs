@@ -32,6 +32,7 @@ use image::{DynamicImage, RgbImage};
 
 pub use self::depth::{SampleRange, contrast_note, grey_levels, low_contrast};
 pub use self::file::read_file;
+pub(crate) use self::file::{require_file, special};
 pub use self::format::{FileFormat, Foreign, SNIFF_BYTES, foreign, sniff};
 pub(crate) use self::header::upright_header;
 pub use self::header::{ImageHeader, image_header, image_size, image_size_of};
