@@ -158,7 +158,7 @@ mod tests {
         let dark = |found| difference(Trait::Brightness, found, "100.0 to 110.0");
         counts.add(&[dark("60.0"), jpeg.clone()]);
         counts.add(&[dark("61.0"), jpeg.clone()]);
-        counts.add(&[jpeg.clone()]);
+        counts.add(std::slice::from_ref(&jpeg));
         assert_eq!((counts.images, counts.differing), (4, 3));
         let sentence = counts.sentence().unwrap();
         let want = "3 of 4 photographs differ from those that the model was trained on: JPEG, trained on PNG (3); for \
