@@ -87,9 +87,7 @@ pub enum TrainError {
     },
     /// Several images that cannot be read where none may be left out.
     #[error(
-        "{} of {found} images cannot be read; remove or replace them:{}",
-        reasons.len(),
-        reasons.iter().map(|reason| format!("\n  {reason}")).collect::<String>()
+        "{} of {found} images cannot be read; remove or replace them: {}", reasons.len(), reasons.join("; ")
     )]
     UnreadableImages {
         /// How many images there were.

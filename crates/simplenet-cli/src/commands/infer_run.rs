@@ -100,9 +100,13 @@ impl Results<'_> {
     /// Keeps the pictures of a photograph; where the disk is full, there is no report.
     fn keep_pictures(&mut self, pictures: Option<&str>) {
         let Some(gathered) = &mut self.gathered else { return };
-        let failed = match self.recorder.is_disk_full() {
-            true => Some(String::from("the disk is full")),
-            false => gathered.add_pictures(pictures).err().map(|error| error.to_string()),
+        // A map or the pictures themselves may be the first that does not fit: the reason is one.
+        let full = || String::from("the disk is full");
+        let failed = if self.recorder.is_disk_full() {
+            Some(full())
+        } else {
+            let failed = gathered.add_pictures(pictures).err();
+            failed.map(|error| if error.is_disk_full() { full() } else { error.to_string() })
         };
         if let Some(reason) = failed
             && let Some(gathered) = self.gathered.take()
