@@ -1,8 +1,10 @@
 //! The Hub's cache on this machine, in the layout that Python's tools share:
 //!
-//!     models--OWNER--NAME/blobs/SHA256                  the bytes
-//!     models--OWNER--NAME/refs/REVISION                 which commit a revision was
-//!     models--OWNER--NAME/snapshots/COMMIT/FILE         a link to the blob
+//! ```text
+//! models--OWNER--NAME/blobs/SHA256                  the bytes
+//! models--OWNER--NAME/refs/REVISION                 which commit a revision was
+//! models--OWNER--NAME/snapshots/COMMIT/FILE         a link to the blob
+//! ```
 //!
 //! In: a registered file. Out: its path, if it is there; or a place to write it to. No name of a path comes from a server
 //! but a commit, and that only if it is one.
