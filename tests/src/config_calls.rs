@@ -160,8 +160,8 @@ fn arguments(flag: &Arg) -> Vec<OsString> {
 fn values(flag: &Arg) -> Vec<String> {
     let choices = flag.get_possible_values().into_iter().map(|choice| choice.get_name().to_string());
     let of_kinds = [
-        "0.25", "0.5", "7", "9", "3GB", "96x64", "96", "cuda:1", "cpu", "resnet18", "resnet50", "btad",
-        "a/file", "b",
+        "0.25", "0.5", "7", "9", "10", "12", "3GB", "96x64", "96", "cuda:1", "cpu", "resnet18", "resnet50",
+        "btad", "a/file", "b",
     ];
     let defaults: Vec<_> = flag.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
     if flag.get_long() == Some("roi") {

@@ -62,9 +62,9 @@ pub fn apart(files: Vec<PathBuf>, root: &Path) -> Apart {
     let mut drawn: HashSet<PathBuf> = HashSet::new();
     for same in of_name.values().filter(|same| same.len() > 1) {
         let (few_coloured, photographs): (Vec<&PathBuf>, Vec<&PathBuf>) =
-            same.iter().partition(|file| is_drawn(file));
+            same.iter().partition(|file| has_few_colours(file));
         if !photographs.is_empty() {
-            drawn.extend(few_coloured.into_iter().cloned());
+            drawn.extend(few_coloured.into_iter().filter(|file| !is_jpeg(file)).cloned());
         }
     }
     let (masks, images) = files
