@@ -1,7 +1,7 @@
 //! Plain folders of images, read recursively: those of good parts, perhaps others to test on.
 //!
 //! In: paths, each named by a person, or a folder with `normal`, `normal_test`, `abnormal` and `masks` inside. Out:
-//! image paths, or a category. What a folder holds is listed by [`listing`](super::listing).
+//! image paths, or a category. What a folder holds is listed by [`super::listing`].
 //!
 //! The name of a defect is that of the sub-folder of `abnormal` that an image lies in, or the folder's own. Masks lie in
 //! folders of their own or beside the images; which belongs to which is told by their names (`pairing`).

@@ -74,17 +74,21 @@ pub fn apart(files: Vec<PathBuf>, root: &Path) -> Apart {
     Apart { images, masks }
 }
 
-/// Whether the content of a picture is that of a mask: few colours, black among them, and not JPEG. What cannot be read is none.
+/// Whether the content of a file is that of a mask: few colours, black among them, and not JPEG.
 pub fn is_drawn(path: &Path) -> bool {
-    !is_jpeg(path)
-        && crate::decode::decode_file(path, &DecodeOptions::default()).is_ok_and(|image| {
-            let mut colours = HashSet::new();
-            let few = image.pixels().all(|pixel| {
-                colours.insert(pixel.0);
-                colours.len() <= MASK_COLOURS
-            });
-            few && colours.contains(&[0; 3])
-        })
+    !is_jpeg(path) && has_few_colours(path)
+}
+
+/// Whether a picture has few colours, black among them, as masks have. What cannot be read has not.
+fn has_few_colours(path: &Path) -> bool {
+    crate::decode::decode_file(path, &DecodeOptions::default()).is_ok_and(|image| {
+        let mut colours = HashSet::new();
+        let few = image.pixels().all(|pixel| {
+            colours.insert(pixel.0);
+            colours.len() <= MASK_COLOURS
+        });
+        few && colours.contains(&[0; 3])
+    })
 }
 
 fn is_jpeg(path: &Path) -> bool {
