@@ -46,8 +46,10 @@ impl SampleRange {
     /// Looks at the files of these whose header leaves the range open. Files that cannot be read are passed over.
     pub fn of(paths: &[PathBuf], options: &DecodeOptions) -> Self {
         let look = |path: &PathBuf| {
-            let open = image_header(path, options).ok()?.open_range;
-            let bytes = read_file(path, options.max_pixels).ok().filter(|_| open)?;
+            if !image_header(path, options).ok()?.open_range {
+                return None;
+            }
+            let bytes = read_file(path, options.max_pixels).ok()?;
             Some(decode_image(&bytes, path, options).ok()?.source)
         };
         let sources: Vec<Option<ImageSource>> = paths.par_iter().map(look).collect();
