@@ -116,6 +116,10 @@ fn thresholds_do_what_they_were_set_for() {
 fn what_does_not_serve_is_said_or_refused() {
     let shared = folder();
     let root = shared.path();
+    // Before the photographs are inspected: there are none.
+    let line =
+        "simplenet calibrate --model out/model.safetensors --normal nowhere --out no/such/m.safetensors";
+    run(root, line).refused(&["cannot be written to no/such", "--out FILE"]);
     for (name, count) in [("two", 2), ("five", 5), ("spoilt", 3)] {
         fs::create_dir_all(root.join(name)).unwrap();
         for i in 0..count {

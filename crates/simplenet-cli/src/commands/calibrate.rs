@@ -45,6 +45,8 @@ pub fn run(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<(), CliE
 fn from_good_parts(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<(), CliError> {
     let rates = Rates { false_reject: args.false_reject, review: args.review };
     rates.validate()?;
+    let out = args.out.as_deref().unwrap_or(&args.model);
+    require_writable(out)?;
     let opened = device::open(args.device.device, progress)?;
     let (net, record) = checkpoint::load(&args.model, &Device::Cpu)?;
     let (before, calibrated_model_id) = (record.threshold, checkpoint::model_id(&record));
@@ -69,7 +71,6 @@ fn from_good_parts(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<
     images.iter().for_each(|image| differences.add(&image.differences));
     let scores: Vec<f32> = images.iter().map(|image| image.score).collect();
     detector.set_calibrated_by(simplenet_train::program());
-    let out = args.out.as_deref().unwrap_or(&args.model);
     detector.save(out, &net)?;
 
     let record = detector.record();
@@ -113,6 +114,20 @@ fn from_good_parts(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<
     }
     println!("model: {}", out.display());
     Ok(())
+}
+
+/// Refuses a place that no model can be written to, before any photograph is inspected.
+///
+/// # Errors
+/// A folder that is missing or may not be written.
+fn require_writable(model: &Path) -> Result<(), CliError> {
+    let folder = model.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    tempfile::tempfile_in(folder).map(drop).map_err(|error| {
+        CliError::Usage(format!(
+            "the calibrated model cannot be written to {}: {error}; name a file that can be written with --out FILE",
+            folder.display()
+        ))
+    })
 }
 
 /// Writes a threshold that a person chose into the model.
