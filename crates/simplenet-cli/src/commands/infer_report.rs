@@ -26,7 +26,7 @@ use crate::{
 /// Photographs up to which a report is written: a page of more is of no use.
 const MOST_IN_REPORT: usize = 20_000;
 
-/// What the report will show: predictions in memory, pictures in a file without a name.
+/// What the report will show: predictions in memory, pictures in a file that stays.
 pub(super) struct Gathered {
     predictions: Vec<PredictionLine>,
     pictures: LayersWriter,
