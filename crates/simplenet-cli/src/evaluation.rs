@@ -20,10 +20,9 @@ use simplenet_train::{
 
 use crate::{
     args::RegionArgs,
-    commands::infer_run::settings,
     curves_file::CurvesFile,
     error::CliError,
-    inspect::Recorder,
+    inspect::{Recorder, settings},
     output::{
         anomaly_map_file::MapFormat,
         atomic,

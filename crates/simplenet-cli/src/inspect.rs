@@ -12,12 +12,13 @@ use std::{
 };
 
 use image::RgbImage;
-use sha2::{Digest, Sha256};
-use simplenet_model::checkpoint;
+use serde_json::{Map, Value, json};
+use simplenet_model::{checkpoint, weights::sha256_hex};
 pub use simplenet_train::in_batches::{Inspected, inspect_file};
 use simplenet_train::{Detector, detector::Inspection};
 
 use crate::{
+    args::RegionArgs,
     error::CliError,
     output::{
         OutputError,
@@ -263,8 +264,8 @@ fn shortened(name: &Path) -> PathBuf {
     if text.len() <= LONGEST_NAME {
         return name.to_path_buf();
     }
-    let hash = Sha256::digest(name.as_os_str().as_encoded_bytes());
-    let hash: String = hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let mut hash = sha256_hex(name.as_os_str().as_encoded_bytes());
+    hash.truncate(12);
     let front = atomic::shortened(&text, LONGEST_NAME - hash.len() - 1);
     name.with_file_name(format!("{front}~{hash}"))
 }
@@ -292,6 +293,35 @@ fn write_below(
 /// A relative path with forward slashes, as JSON and HTML want it.
 fn slashed(path: &Path) -> String {
     path.components().map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+}
+
+/// What decides the numbers of a run, for [`RunFolder`](crate::output::run_folder::RunFolder): it goes on only with the same.
+///
+/// # Errors
+/// A region of interest that cannot be read.
+pub(crate) fn settings(
+    verb: &str,
+    detector: &Detector,
+    region: &RegionArgs,
+) -> Result<Map<String, Value>, CliError> {
+    // As it is written for people: 0.1, not what f64 makes of it.
+    let number = |value: f32| value.to_string().parse::<Value>().unwrap_or(Value::Null);
+    let threshold = detector.record().threshold;
+    let roi = match &region.roi {
+        Some(file) => sha256_hex(&std::fs::read(file).map_err(CliError::io("read", file))?).into(),
+        None => Value::Null,
+    };
+    let settings = json!({
+        "verb": verb,
+        "model_id": checkpoint::model_id(detector.record()),
+        "threshold": threshold.map(|t| number(t.value)),
+        "review_threshold": threshold.and_then(|t| t.review).map(|band| number(band.value)),
+        "precision": detector.precision(),
+        "device": detector.device(),
+        "roi_sha256": roi,
+        "min_region_area": detector.record().min_region_area,
+    });
+    Ok(settings.as_object().cloned().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use simplenet_train::{
 
 use super::{
     infer_report::Gathered,
-    infer_run::{Recorded, Results, settings, tasks},
+    infer_run::{Recorded, Results, tasks},
     model_path, narrow, warn_of_slow_precision,
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     device,
     error::CliError,
     inputs::{Inputs, PassedOverFields, inputs, passed_over_words},
-    inspect::{PREDICTIONS_FILE, Recorder},
+    inspect::{PREDICTIONS_FILE, Recorder, settings},
     interrupt::Interrupt,
     one_a_thread,
     output::{

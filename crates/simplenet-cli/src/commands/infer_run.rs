@@ -6,18 +6,14 @@
 
 use std::collections::HashSet;
 
-use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
 use simplenet_data::DifferenceCounts;
-use simplenet_model::checkpoint::{self, Decision};
-use simplenet_train::Detector;
+use simplenet_model::checkpoint::Decision;
 
 use super::{
     infer::{Outcome, Task, sentence},
     infer_report::Gathered,
 };
 use crate::{
-    args::RegionArgs,
     error::CliError,
     inputs::Input,
     inspect::Recorder,
@@ -163,36 +159,4 @@ pub(super) fn tasks(
         problem: input.problem,
     };
     (new.into_iter().map(task).collect(), before.len() - old.len())
-}
-
-/// What decides the numbers of a run, for [`RunFolder`]: it goes on only with the same.
-///
-/// # Errors
-/// A region of interest that cannot be read.
-pub(crate) fn settings(
-    verb: &str,
-    detector: &Detector,
-    region: &RegionArgs,
-) -> Result<Map<String, Value>, CliError> {
-    // As it is written for people: 0.1, not what f64 makes of it.
-    let number = |value: f32| value.to_string().parse::<Value>().unwrap_or(Value::Null);
-    let threshold = detector.record().threshold;
-    let roi = match &region.roi {
-        Some(file) => {
-            let bytes = std::fs::read(file).map_err(CliError::io("read", file))?;
-            Value::from(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>())
-        }
-        None => Value::Null,
-    };
-    let settings = json!({
-        "verb": verb,
-        "model_id": checkpoint::model_id(detector.record()),
-        "threshold": threshold.map(|t| number(t.value)),
-        "review_threshold": threshold.and_then(|t| t.review).map(|band| number(band.value)),
-        "precision": detector.precision(),
-        "device": detector.device(),
-        "roi_sha256": roi,
-        "min_region_area": detector.record().min_region_area,
-    });
-    Ok(settings.as_object().cloned().unwrap_or_default())
 }

@@ -11,7 +11,7 @@ pub mod export;
 pub mod import;
 pub mod infer;
 mod infer_report;
-pub(crate) mod infer_run;
+mod infer_run;
 pub mod info;
 pub mod man;
 pub mod train;
