@@ -13,13 +13,14 @@ pub mod error;
 pub mod feature_adaptor;
 pub mod feature_norm;
 mod file;
+mod graph;
 pub mod initializer;
+mod lower;
 pub mod official;
-pub mod onnx;
 pub mod ops;
+mod passes;
 pub mod patch_aggregator;
 pub mod position_energy;
-pub mod predictor;
 pub mod pth;
 pub mod simplenet;
 mod tensor_check;
@@ -28,9 +29,10 @@ pub mod weights;
 pub use backbone::{Backbone, BackboneId, Levels};
 pub use device::{DeviceChoice, Opened};
 pub use error::ModelError;
-pub use predictor::{
-    ActivationRanges, BatchExtractor, BatchOutput, BatchPrecision, BatchPredictor, CompiledExtractor,
-    Normalisation, Precision, Predictor, PredictorOptions,
+pub use lower::{
+    cpu::{ActivationRanges, CompiledExtractor, Normalisation, Precision, Predictor, PredictorOptions},
+    device::{BatchExtractor, BatchOutput, BatchPrecision, BatchPredictor},
+    onnx,
 };
 pub use weights::{BackboneWeights, WeightsSource};
 

@@ -1,6 +1,6 @@
 //! Vision transformers of DINOv2 up to a tapped block (Oquab et al., "DINOv2: Learning Robust Visual Features without
 //! Supervision", 2023; the network of Dosovitskiy et al., "An Image is Worth 16x16 Words", 2020, with layer scale). In:
-//! (B, 3, H, W), sides multiples of the patch's. Out: the tokens of every block's patches as a map (B, C, H / 14, W / 14).
+//! an image, sides multiples of the patch's. Out: the tokens of every block's patches as a map (H / 14, W / 14, C).
 //!
 //! Follows the official code's `get_intermediate_layers(…, reshape=True, norm=True)`: the final layer norm is applied to
 //! each block's output, the class token is left out. The norm matters here: without it a token's length, which says
@@ -8,18 +8,20 @@
 //!
 //! Differs from candle-transformers' model of the same name in what SimpleNet needs: intermediate blocks, no classifier
 //! whose weights the files do not have, and a position embedding that is resized bicubically as the official code does
-//! it, not to the nearest neighbour. There is no compiled form: [`crate::Predictor`] runs these layers.
+//! it, not to the nearest neighbour.
 
-use candle_core::{DType, Device, Module, Tensor};
-use candle_nn::{LayerNorm, Linear, ops::softmax_last_dim};
+use candle_core::{DType, Tensor};
 
-use super::{Levels, Stage, TensorSpec, family::DinoV2};
-use crate::{error::ModelError, weights::BackboneWeights};
+use super::{Levels, architecture::Architecture};
+use crate::{
+    error::ModelError,
+    graph::{ChannelAffine, Convolution, Graph, LayerNorm, NodeId, Op, Reader, Tokens, doubles},
+};
 
 /// It has no levels in the paper's sense: its two taps stand for the default's.
-pub(super) const LEVELS: Levels = Levels::PAPER;
+const LEVELS: Levels = Levels::PAPER;
 /// Both taps lie on the grid of patches.
-pub(super) const STRIDES: &[usize] = &[14, 14];
+const STRIDES: &[usize] = &[14, 14];
 /// ε of every layer norm.
 const NORM_EPSILON: f64 = 1e-6;
 /// Width of a block's hidden layer over the tokens' width.
@@ -30,192 +32,142 @@ const POSITION_OFFSET: f64 = 0.1;
 /// The constant of PyTorch's bicubic interpolation (Keys, "Cubic Convolution Interpolation", 1981, with a = −0.75).
 const CUBIC: f64 = -0.75;
 
-/// Names and shapes of every tensor up to the last built block, and the final norm.
-pub(super) fn tensor_specs(net: &DinoV2) -> Vec<TensorSpec> {
-    let DinoV2 { width, patch, grid, blocks, .. } = *net;
-    let mut specs = Vec::new();
-    let mut push = |name: String, shape: &[usize]| specs.push(TensorSpec { name, shape: shape.to_vec() });
-    push("cls_token".into(), &[1, 1, width]);
-    push("pos_embed".into(), &[1, 1 + grid * grid, width]);
-    push("patch_embed.proj.weight".into(), &[width, 3, patch, patch]);
-    push("patch_embed.proj.bias".into(), &[width]);
-    for block in 0..blocks {
-        let mut layer = |name: &str, outputs: usize, inputs: &[usize]| {
-            push(format!("blocks.{block}.{name}.weight"), &[&[outputs], inputs].concat());
-            push(format!("blocks.{block}.{name}.bias"), &[outputs]);
+/// A vision transformer of DINOv2 without registers, up to its last tapped block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DinoV2 {
+    /// Values per token.
+    pub(crate) width: usize,
+    /// Heads of the attention.
+    pub(crate) heads: usize,
+    /// Blocks that are built.
+    pub(crate) blocks: usize,
+    /// Pixels of a patch's side.
+    pub(crate) patch: usize,
+    /// Patches per side of the images that it was trained on last: the grid of its position embedding.
+    pub(crate) grid: usize,
+}
+
+/// A block's tensors.
+struct Block {
+    norm1: LayerNorm,
+    qkv: Convolution,
+    project: Convolution,
+    norm2: LayerNorm,
+    first: Convolution,
+    second: Convolution,
+    /// Layer scale after attention and after the hidden layer.
+    scales: [ChannelAffine; 2],
+}
+
+impl Architecture for DinoV2 {
+    fn levels(&self) -> Levels {
+        LEVELS
+    }
+
+    /// Both taps or none.
+    fn takes(&self, levels: Levels) -> bool {
+        levels == LEVELS
+    }
+
+    fn strides(&self) -> &'static [usize] {
+        STRIDES
+    }
+
+    fn side_multiple(&self) -> usize {
+        self.patch
+    }
+
+    fn add_to(&self, graph: &mut Graph, _: usize, reader: &Reader<'_>) -> Result<(), ModelError> {
+        let Self { width, patch, grid, .. } = *self;
+        let class = reader.tensor("cls_token", &[1, 1, width])?;
+        let positions = reader.tensor("pos_embed", &[1, 1 + grid * grid, width])?;
+        let weight = reader.tensor("patch_embed.proj.weight", &[width, 3, patch, patch])?;
+        let bias = reader.tensor("patch_embed.proj.bias", &[width])?;
+        let blocks =
+            (0..self.blocks).map(|index| self.block(reader, index)).collect::<Result<Vec<_>, _>>()?;
+        let norm = reader.layer_norm("norm", width, NORM_EPSILON)?;
+
+        // The embedding is a convolution whose stride is its kernel.
+        let embedding = Convolution { bias: Some(bias), stride: patch, ..Convolution::new(weight) };
+        let patches = graph.add(Op::Convolution(Box::new(embedding)), &[Graph::IMAGE])?;
+        let sides = graph.shape(patches).sides();
+        let tokens = self.tokens(&class, &positions, sides)?;
+        let mut x = graph.add(Op::Tokens(Box::new(tokens)), &[patches])?;
+        for (index, block) in blocks.into_iter().enumerate() {
+            x = self.add_block(graph, block, x)?;
+            let map = graph.add(Op::Patches { sides }, &[x])?;
+            let map = graph.add(Op::LayerNorm(Box::new(norm.clone())), &[map])?;
+            graph.name_stage(format!("blocks.{index}"), map);
+        }
+        Ok(())
+    }
+}
+
+impl DinoV2 {
+    fn block(&self, reader: &Reader<'_>, index: usize) -> Result<Block, ModelError> {
+        let (width, hidden) = (self.width, HIDDEN_RATIO * self.width);
+        let name = |part: &str| format!("blocks.{index}.{part}");
+        let norm = |part: &str| reader.layer_norm(&name(part), width, NORM_EPSILON);
+        let linear = |part: &str, outputs: usize, inputs: usize| {
+            let weight = reader.tensor(&name(&format!("{part}.weight")), &[outputs, inputs])?;
+            Convolution::linear(&weight, reader.tensor(&name(&format!("{part}.bias")), &[outputs])?)
         };
-        layer("norm1", width, &[]);
-        layer("attn.qkv", 3 * width, &[width]);
-        layer("attn.proj", width, &[width]);
-        layer("norm2", width, &[]);
-        layer("mlp.fc1", HIDDEN_RATIO * width, &[width]);
-        layer("mlp.fc2", width, &[HIDDEN_RATIO * width]);
-        push(format!("blocks.{block}.ls1.gamma"), &[width]);
-        push(format!("blocks.{block}.ls2.gamma"), &[width]);
-    }
-    push("norm.weight".into(), &[width]);
-    push("norm.bias".into(), &[width]);
-    specs
-}
-
-/// Every named stage with its channels.
-#[cfg(test)]
-pub(super) fn stages(net: &DinoV2) -> Vec<(String, usize)> {
-    (0..net.blocks).map(|block| (format!("blocks.{block}"), net.width)).collect()
-}
-
-/// One block: tokens + attention of the normed tokens, then + two layers of the normed sum.
-#[derive(Debug, Clone)]
-pub(crate) struct Block {
-    pub(crate) norm1: LayerNorm,
-    pub(crate) qkv: Linear,
-    /// Layer scale folded in, as in `second`.
-    pub(crate) project: Linear,
-    pub(crate) norm2: LayerNorm,
-    pub(crate) first: Linear,
-    pub(crate) second: Linear,
-}
-
-/// The network with its weights.
-#[derive(Debug, Clone)]
-pub(crate) struct Layers {
-    pub(crate) net: DinoV2,
-    pub(crate) class_token: Tensor,
-    /// (grid · grid, width), and that of the class token (1, width).
-    positions: Tensor,
-    pub(crate) class_position: Tensor,
-    /// Of a patch's numbers in (colour, row, column) order.
-    pub(crate) patch_embedding: Linear,
-    pub(crate) blocks: Vec<Block>,
-    pub(crate) norm: LayerNorm,
-}
-
-/// Reads tensors as f32 on a device.
-struct Reader<'a> {
-    weights: &'a BackboneWeights,
-    device: &'a Device,
-}
-
-impl Reader<'_> {
-    fn tensor(&self, name: &str) -> Result<Tensor, ModelError> {
-        Ok(self.weights.get(name)?.to_dtype(DType::F32)?.to_device(self.device)?)
-    }
-
-    fn norm(&self, name: &str) -> Result<LayerNorm, ModelError> {
-        let part = |part: &str| self.tensor(&format!("{name}.{part}"));
-        Ok(LayerNorm::new(part("weight")?, part("bias")?, NORM_EPSILON))
-    }
-
-    fn linear(&self, name: &str) -> Result<Linear, ModelError> {
-        let part = |part: &str| self.tensor(&format!("{name}.{part}"));
-        Ok(Linear::new(part("weight")?, Some(part("bias")?)))
-    }
-
-    /// A linear layer whose outputs are multiplied by `gamma`: γ ∘ (W x + b) is a linear layer too.
-    fn scaled(&self, name: &str, gamma: &str) -> Result<Linear, ModelError> {
-        let gamma = self.tensor(gamma)?;
-        let weight = self.tensor(&format!("{name}.weight"))?.broadcast_mul(&gamma.unsqueeze(1)?)?;
-        let bias = (self.tensor(&format!("{name}.bias"))? * gamma)?;
-        Ok(Linear::new(weight, Some(bias)))
-    }
-}
-
-impl Layers {
-    /// Reads every layer.
-    pub(super) fn load(net: &DinoV2, weights: &BackboneWeights, device: &Device) -> Result<Self, ModelError> {
-        let read = Reader { weights, device };
-        let positions = read.tensor("pos_embed")?.squeeze(0)?;
-        let embedding = read.tensor("patch_embed.proj.weight")?.flatten_from(1)?;
-        let block = |index: usize| -> Result<Block, ModelError> {
-            let name = |part: &str| format!("blocks.{index}.{part}");
-            Ok(Block {
-                norm1: read.norm(&name("norm1"))?,
-                qkv: read.linear(&name("attn.qkv"))?,
-                project: read.scaled(&name("attn.proj"), &name("ls1.gamma"))?,
-                norm2: read.norm(&name("norm2"))?,
-                first: read.linear(&name("mlp.fc1"))?,
-                second: read.scaled(&name("mlp.fc2"), &name("ls2.gamma"))?,
-            })
+        let scale = |part: &str| -> Result<ChannelAffine, ModelError> {
+            let scale = doubles(&reader.tensor(&name(&format!("{part}.gamma")), &[width])?)?;
+            Ok(ChannelAffine { shift: vec![0.0; scale.len()], scale })
         };
-        Ok(Self {
-            net: *net,
-            class_token: read.tensor("cls_token")?.squeeze(0)?,
-            class_position: positions.narrow(0, 0, 1)?,
-            positions: positions.narrow(0, 1, net.grid * net.grid)?.contiguous()?,
-            patch_embedding: Linear::new(embedding, Some(read.tensor("patch_embed.proj.bias")?)),
-            blocks: (0..net.blocks).map(block).collect::<Result<_, _>>()?,
-            norm: read.norm("norm")?,
+        Ok(Block {
+            norm1: norm("norm1")?,
+            qkv: linear("attn.qkv", 3 * width, width)?,
+            project: linear("attn.proj", width, width)?,
+            norm2: norm("norm2")?,
+            first: linear("mlp.fc1", hidden, width)?,
+            second: linear("mlp.fc2", width, hidden)?,
+            scales: [scale("ls1")?, scale("ls2")?],
         })
     }
 
-    /// (B, 3, H, W) -> each block's patch tokens after the final norm, (B, width, H / patch, W / patch). One image at a
-    /// time, so that a result does not depend on what else is in the batch.
-    pub(super) fn forward_stages(&self, images: &Tensor) -> Result<Vec<Stage>, ModelError> {
-        let batch = images.dim(0)?;
-        let each = (0..batch).map(|i| self.forward_one(&images.narrow(0, i, 1)?.squeeze(0)?));
-        let each = each.collect::<Result<Vec<Vec<Tensor>>, ModelError>>()?;
-        let stage = |block: usize| -> Result<Stage, ModelError> {
-            let maps: Vec<&Tensor> = each.iter().map(|maps| &maps[block]).collect();
-            Ok(Stage { name: format!("blocks.{block}"), features: Tensor::stack(&maps, 0)? })
-        };
-        (0..self.blocks.len()).map(stage).collect()
+    /// Tokens + attention of the normed tokens, then + two layers of the normed sum.
+    fn add_block(&self, graph: &mut Graph, block: Block, x: NodeId) -> Result<NodeId, ModelError> {
+        let Block { norm1, qkv, project, norm2, first, second, scales: [scale1, scale2] } = block;
+        let mut add = |op: Op, inputs: &[NodeId]| graph.add(op, inputs);
+        let y = add(Op::LayerNorm(Box::new(norm1)), &[x])?;
+        let y = add(Op::Convolution(Box::new(qkv)), &[y])?;
+        let y = add(Op::Attention { heads: self.heads }, &[y])?;
+        let y = add(Op::Convolution(Box::new(project)), &[y])?;
+        let y = add(Op::Affine(scale1), &[y])?;
+        let x = add(Op::Add, &[y, x])?;
+        let y = add(Op::LayerNorm(Box::new(norm2)), &[x])?;
+        let y = add(Op::Convolution(Box::new(first)), &[y])?;
+        let y = add(Op::Gelu, &[y])?;
+        let y = add(Op::Convolution(Box::new(second)), &[y])?;
+        let y = add(Op::Affine(scale2), &[y])?;
+        add(Op::Add, &[y, x])
     }
 
-    /// (3, H, W) -> each block's map (width, H / patch, W / patch).
-    fn forward_one(&self, image: &Tensor) -> Result<Vec<Tensor>, ModelError> {
-        let patch = self.net.patch;
-        let (_, height, width) = image.dims3()?;
-        let (rows, columns) = (height / patch, width / patch);
-        // A convolution whose stride is its kernel is one matrix product over the patches.
-        let patches = image.reshape((3, rows, patch, columns, patch))?.permute((1, 3, 0, 2, 4))?;
-        let patches = patches.reshape((rows * columns, 3 * patch * patch))?;
-        let tokens = (self.patch_embedding.forward(&patches)? + self.positions_of(rows, columns)?)?;
-        let class = (&self.class_token + &self.class_position)?;
-        let mut x = Tensor::cat(&[&class, &tokens], 0)?;
-        let mut maps = Vec::new();
-        for block in &self.blocks {
-            x = block.forward(&x, self.net.heads)?;
-            let patches = self.norm.forward(&x.narrow(0, 1, rows * columns)?.contiguous()?)?;
-            maps.push(patches.t()?.reshape((self.net.width, rows, columns))?.contiguous()?);
-        }
-        Ok(maps)
-    }
-
-    /// The position embedding of a grid of patches: (rows · columns, width).
-    pub(crate) fn positions_of(&self, rows: usize, columns: usize) -> Result<Tensor, ModelError> {
-        let DinoV2 { grid, width, .. } = self.net;
+    /// The class token with its position, and the position embedding of a grid of patches.
+    fn tokens(
+        &self,
+        class: &Tensor,
+        positions: &Tensor,
+        [rows, columns]: [usize; 2],
+    ) -> Result<Tokens, ModelError> {
+        let Self { width, grid, .. } = *self;
+        let positions = positions.to_dtype(DType::F32)?.squeeze(0)?;
+        let class = (class.to_dtype(DType::F32)?.squeeze(0)? + positions.narrow(0, 0, 1)?)?;
+        let positions = positions.narrow(0, 1, grid * grid)?.contiguous()?;
         if (rows, columns) == (grid, grid) {
-            return Ok(self.positions.clone());
+            return Ok(Tokens { class, positions });
         }
-        let device = self.positions.device();
+        let device = positions.device();
         let along = |cells: usize| Tensor::from_vec(bicubic(grid, cells), (cells, grid), device);
         // Rows first, then columns: (rows, grid · width), then (columns, grid) · (grid, width) in each row.
-        let resized = along(rows)?.matmul(&self.positions.reshape((grid, grid * width))?)?;
+        let resized = along(rows)?.matmul(&positions.reshape((grid, grid * width))?)?;
         let resized = along(columns)?
             .broadcast_as((rows, columns, grid))?
             .contiguous()?
             .matmul(&resized.reshape((rows, grid, width))?)?;
-        Ok(resized.reshape((rows * columns, width))?)
-    }
-}
-
-impl Block {
-    /// (tokens, width) -> the same.
-    fn forward(&self, x: &Tensor, heads: usize) -> Result<Tensor, ModelError> {
-        let x = (x + self.attention(&self.norm1.forward(x)?, heads)?)?;
-        let hidden = self.first.forward(&self.norm2.forward(&x)?)?.gelu_erf()?;
-        Ok((&x + self.second.forward(&hidden)?)?)
-    }
-
-    fn attention(&self, x: &Tensor, heads: usize) -> Result<Tensor, ModelError> {
-        let (tokens, width) = x.dims2()?;
-        let depth = width / heads;
-        let qkv = self.qkv.forward(x)?.reshape((tokens, 3, heads, depth))?.permute((1, 2, 0, 3))?;
-        let part = |index: usize| qkv.get(index)?.contiguous();
-        let query = (part(0)? * (depth as f64).sqrt().recip())?;
-        let weights = softmax_last_dim(&query.matmul(&part(1)?.t()?.contiguous()?)?)?;
-        let mixed = weights.matmul(&part(2)?)?.transpose(0, 1)?.reshape((tokens, width))?;
-        Ok(self.project.forward(&mixed)?)
+        Ok(Tokens { class, positions: resized.reshape((rows * columns, width))? })
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use super::{
     Levels,
+    architecture::tensor_specs,
     registry::{Spec, TABLE},
 };
 use crate::error::ModelError;
@@ -77,7 +78,7 @@ impl BackboneId {
 
     /// Every level that it has: all three, or of a vision transformer its two taps, as 2 and 3.
     pub fn levels(self) -> Levels {
-        self.spec().family.levels()
+        self.spec().network.levels()
     }
 
     /// What is tapped at these levels, from the finest to the coarsest grid.
@@ -86,20 +87,20 @@ impl BackboneId {
     /// `ModelError::Configuration` for a choice that the network does not have: a vision transformer has its own two taps
     /// only.
     pub fn taps(self, levels: Levels) -> Result<Vec<Tap>, ModelError> {
-        let Spec { stages, channels, family, .. } = self.spec();
-        if !family.takes(levels) {
+        let Spec { stages, channels, network, .. } = self.spec();
+        if !network.takes(levels) {
             return Err(ModelError::Configuration {
                 what: "levels",
                 reason: format!(
                     "{levels}, where {self} has its own two taps only ({}): leave `levels` at {:?}, or take another backbone",
                     stages.join(", "),
-                    Vec::from(family.levels()),
+                    Vec::from(network.levels()),
                 ),
             });
         }
         let tap = |((&stage, &channels), &stride)| Tap { stage, channels, stride };
-        let all = stages.iter().zip(*channels).zip(family.strides()).map(tap);
-        let numbered = family.levels().numbers().zip(all);
+        let all = stages.iter().zip(*channels).zip(network.strides()).map(tap);
+        let numbered = network.levels().numbers().zip(all);
         Ok(numbered
             .filter(|&(number, _)| levels.numbers().any(|n| n == number))
             .map(|(_, tap)| tap)
@@ -114,7 +115,7 @@ impl BackboneId {
     /// What both sides of an image must be a multiple of, in pixels: 1 for the convolutional networks, the patch's side
     /// for a vision transformer.
     pub fn side_multiple(self) -> usize {
-        self.spec().family.side_multiple()
+        self.spec().network.side_multiple()
     }
 
     /// The side next to `side` (pixels) that the network can take, the larger of two that are equally near.
@@ -144,11 +145,6 @@ impl BackboneId {
         })
     }
 
-    /// Whether [`crate::Predictor`] compiles the network. Where it does not, it runs the literal layers, in f32 only.
-    pub fn is_compiled(self) -> bool {
-        self.spec().family.is_compiled()
-    }
-
     /// Every tensor the network needs up to its last level, in the order of the forward pass. Tensors beyond these (the
     /// classifier, later stages, `num_batches_tracked`) are ignored when a file is read.
     pub fn tensor_specs(self) -> Vec<TensorSpec> {
@@ -157,7 +153,7 @@ impl BackboneId {
 
     /// Those that it needs when it is tapped at these levels: nothing after the last of them.
     pub fn tensor_specs_for(self, levels: Levels) -> Vec<TensorSpec> {
-        self.spec().family.up_to(levels).tensor_specs()
+        tensor_specs(self.spec().network, levels.last())
     }
 }
 

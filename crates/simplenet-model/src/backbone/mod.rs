@@ -2,11 +2,10 @@
 //! the paper's at an eighth and a sixteenth of the input's sides (of a vision transformer: both on the grid of patches);
 //! nothing after the last tap is computed.
 
-pub(crate) mod dinov2;
+mod architecture;
+mod dinov2;
 mod efficientnet_lite;
-mod family;
 mod id;
-mod layers;
 mod levels;
 mod registry;
 mod resnet;
@@ -14,16 +13,17 @@ mod resnet;
 pub use id::{BackboneId, Tap, TensorSpec};
 pub use levels::Levels;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{Device, Tensor};
 
 use crate::{
     error::ModelError,
-    predictor::network::{NetworkBuilder, Value},
+    graph::{COLOURS, Graph, Reader},
+    lower::reference::Reference,
+    passes::fold_affine,
     weights::BackboneWeights,
 };
-use family::{Family, Network};
 
 /// One named feature map on the way through a backbone.
 #[derive(Debug, Clone)]
@@ -42,13 +42,14 @@ pub struct Backbone {
     taps: Vec<Tap>,
     weights: BackboneWeights,
     device: Device,
-    /// Built when it is first asked for: who only runs the compiled network needs neither its time nor its memory.
-    network: OnceLock<Network>,
+    /// The network in candle for the sides of the last run. Built when it is first asked for: who only runs the compiled
+    /// network needs neither its time nor its memory.
+    reference: Arc<Mutex<Option<([usize; 2], Arc<Reference>)>>>,
 }
 
 impl Backbone {
-    /// Takes weights of any float type. The layers are built on `device` on the first run: batch norm is folded into the
-    /// convolutions in f64, and the result kept as f32. Of `weights`, what the levels need stays as it is, for saving.
+    /// Takes weights of any float type. The reference network is built on `device` on the first run: batch norm is folded
+    /// into the convolutions in f64, and the result kept as f32. Of `weights`, what the levels need stays as it is, for saving.
     ///
     /// # Errors
     /// Weights of another backbone, or that lack a tensor; levels that the network does not have.
@@ -72,21 +73,40 @@ impl Backbone {
             taps,
             weights: weights.for_levels(levels)?,
             device: device.clone(),
-            network: OnceLock::new(),
+            reference: Arc::default(),
         })
     }
 
-    fn network(&self) -> Result<&Network, ModelError> {
-        if let Some(network) = self.network.get() {
-            return Ok(network);
-        }
-        let network = self.family().load(&self.weights, &self.device)?;
-        Ok(self.network.get_or_init(|| network))
+    /// The network up to its last tap for images of these sides, its stages the taps.
+    ///
+    /// # Errors
+    /// Sides that the network cannot take; a tensor of another shape.
+    pub(crate) fn graph(&self, sides: [usize; 2]) -> Result<Graph, ModelError> {
+        let mut graph = self.whole_graph(sides)?;
+        graph.retain_stages(|stage| self.taps.iter().any(|tap| tap.stage == stage));
+        Ok(graph)
     }
 
-    /// What is built: nothing after the last tap.
-    fn family(&self) -> Family {
-        self.id.spec().family.up_to(self.levels)
+    /// The same with every stage that has a name.
+    fn whole_graph(&self, [height, width]: [usize; 2]) -> Result<Graph, ModelError> {
+        self.id.check_sides(height, width)?;
+        let mut graph = Graph::new([height, width]);
+        let reader = Reader::Weights(&self.weights);
+        self.id.spec().network.add_to(&mut graph, self.levels.last(), &reader)?;
+        Ok(fold_affine(&graph))
+    }
+
+    /// The reference network for these sides; the last one is kept.
+    fn reference(&self, sides: [usize; 2]) -> Result<Arc<Reference>, ModelError> {
+        let mut kept = self.reference.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some((of, reference)) if *of == sides => Ok(reference.clone()),
+            _ => {
+                let reference = Arc::new(Reference::new(self.whole_graph(sides)?, &self.device)?);
+                *kept = Some((sides, reference.clone()));
+                Ok(reference)
+            }
+        }
     }
 
     /// Which network this is.
@@ -119,24 +139,6 @@ impl Backbone {
         self.taps.iter().map(|tap| tap.channels).collect()
     }
 
-    /// The literal layers of a vision transformer, which has no compiled form; none of other networks.
-    ///
-    /// # Errors
-    /// A tensor of another shape; a device that is out of memory.
-    pub(crate) fn transformer(&self) -> Result<Option<&dinov2::Layers>, ModelError> {
-        match self.family() {
-            Family::DinoV2(_) => Ok(match self.network()? {
-                Network::DinoV2(layers) => Some(layers),
-                Network::ResNet(_) | Network::EfficientNetLite(_) => None,
-            }),
-            Family::ResNet(_) | Family::EfficientNetLite(_) => Ok(None),
-        }
-    }
-
-    pub(crate) fn is_tapped(&self, stage: &str) -> bool {
-        self.taps.iter().any(|tap| tap.stage == stage)
-    }
-
     /// (B, 3, H, W) f32 -> the taps, one of (B, C, ceil(H / stride), ceil(W / stride)) for each of [`Backbone::taps`],
     /// contiguous f32.
     ///
@@ -145,21 +147,11 @@ impl Backbone {
     /// another shape; a device that is out of memory.
     pub fn forward(&self, images: &Tensor) -> Result<Vec<Tensor>, ModelError> {
         let stages = self.forward_stages(images)?;
-        Ok(stages.into_iter().filter(|s| self.is_tapped(&s.name)).map(|s| s.features).collect())
-    }
-
-    /// Adds the network up to its last tap to a program for images of these sides; gives the taps, or `None` where the
-    /// network has no compiled form.
-    pub(crate) fn compile(
-        &self,
-        image: [usize; 2],
-        builder: &mut dyn NetworkBuilder,
-    ) -> Result<Option<Vec<Value>>, ModelError> {
-        let stages = self.family().compile(&self.weights, image, builder)?;
-        let tapped = |stages: Vec<(String, Value)>| {
-            stages.into_iter().filter(|(name, _)| self.is_tapped(name)).map(|(_, tap)| tap).collect()
-        };
-        Ok(stages.map(tapped))
+        Ok(stages
+            .into_iter()
+            .filter(|stage| self.taps.iter().any(|tap| tap.stage == stage.name))
+            .map(|stage| stage.features)
+            .collect())
     }
 
     /// The same run with the output of every stage up to the last tap by name, for comparing with another implementation.
@@ -167,8 +159,8 @@ impl Backbone {
     /// # Errors
     /// As [`Backbone::forward`].
     pub fn forward_stages(&self, images: &Tensor) -> Result<Vec<Stage>, ModelError> {
-        match *images.dims() {
-            [b, 3, h, w] if b > 0 && h > 0 && w > 0 => self.id.check_sides(h, w)?,
+        let sides = match *images.dims() {
+            [b, COLOURS, h, w] if b > 0 && h > 0 && w > 0 => [h, w],
             _ => {
                 return Err(ModelError::InputShape {
                     what: "backbone",
@@ -176,7 +168,9 @@ impl Backbone {
                     actual: images.dims().to_vec(),
                 });
             }
-        }
-        self.network()?.forward_stages(images)
+        };
+        self.id.check_sides(sides[0], sides[1])?;
+        let stages = self.reference(sides)?.run(images)?;
+        Ok(stages.into_iter().map(|(name, features)| Stage { name, features }).collect())
     }
 }

@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use super::{
-    BackboneId,
-    family::{DinoV2, EfficientNetLite, Family, ResNet},
+    BackboneId, architecture::Architecture, dinov2::DinoV2, efficientnet_lite::EfficientNetLite,
+    resnet::ResNet,
 };
 use crate::weights::{HubFile, Origin, PackageFile, WebFile};
 
@@ -16,8 +16,8 @@ pub(crate) struct Spec {
     /// The name on the command line and in files.
     pub(crate) name: &'static str,
     /// How it is built.
-    pub(crate) family: Family,
-    /// The stage at each of the family's levels, from the finest to the coarsest grid; nothing after the last one is built.
+    pub(crate) network: &'static dyn Architecture,
+    /// The stage at each of the network's levels, from the finest to the coarsest grid; nothing after the last one is built.
     pub(crate) stages: &'static [&'static str],
     /// Channels of each of these stages.
     pub(crate) channels: &'static [usize],
@@ -40,10 +40,7 @@ pub(super) static TABLE: [Spec; 9] = [
     Spec {
         id: BackboneId::EfficientNetLite0,
         name: "efficientnet-lite0",
-        family: Family::EfficientNetLite(EfficientNetLite {
-            repeats: &[1, 2, 2, 3, 3],
-            channels: &[16, 24, 40, 80, 112],
-        }),
+        network: &EfficientNetLite { repeats: &[1, 2, 2, 3, 3], channels: &[16, 24, 40, 80, 112] },
         stages: &["_blocks.2", "_blocks.4", "_blocks.10"],
         channels: &[24, 40, 112],
         licence: APACHE,
@@ -52,10 +49,7 @@ pub(super) static TABLE: [Spec; 9] = [
     Spec {
         id: BackboneId::EfficientNetLite1,
         name: "efficientnet-lite1",
-        family: Family::EfficientNetLite(EfficientNetLite {
-            repeats: &[1, 3, 3, 4, 4],
-            channels: &[16, 24, 40, 80, 112],
-        }),
+        network: &EfficientNetLite { repeats: &[1, 3, 3, 4, 4], channels: &[16, 24, 40, 80, 112] },
         stages: &["_blocks.3", "_blocks.6", "_blocks.14"],
         channels: &[24, 40, 112],
         licence: APACHE,
@@ -69,10 +63,7 @@ pub(super) static TABLE: [Spec; 9] = [
     Spec {
         id: BackboneId::EfficientNetLite2,
         name: "efficientnet-lite2",
-        family: Family::EfficientNetLite(EfficientNetLite {
-            repeats: &[1, 3, 3, 4, 4],
-            channels: &[16, 24, 48, 88, 120],
-        }),
+        network: &EfficientNetLite { repeats: &[1, 3, 3, 4, 4], channels: &[16, 24, 48, 88, 120] },
         stages: &["_blocks.3", "_blocks.6", "_blocks.14"],
         channels: &[24, 48, 120],
         licence: APACHE,
@@ -86,7 +77,7 @@ pub(super) static TABLE: [Spec; 9] = [
     Spec {
         id: BackboneId::WideResNet50x2,
         name: "wide-resnet50-2",
-        family: Family::ResNet(ResNet { blocks: &[3, 4, 6], expansion: 4, widening: 2 }),
+        network: &ResNet { blocks: &[3, 4, 6], expansion: 4, widening: 2 },
         stages: LAYERS,
         channels: &[256, 512, 1024],
         licence: BSD,
@@ -100,7 +91,7 @@ pub(super) static TABLE: [Spec; 9] = [
     Spec {
         id: BackboneId::WideResNet101x2,
         name: "wide-resnet101-2",
-        family: Family::ResNet(ResNet { blocks: &[3, 4, 23], expansion: 4, widening: 2 }),
+        network: &ResNet { blocks: &[3, 4, 23], expansion: 4, widening: 2 },
         stages: LAYERS,
         channels: &[256, 512, 1024],
         licence: BSD,
@@ -112,7 +103,7 @@ pub(super) static TABLE: [Spec; 9] = [
     Spec {
         id: BackboneId::ResNet18,
         name: "resnet18",
-        family: Family::ResNet(ResNet { blocks: &[2, 2, 2], expansion: 1, widening: 1 }),
+        network: &ResNet { blocks: &[2, 2, 2], expansion: 1, widening: 1 },
         stages: LAYERS,
         channels: &[64, 128, 256],
         licence: BSD,
@@ -126,7 +117,7 @@ pub(super) static TABLE: [Spec; 9] = [
     Spec {
         id: BackboneId::ResNet50,
         name: "resnet50",
-        family: Family::ResNet(ResNet { blocks: &[3, 4, 6], expansion: 4, widening: 1 }),
+        network: &ResNet { blocks: &[3, 4, 6], expansion: 4, widening: 1 },
         stages: LAYERS,
         channels: &[256, 512, 1024],
         licence: BSD,
@@ -140,7 +131,7 @@ pub(super) static TABLE: [Spec; 9] = [
     Spec {
         id: BackboneId::ResNet101,
         name: "resnet101",
-        family: Family::ResNet(ResNet { blocks: &[3, 4, 23], expansion: 4, widening: 1 }),
+        network: &ResNet { blocks: &[3, 4, 23], expansion: 4, widening: 1 },
         stages: LAYERS,
         channels: &[256, 512, 1024],
         licence: BSD,
@@ -152,7 +143,7 @@ pub(super) static TABLE: [Spec; 9] = [
     Spec {
         id: BackboneId::DinoV2Small,
         name: "dinov2-vits14",
-        family: Family::DinoV2(DinoV2 { width: 384, heads: 6, blocks: 9, patch: 14, grid: 37 }),
+        network: &DinoV2 { width: 384, heads: 6, blocks: 9, patch: 14, grid: 37 },
         stages: &["blocks.5", "blocks.8"],
         channels: &[384, 384],
         licence: APACHE,
@@ -179,7 +170,7 @@ const fn hub(repo: &'static str, revision: &'static str, sha256: &'static str, b
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::backbone::{Levels, Tap};
+    use crate::backbone::{Levels, Tap, architecture::sketch};
 
     #[test]
     fn rows_stand_in_the_order_of_the_ids() {
@@ -192,9 +183,9 @@ mod tests {
     #[test]
     fn levels_are_stages_of_the_network_and_the_last_one_is_its_end() {
         for row in &TABLE {
-            assert_eq!(row.stages.len(), row.family.levels().numbers().count(), "{}", row.name);
+            assert_eq!(row.stages.len(), row.network.levels().numbers().count(), "{}", row.name);
             assert_eq!(row.stages.len(), row.channels.len(), "{}", row.name);
-            assert_eq!(row.stages.len(), row.family.strides().len(), "{}", row.name);
+            assert_eq!(row.stages.len(), row.network.strides().len(), "{}", row.name);
             for numbers in [&[1][..], &[2], &[3], &[1, 2], &[1, 3], &[2, 3], &[1, 2, 3]] {
                 let levels = Levels::new(numbers).unwrap();
                 let Ok(taps) = row.id.taps(levels) else {
@@ -202,13 +193,18 @@ mod tests {
                     continue;
                 };
                 assert_eq!(taps.len(), numbers.len(), "{} {levels}", row.name);
-                let stages = row.family.up_to(levels).stages();
+                let (graph, _) = sketch(row.network, levels.last());
+                let stages: Vec<(&str, usize)> = graph
+                    .stages()
+                    .iter()
+                    .map(|(name, id)| (name.as_str(), graph.shape(*id).channels))
+                    .collect();
                 for Tap { stage, channels, .. } in &taps {
                     let found = stages.iter().find(|(name, _)| name == stage).map(|(_, channels)| channels);
                     assert_eq!(found, Some(channels), "{} {stage}", row.name);
                 }
                 assert_eq!(
-                    stages.last().map(|(name, _)| name.as_str()),
+                    stages.last().map(|(name, _)| *name),
                     taps.last().map(|tap| tap.stage),
                     "{} {levels}: nothing after the last tap is built",
                     row.name

@@ -1,20 +1,13 @@
 //! ResNets, wide ones too, as torchvision defines them, cut after `layer3` or earlier (He et al., "Deep Residual
 //! Learning for Image Recognition", 2015; the stride of a bottleneck sits on its 3×3, as in torchvision; Zagoruyko and
 //! Komodakis, "Wide Residual Networks", 2016).
-//! In: (B, 3, H, W). Out: `layer1`, `layer2`, `layer3`, as far as it goes, after the last ReLU of each.
+//! In: an image. Out: `layer1`, `layer2`, `layer3`, as far as it goes, after the last ReLU of each.
 
-use candle_core::{Device, Tensor};
-
-use super::{
-    Stage, TensorSpec,
-    family::ResNet,
-    layers::{After, Conv, Pointwise, fold},
-};
+use super::architecture::Architecture;
 use crate::{
     error::ModelError,
+    graph::{ChannelAffine, Convolution, Graph, NodeId, Op, Padding, Reader},
     ops::dense::Clamp,
-    predictor::network::{NetworkBuilder, Padding, Value},
-    weights::BackboneWeights,
 };
 
 /// PyTorch's default ε of batch norm.
@@ -22,204 +15,108 @@ const BATCH_NORM_EPSILON: f64 = 1e-5;
 /// Output channels of the 7×7 stem.
 const STEM_CHANNELS: usize = 64;
 
-/// One convolution with its batch norm: names, shape and stride.
-struct ConvPlan {
-    conv: String,
-    norm: String,
-    shape: [usize; 4],
-    stride: usize,
+/// A ResNet up to `layer3`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ResNet {
+    /// Residual blocks in each stage, which is a level.
+    pub(crate) blocks: &'static [usize],
+    /// A block's output channels over the stage's base width (64, 128, 256): 1 for basic blocks, 4 for bottlenecks.
+    pub(crate) expansion: usize,
+    /// Width of a bottleneck's 3×3 over the base width; unused in basic blocks.
+    pub(crate) widening: usize,
 }
 
-/// One residual block: its main path and, where shape or stride change, the projection beside it.
-struct BlockPlan {
-    main: Vec<ConvPlan>,
-    projection: Option<ConvPlan>,
-}
-
-/// The network cut after this stage, from 1.
-pub(super) fn up_to(net: ResNet, stage: usize) -> ResNet {
-    ResNet { blocks: net.blocks.get(..stage).unwrap_or(net.blocks), ..net }
-}
-
-fn stem_plan() -> ConvPlan {
-    ConvPlan { conv: "conv1".into(), norm: "bn1".into(), shape: [STEM_CHANNELS, 3, 7, 7], stride: 2 }
-}
-
-/// Blocks of each stage in order.
-fn stage_plans(net: &ResNet) -> Vec<Vec<BlockPlan>> {
-    let ResNet { blocks, expansion, widening } = *net;
-    let mut input = STEM_CHANNELS;
-    let mut stages = Vec::new();
-    for (stage, &count) in blocks.iter().enumerate() {
-        let base = 64 << stage;
-        let output = base * expansion;
-        let mut plans = Vec::new();
-        for block in 0..count {
-            let prefix = format!("layer{}.{block}", stage + 1);
-            let stride = if block == 0 && stage > 0 { 2 } else { 1 };
-            let conv = |index: usize, shape: [usize; 4], stride: usize| ConvPlan {
-                conv: format!("{prefix}.conv{index}"),
-                norm: format!("{prefix}.bn{index}"),
-                shape,
-                stride,
-            };
-            let main = if expansion == 1 {
-                vec![conv(1, [base, input, 3, 3], stride), conv(2, [base, base, 3, 3], 1)]
-            } else {
-                let width = base * widening;
-                vec![
-                    conv(1, [width, input, 1, 1], 1),
-                    conv(2, [width, width, 3, 3], stride),
-                    conv(3, [output, width, 1, 1], 1),
-                ]
-            };
-            let projection = (block == 0 && (stride != 1 || input != output)).then(|| ConvPlan {
-                conv: format!("{prefix}.downsample.0"),
-                norm: format!("{prefix}.downsample.1"),
-                shape: [output, input, 1, 1],
-                stride,
-            });
-            plans.push(BlockPlan { main, projection });
-            input = output;
-        }
-        stages.push(plans);
-    }
-    stages
-}
-
-/// Names and shapes of every tensor.
-pub(super) fn tensor_specs(net: &ResNet) -> Vec<TensorSpec> {
-    let mut specs = Vec::new();
-    let mut push = |plan: &ConvPlan| {
-        specs.push(TensorSpec { name: format!("{}.weight", plan.conv), shape: plan.shape.to_vec() });
-        for name in ["weight", "bias", "running_mean", "running_var"] {
-            specs.push(TensorSpec { name: format!("{}.{name}", plan.norm), shape: vec![plan.shape[0]] });
-        }
-    };
-    push(&stem_plan());
-    for block in stage_plans(net).iter().flatten() {
-        block.main.iter().chain(&block.projection).for_each(&mut push);
-    }
-    specs
-}
-
-/// Every stage with its output channels.
-#[cfg(test)]
-pub(super) fn stages(net: &ResNet) -> Vec<(String, usize)> {
-    (0..net.blocks.len()).map(|i| (format!("layer{}", i + 1), (64 << i) * net.expansion)).collect()
-}
-
-#[derive(Debug, Clone)]
-enum Layer {
-    Conv(Conv),
-    Pointwise(Pointwise),
+/// A convolution with its batch norm.
+struct Layer {
+    conv: Convolution,
+    norm: ChannelAffine,
 }
 
 impl Layer {
-    fn load(plan: &ConvPlan, weights: &BackboneWeights, device: &Device) -> Result<Self, ModelError> {
-        let folded = fold(weights, &plan.conv, &plan.norm, BATCH_NORM_EPSILON)?;
-        Ok(match (plan.shape, plan.stride) {
-            ([_, _, 1, 1], 1) => Self::Pointwise(Pointwise::new(folded, device)?),
-            (_, stride) => Self::Conv(Conv::new(folded, stride, device)?),
-        })
+    /// `shape` is (out, in, k, k).
+    fn read(
+        reader: &Reader<'_>,
+        conv: &str,
+        norm: &str,
+        shape: [usize; 4],
+        stride: usize,
+    ) -> Result<Self, ModelError> {
+        let weight = reader.tensor(&format!("{conv}.weight"), &shape)?;
+        let norm = reader.batch_norm(norm, shape[0], BATCH_NORM_EPSILON)?;
+        Ok(Self { conv: Convolution { stride, padding: Padding::Centred, ..Convolution::new(weight) }, norm })
     }
 
-    fn forward(&self, x: &Tensor, after: After<'_>) -> Result<Tensor, ModelError> {
-        match self {
-            Self::Conv(layer) => layer.forward(x, after),
-            Self::Pointwise(layer) => layer.forward(x, after),
+    fn add_to(self, graph: &mut Graph, input: NodeId) -> Result<NodeId, ModelError> {
+        let sums = graph.add(Op::Convolution(Box::new(self.conv)), &[input])?;
+        graph.add(Op::Affine(self.norm), &[sums])
+    }
+}
+
+impl Architecture for ResNet {
+    fn add_to(&self, graph: &mut Graph, up_to_level: usize, reader: &Reader<'_>) -> Result<(), ModelError> {
+        let stem = Layer::read(reader, "conv1", "bn1", [STEM_CHANNELS, 3, 7, 7], 2)?;
+        let stem = stem.add_to(graph, Graph::IMAGE)?;
+        let stem = graph.add(Op::Clamp(Clamp::RELU), &[stem])?;
+        let mut x = graph.add(Op::MaxPool, &[stem])?;
+        for (stage, &count) in self.blocks.iter().enumerate().take(up_to_level) {
+            for block in 0..count {
+                let prefix = format!("layer{}.{block}", stage + 1);
+                let stride = if block == 0 && stage > 0 { 2 } else { 1 };
+                x = self.add_block(graph, reader, &prefix, 64 << stage, stride, x)?;
+            }
+            graph.name_stage(format!("layer{}", stage + 1), x);
         }
+        Ok(())
     }
 }
 
-#[derive(Debug, Clone)]
-struct Block {
-    main: Vec<Layer>,
-    projection: Option<Layer>,
-}
-
-impl Block {
-    /// ReLU after every convolution; the last one's comes after the sum.
-    fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
-        let shortcut = match &self.projection {
-            Some(layer) => layer.forward(x, After::NOTHING)?,
-            None => x.clone(),
+impl ResNet {
+    /// One residual block: its main path and, where shape or stride change, the projection beside it. ReLU after every
+    /// convolution; the last one's comes after the sum.
+    fn add_block(
+        &self,
+        graph: &mut Graph,
+        reader: &Reader<'_>,
+        prefix: &str,
+        base: usize,
+        stride: usize,
+        x: NodeId,
+    ) -> Result<NodeId, ModelError> {
+        let (input, output) = (graph.shape(x).channels, base * self.expansion);
+        let layer = |index: usize, shape: [usize; 4], stride: usize| {
+            Layer::read(
+                reader,
+                &format!("{prefix}.conv{index}"),
+                &format!("{prefix}.bn{index}"),
+                shape,
+                stride,
+            )
         };
-        let mut y = x.clone();
-        for (i, layer) in self.main.iter().enumerate() {
-            let residual = (i + 1 == self.main.len()).then_some(&shortcut);
-            y = layer.forward(&y, After { residual, ..After::RELU })?;
+        let main = if self.expansion == 1 {
+            vec![layer(1, [base, input, 3, 3], stride)?, layer(2, [base, base, 3, 3], 1)?]
+        } else {
+            let width = base * self.widening;
+            vec![
+                layer(1, [width, input, 1, 1], 1)?,
+                layer(2, [width, width, 3, 3], stride)?,
+                layer(3, [output, width, 1, 1], 1)?,
+            ]
+        };
+        let shortcut = if stride != 1 || input != output {
+            let (conv, norm) = (format!("{prefix}.downsample.0"), format!("{prefix}.downsample.1"));
+            Layer::read(reader, &conv, &norm, [output, input, 1, 1], stride)?.add_to(graph, x)?
+        } else {
+            x
+        };
+        let last = main.len() - 1;
+        let mut y = x;
+        for (index, layer) in main.into_iter().enumerate() {
+            y = layer.add_to(graph, y)?;
+            if index == last {
+                y = graph.add(Op::Add, &[y, shortcut])?;
+            }
+            y = graph.add(Op::Clamp(Clamp::RELU), &[y])?;
         }
         Ok(y)
-    }
-}
-
-/// Adds every layer to a program for images of these sides; gives each stage's output.
-pub(super) fn compile(
-    net: &ResNet,
-    weights: &BackboneWeights,
-    image: [usize; 2],
-    builder: &mut dyn NetworkBuilder,
-) -> Result<Vec<(String, Value)>, ModelError> {
-    let folded = |plan: &ConvPlan| fold(weights, &plan.conv, &plan.norm, BATCH_NORM_EPSILON);
-    let plan = stem_plan();
-    let stem = folded(&plan)?;
-    let stem = builder.stem(image, &stem.convolution(plan.stride, Clamp::RELU), Padding::Centred);
-    let mut x = builder.max_pool(stem);
-    let mut stages = Vec::new();
-    for (i, blocks) in stage_plans(net).iter().enumerate() {
-        for block in blocks {
-            let shortcut = match &block.projection {
-                Some(plan) => builder.conv(x, &folded(plan)?.convolution(plan.stride, Clamp::NONE), None),
-                None => x,
-            };
-            for (i, plan) in block.main.iter().enumerate() {
-                let residual = (i + 1 == block.main.len()).then_some(shortcut);
-                x = builder.conv(x, &folded(plan)?.convolution(plan.stride, Clamp::RELU), residual);
-            }
-        }
-        stages.push((format!("layer{}", i + 1), x));
-    }
-    Ok(stages)
-}
-
-/// The network with its weights.
-#[derive(Debug, Clone)]
-pub(super) struct Layers {
-    stem: Layer,
-    stages: Vec<Vec<Block>>,
-}
-
-impl Layers {
-    /// Reads and folds every layer.
-    pub(super) fn load(net: &ResNet, weights: &BackboneWeights, device: &Device) -> Result<Self, ModelError> {
-        let load = |plan: &ConvPlan| Layer::load(plan, weights, device);
-        let block = |plan: &BlockPlan| -> Result<Block, ModelError> {
-            Ok(Block {
-                main: plan.main.iter().map(load).collect::<Result<_, _>>()?,
-                projection: plan.projection.as_ref().map(load).transpose()?,
-            })
-        };
-        let stages = stage_plans(net)
-            .iter()
-            .map(|plans| plans.iter().map(block).collect::<Result<Vec<_>, _>>())
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { stem: load(&stem_plan())?, stages })
-    }
-
-    /// (B, 3, H, W) -> each stage's output by name.
-    pub(super) fn forward_stages(&self, images: &Tensor) -> Result<Vec<Stage>, ModelError> {
-        // A ReLU came before: zeros are as good as the minus infinity that max pooling would pad with.
-        let stem = self.stem.forward(images, After::RELU)?;
-        let padded = stem.pad_with_zeros(2, 1, 1)?.pad_with_zeros(3, 1, 1)?;
-        let mut x = padded.max_pool2d_with_stride(3, 2)?;
-        let mut out = Vec::new();
-        for (i, stage) in self.stages.iter().enumerate() {
-            for block in stage {
-                x = block.forward(&x)?;
-            }
-            out.push(Stage { name: format!("layer{}", i + 1), features: x.clone() });
-        }
-        Ok(out)
     }
 }

@@ -3,16 +3,18 @@
 pub mod adam;
 pub(crate) mod aligned;
 pub mod anomaly_map;
+pub(crate) mod attention;
+pub(crate) mod channel_norm;
 pub(crate) mod channels_last;
-pub mod conv_epilogue;
 #[cfg(any(test, feature = "cuda"))]
 pub(crate) mod cuda;
 pub mod dense;
 pub mod depthwise_channels_last;
-pub mod depthwise_conv;
 pub mod device_memory;
 pub mod discriminator_loss;
 pub mod encoding;
+pub(crate) mod gelu;
+pub mod geometry;
 pub mod heap;
 pub mod inverted_residual;
 mod isa;
@@ -27,6 +29,7 @@ mod processor;
 mod simd;
 pub mod team;
 pub(crate) mod tensor_op;
+pub(crate) mod tokens;
 pub(crate) mod transfer;
 pub mod winograd;
 

@@ -14,24 +14,34 @@ use std::ops::Range;
 
 use super::PackedDepthwise;
 use crate::ops::channels_last::{COLUMNS, blocks, inside};
-use crate::ops::depthwise_conv::Geometry;
+use crate::ops::dense::Clamp;
+use crate::ops::geometry::Geometry;
 use crate::ops::simd::{MAX_LANES, Simd, for_each_isa};
 
 /// The most output rows that are computed together.
-const ROWS: usize = 2;
+pub(super) const ROWS: usize = 2;
 
-/// Lengths, kernel and stride are checked by [`PackedDepthwise::forward`].
-pub(super) fn forward(layer: &PackedDepthwise, geometry: &Geometry, input: &[f32], out: &mut [f32]) {
+/// Computes the output rows from `first` on, as many as `out` holds. Lengths, kernel and stride are checked by
+/// [`PackedDepthwise::forward`].
+pub(super) fn forward(
+    layer: &PackedDepthwise,
+    geometry: &Geometry,
+    input: &[f32],
+    out: &mut [f32],
+    first: usize,
+) {
     if out.is_empty() {
         return;
     }
     // SAFETY: `layer.isa` is one that `Isa::detect` found on this machine.
     unsafe {
         match (layer.kernel, layer.stride) {
-            (3, 1) => rows::<3, 1>(layer.isa, layer, geometry, input, out),
-            (3, _) => rows::<3, 2>(layer.isa, layer, geometry, input, out),
-            (_, 1) => rows::<5, 1>(layer.isa, layer, geometry, input, out),
-            _ => rows::<5, 2>(layer.isa, layer, geometry, input, out),
+            (3, 1) => rows::<3, 1>(layer.isa, layer, geometry, input, out, first),
+            (3, _) => rows::<3, 2>(layer.isa, layer, geometry, input, out, first),
+            (5, 1) => rows::<5, 1>(layer.isa, layer, geometry, input, out, first),
+            (5, _) => rows::<5, 2>(layer.isa, layer, geometry, input, out, first),
+            (_, 1) => rows::<7, 1>(layer.isa, layer, geometry, input, out, first),
+            _ => rows::<7, 2>(layer.isa, layer, geometry, input, out, first),
         }
     }
 }
@@ -41,7 +51,7 @@ for_each_isa! {
     ///
     /// # Safety
     /// The machine has `isa`.
-    rows<K, S> => rows_of(layer: &PackedDepthwise, geometry: &Geometry, input: &[f32], out: &mut [f32]) -> ()
+    rows<K, S> => rows_of(layer: &PackedDepthwise, geometry: &Geometry, input: &[f32], out: &mut [f32], first: usize) -> ()
 }
 
 /// All output rows, [`ROWS`] at a time where a vector's registers are many.
@@ -54,6 +64,7 @@ unsafe fn rows_of<V: Simd, const K: usize, const S: usize>(
     geometry: &Geometry,
     input: &[f32],
     out: &mut [f32],
+    first: usize,
 ) {
     let row = geometry.output()[1] * layer.lanes_channels;
     let rows = if V::LANES == MAX_LANES { ROWS } else { 1 };
@@ -61,9 +72,9 @@ unsafe fn rows_of<V: Simd, const K: usize, const S: usize>(
         // SAFETY: the instruction set is the caller's.
         unsafe {
             if out.len() == ROWS * row {
-                group::<V, K, S, ROWS>(layer, geometry, input, i * rows, out);
+                group::<V, K, S, ROWS>(layer, geometry, input, first + i * rows, out);
             } else {
-                group::<V, K, S, 1>(layer, geometry, input, i * rows, out);
+                group::<V, K, S, 1>(layer, geometry, input, first + i * rows, out);
             }
         }
     }
@@ -102,7 +113,7 @@ unsafe fn group<V: Simd, const K: usize, const S: usize, const R: usize>(
             channels,
             line,
             out_line: out_width * channels,
-            limit: layer.limit,
+            clamp: layer.clamp,
             numbers: layer.numbers.as_ptr().cast(),
             input: input.as_ptr().wrapping_offset(first),
             out: out.as_mut_ptr().wrapping_add(start * channels),
@@ -139,7 +150,7 @@ struct Block {
     line: usize,
     /// Numbers in a row of the output.
     out_line: usize,
-    limit: f32,
+    clamp: Clamp,
     numbers: *const f32,
     /// The first tap of the first column.
     input: *const f32,
@@ -171,7 +182,7 @@ impl Block {
             |from: usize, to: usize| if ALL { from..to } else { from.max(rows.start)..to.min(rows.end) };
         // SAFETY: the caller's promise; `c` is a multiple of LANES below `channels`, which is one too.
         unsafe {
-            let (zero, limit) = (V::splat(0.0), V::splat(self.limit));
+            let (low, high) = (V::splat(self.clamp.low), V::splat(self.clamp.high));
             for c in (0..self.channels).step_by(V::LANES) {
                 let numbers = self.numbers.add(c * (1 + K * K));
                 let mut sums = [[V::load(numbers); T]; R];
@@ -189,7 +200,7 @@ impl Block {
                 for (r, sums) in sums.into_iter().enumerate() {
                     for (t, sum) in sums.into_iter().enumerate() {
                         // In this order of arguments what is not a number stays so.
-                        let clipped = V::min(limit, V::max(zero, sum));
+                        let clipped = V::min(high, V::max(low, sum));
                         V::store(self.out.add(r * self.out_line + t * self.channels + c), clipped);
                     }
                 }
@@ -218,7 +229,7 @@ impl Block {
         columns: &Range<usize>,
     ) {
         // As many columns of taps as are written out below.
-        const { assert!((T - 1) * S + K <= 15) };
+        const { assert!((T - 1) * S + K <= 17) };
         // SAFETY: the caller's promise; `numbers` has the bias and then K rows of K vectors.
         unsafe {
             let numbers = self.numbers.add(c * (1 + K * K));
@@ -229,7 +240,7 @@ impl Block {
                 }
             }
             let source = self.input.wrapping_add(y * self.line + c);
-            written_out!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14; column => {
+            written_out!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; column => {
                 if column < (T - 1) * S + K && (ALL || columns.contains(&column)) {
                     let value = V::load(source.wrapping_add(column * self.channels));
                     for r in of.clone() {

@@ -4,7 +4,8 @@ use candle_core::DType;
 
 use crate::ops::{
     cuda::{Argument, Launch, blocks, u32_of},
-    depthwise_conv::Geometry,
+    dense::Clamp,
+    geometry::Geometry,
     tensor_op::pack_len,
 };
 
@@ -17,7 +18,7 @@ pub(super) fn launch(
     dtype: DType,
     geometry: &Geometry,
     [batch, channels]: [usize; 2],
-    limit: f32,
+    clamp: Clamp,
     x: u64,
     weight: u64,
     bias: u64,
@@ -31,11 +32,13 @@ pub(super) fn launch(
         kernel: match (dtype, geometry.kernel, geometry.stride) {
             (DType::F16, 3, 1) => "depthwise_f16_3_1",
             (DType::F16, 3, _) => "depthwise_f16_3_2",
-            (DType::F16, _, 1) => "depthwise_f16_5_1",
+            (DType::F16, 5, 1) => "depthwise_f16_5_1",
+            (DType::F16, 7, _) => "depthwise_f16_7_1",
             (DType::F16, ..) => "depthwise_f16_5_2",
             (_, 3, 1) => "depthwise_f32_3_1",
             (_, 3, _) => "depthwise_f32_3_2",
-            (_, _, 1) => "depthwise_f32_5_1",
+            (_, 5, 1) => "depthwise_f32_5_1",
+            (_, 7, _) => "depthwise_f32_7_1",
             _ => "depthwise_f32_5_2",
         },
         grid: [blocks(pieces, THREADS), 1, 1],
@@ -54,7 +57,8 @@ pub(super) fn launch(
             u32_of(channels),
             u32_of(geometry.vertical.0),
             u32_of(geometry.horizontal.0),
-            Argument::F32(limit),
+            Argument::F32(clamp.low),
+            Argument::F32(clamp.high),
         ],
     }
 }

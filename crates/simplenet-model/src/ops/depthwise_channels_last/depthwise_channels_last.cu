@@ -1,4 +1,4 @@
-// Depthwise convolution of channels-last activations: out = clip(sum of weight x + bias), kernel 3 or 5, stride 1 or 2.
+// Depthwise convolution of channels-last activations: out = clip(sum of weight x + bias), kernel 3 or 5 and stride 1 or 2, or kernel 7 and stride 1.
 // x (B, H, W, C), out (B, h, w, C); weight (k k, C) and bias (C) f32; C a multiple of 8. One thread makes 16 bytes of channels
 // of up to 4 output columns of a row, so that neighbours share what they read. Taps are summed in the order of ky, then kx.
 #include "common.cuh"
@@ -16,7 +16,7 @@ template <int N> __device__ __forceinline__ void load_floats(float (&to)[N], con
 template <class T, int K, int S>
 __device__ __forceinline__ void depthwise(const T *x, const float *weight, const float *bias, T *out, unsigned pieces,
                                           unsigned height, unsigned width, unsigned out_height, unsigned out_width,
-                                          unsigned channels, unsigned above, unsigned left, float limit) {
+                                          unsigned channels, unsigned above, unsigned left, float low, float high) {
     const int N = PerVector<T>::value, COLUMNS = 4;
     using Vector = Pack<T, N>;
     const unsigned per_pixel = channels / N, blocks = (out_width + COLUMNS - 1) / COLUMNS;
@@ -63,7 +63,7 @@ __device__ __forceinline__ void depthwise(const T *x, const float *weight, const
             if (ox + t >= out_width) break;
             Vector made;
 #pragma unroll
-            for (int j = 0; j < N; j++) made.v[j] = from_float<T>(clamped(sums[t][j], 0.0f, limit));
+            for (int j = 0; j < N; j++) made.v[j] = from_float<T>(clamped(sums[t][j], low, high));
             *reinterpret_cast<Vector *>(to + unsigned(t) * channels) = made;
         }
     }
@@ -71,8 +71,9 @@ __device__ __forceinline__ void depthwise(const T *x, const float *weight, const
 
 #define PARAMETERS(T)                                                                                                       \
     const T *x, const float *weight, const float *bias, T *out, unsigned pieces, unsigned height, unsigned width,            \
-        unsigned out_height, unsigned out_width, unsigned channels, unsigned above, unsigned left, float limit
-#define ARGUMENTS x, weight, bias, out, pieces, height, width, out_height, out_width, channels, above, left, limit
+        unsigned out_height, unsigned out_width, unsigned channels, unsigned above, unsigned left, float low,     \
+        float high
+#define ARGUMENTS x, weight, bias, out, pieces, height, width, out_height, out_width, channels, above, left, low, high
 
 KERNEL(128, depthwise_f32_3_1)(PARAMETERS(float)) { depthwise<float, 3, 1>(ARGUMENTS); }
 KERNEL(128, depthwise_f32_3_2)(PARAMETERS(float)) { depthwise<float, 3, 2>(ARGUMENTS); }
@@ -82,3 +83,5 @@ KERNEL(128, depthwise_f16_3_1)(PARAMETERS(__half)) { depthwise<__half, 3, 1>(ARG
 KERNEL(128, depthwise_f16_3_2)(PARAMETERS(__half)) { depthwise<__half, 3, 2>(ARGUMENTS); }
 KERNEL(128, depthwise_f16_5_1)(PARAMETERS(__half)) { depthwise<__half, 5, 1>(ARGUMENTS); }
 KERNEL(128, depthwise_f16_5_2)(PARAMETERS(__half)) { depthwise<__half, 5, 2>(ARGUMENTS); }
+KERNEL(128, depthwise_f32_7_1)(PARAMETERS(float)) { depthwise<float, 7, 1>(ARGUMENTS); }
+KERNEL(128, depthwise_f16_7_1)(PARAMETERS(__half)) { depthwise<__half, 7, 1>(ARGUMENTS); }

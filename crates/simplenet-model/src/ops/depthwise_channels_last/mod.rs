@@ -1,6 +1,6 @@
 //! Depthwise convolution of channels-last activations. In: (H, W, C') f32, row-major. Out: (h, w, C') f32.
 //!
-//! For channel c, with clip(v) = min(max(v, 0), limit) and x zero-padded:
+//! For channel c, with clip(v) = min(max(v, low), high) and x zero-padded:
 //!
 //! ```text
 //! y[oy, ox, c] = clip(Σ weight[c, ky, kx] · x[oy·stride + ky, ox·stride + kx, c] + bias[c])
@@ -23,8 +23,10 @@ pub use tensor::DepthwiseTensor;
 
 use crate::ops::Isa;
 use crate::ops::channels_last::lanes;
-use crate::ops::depthwise_conv::Geometry;
+use crate::ops::dense::Clamp;
+use crate::ops::geometry::Geometry;
 use crate::ops::simd::MAX_LANES;
+use crate::ops::team::Team;
 
 /// As many numbers as a cache line holds, so that no load of a vector crosses a line.
 #[derive(Debug, Clone, Copy)]
@@ -38,7 +40,7 @@ pub struct PackedDepthwise {
     stride: usize,
     /// C'.
     lanes_channels: usize,
-    limit: f32,
+    clamp: Clamp,
     /// One that this machine has.
     isa: Isa,
     /// For each vector of channels: the bias, then the k·k taps. Flat: (C' / LANES, 1 + k·k, LANES).
@@ -46,16 +48,15 @@ pub struct PackedDepthwise {
 }
 
 impl PackedDepthwise {
-    /// `weight` is (C, k, k), flat; `bias` is (C). `limit` is the upper end of the clip: 6 for ReLU6, infinity for
-    /// ReLU. An `isa` that this machine lacks falls back to a lower one; C' is rounded for the one that was asked for.
+    /// `weight` is (C, k, k), flat; `bias` is (C). An `isa` that this machine lacks falls back to a lower one; C' is rounded for the one that was asked for.
     ///
     /// # Panics
-    /// A kernel other than 3 or 5, a stride other than 1 or 2, a weight that does not fit the bias, no channels, a
-    /// limit that is negative or not a number.
-    pub fn new(kernel: usize, stride: usize, weight: &[f32], bias: &[f32], limit: f32, isa: Isa) -> Self {
+    /// A kernel other than 3, 5 or 7, a stride other than 1 or 2, a weight that does not fit the bias, no channels, a clamp whose bounds
+    /// are not in order.
+    pub fn new(kernel: usize, stride: usize, weight: &[f32], bias: &[f32], clamp: Clamp, isa: Isa) -> Self {
         assert!(
-            matches!(kernel, 3 | 5) && matches!(stride, 1 | 2),
-            "depthwise convolution: kernel 3 or 5 and stride 1 or 2, got {kernel} and {stride}"
+            matches!(kernel, 3 | 5 | 7) && matches!(stride, 1 | 2),
+            "depthwise convolution: kernel 3, 5 or 7 and stride 1 or 2, got {kernel} and {stride}"
         );
         let (channels, taps) = (bias.len(), kernel * kernel);
         assert!(
@@ -63,7 +64,7 @@ impl PackedDepthwise {
             "depthwise convolution: weight (C, {kernel}, {kernel}) and bias (C), got lengths {} and {channels}",
             weight.len()
         );
-        assert!(limit >= 0.0, "depthwise convolution: limit of at least 0, got {limit}");
+        assert!(clamp.low <= clamp.high, "depthwise convolution: a clamp of {clamp:?}");
         let lanes_channels = channels.next_multiple_of(lanes(isa));
         let isa = isa.or_lower();
         let vector = lanes(isa);
@@ -75,7 +76,7 @@ impl PackedDepthwise {
                 numbers[place / MAX_LANES].0[place % MAX_LANES] = number;
             }
         }
-        Self { kernel, stride, lanes_channels, limit, isa, numbers }
+        Self { kernel, stride, lanes_channels, clamp, isa, numbers }
     }
 
     /// C', the channels of the input and the output with the zeros that fill the last vector.
@@ -89,6 +90,11 @@ impl PackedDepthwise {
     /// # Panics
     /// A geometry of another kernel or stride, lengths that do not fit it.
     pub fn forward(&self, geometry: &Geometry, input: &[f32], out: &mut [f32]) {
+        self.check(geometry, input, out);
+        cpu::forward(self, geometry, input, out, 0);
+    }
+
+    fn check(&self, geometry: &Geometry, input: &[f32], out: &[f32]) {
         let ([height, width], [out_height, out_width]) = (geometry.input, geometry.output());
         assert!(
             (geometry.kernel, geometry.stride) == (self.kernel, self.stride),
@@ -104,7 +110,18 @@ impl PackedDepthwise {
             "depthwise convolution: lengths {expected:?} of input and output, got {:?}",
             [input.len(), out.len()]
         );
-        cpu::forward(self, geometry, input, out);
+    }
+
+    /// The same with the output's rows shared among a team.
+    ///
+    /// # Panics
+    /// As [`PackedDepthwise::forward`].
+    pub(crate) fn forward_rows(&self, team: &Team<'_>, geometry: &Geometry, input: &[f32], out: &mut [f32]) {
+        self.check(geometry, input, out);
+        let row = geometry.output()[1] * self.lanes_channels;
+        team.for_each_chunk(out, cpu::ROWS * row, |block, out| {
+            cpu::forward(self, geometry, input, out, block * cpu::ROWS);
+        });
     }
 }
 

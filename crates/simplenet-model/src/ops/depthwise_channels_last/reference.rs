@@ -1,13 +1,13 @@
 //! The formula as it stands, one output at a time, summed in f64: what the fast implementation is compared with.
 
-use crate::ops::depthwise_conv::Geometry;
+use crate::ops::{dense::Clamp, geometry::Geometry};
 
 /// `input` is (H, W, C), `weight` (C, k, k), `bias` (C), `out` (h, w, C): without the zeros that fill a vector.
 pub fn depthwise(
     geometry: &Geometry,
     weight: &[f32],
     bias: &[f32],
-    limit: f32,
+    clamp: Clamp,
     input: &[f32],
     out: &mut [f32],
 ) {
@@ -31,7 +31,8 @@ pub fn depthwise(
                         sum += weight * at(y * geometry.stride + ky, x * geometry.stride + kx, c);
                     }
                 }
-                out[(y * out_width + x) * channels + c] = sum.clamp(0.0, f64::from(limit)) as f32;
+                out[(y * out_width + x) * channels + c] =
+                    sum.clamp(f64::from(clamp.low), f64::from(clamp.high)) as f32;
             }
         }
     }

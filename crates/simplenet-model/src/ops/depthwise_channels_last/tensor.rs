@@ -1,22 +1,24 @@
 //! The layer over batches of channels-last tensors, on either device.
 
+use std::cmp::Ordering;
+
 use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, bail};
 
 use super::reference;
 use crate::ops::{
-    depthwise_conv::Geometry,
+    dense::Clamp,
+    geometry::Geometry,
     tensor_op::{CHANNELS_TOGETHER, check_channels_last, decoded, encoded},
 };
 
 const NAME: &str = "depthwise-channels-last";
 
-/// A depthwise layer with "same" padding, its numbers on a device.
+/// A depthwise layer, its values on a device.
 #[derive(Debug, Clone)]
 pub struct DepthwiseTensor {
     kernel: usize,
     stride: usize,
-    /// Upper end of the clip.
-    limit: f32,
+    clamp: Clamp,
     /// (k · k, C) f32: a tap's channels lie together.
     weight: Tensor,
     /// (C) f32.
@@ -24,21 +26,24 @@ pub struct DepthwiseTensor {
 }
 
 impl DepthwiseTensor {
-    /// `weight` is (C, k, k), flat; `bias` is (C). `limit` is the upper end of the clip: 6 for ReLU6, infinity for ReLU.
+    /// `weight` is (C, k, k), flat; `bias` is (C).
     ///
     /// # Errors
-    /// A kernel other than 3 or 5, a stride other than 1 or 2, a weight that does not fit the bias, C that is no multiple of
-    /// 8, a limit that is negative or not a number; a device that is out of memory.
+    /// A kernel other than 3 or 5 with stride 1 or 2, or 7 with stride 1; a weight that does not fit the bias, C that is no
+    /// multiple of 8, a clamp whose bounds are not in order; a device that is out of memory.
     pub fn new(
         kernel: usize,
         stride: usize,
         weight: &[f32],
         bias: &[f32],
-        limit: f32,
+        clamp: Clamp,
         device: &Device,
     ) -> Result<Self> {
-        if !matches!(kernel, 3 | 5) || !matches!(stride, 1 | 2) {
-            bail!("{NAME}: takes a kernel of 3 or 5 and a stride of 1 or 2, not {kernel} and {stride}");
+        if !matches!((kernel, stride), (3 | 5, 1 | 2) | (7, 1)) {
+            bail!(
+                "{NAME}: takes a kernel of 3 or 5 and a stride of 1 or 2, or a kernel of 7 and a stride of 1, not {kernel} \
+                 and {stride}"
+            );
         }
         let (channels, taps) = (bias.len(), kernel * kernel);
         if channels == 0 || !channels.is_multiple_of(CHANNELS_TOGETHER) || weight.len() != channels * taps {
@@ -48,30 +53,32 @@ impl DepthwiseTensor {
                 weight.len()
             );
         }
-        if limit.is_nan() || limit < 0.0 {
-            bail!("{NAME}: takes a limit of at least 0, not {limit}");
+        if !matches!(clamp.low.partial_cmp(&clamp.high), Some(Ordering::Less | Ordering::Equal)) {
+            bail!("{NAME}: takes a clamp whose bounds are in order, not {clamp:?}");
         }
         Ok(Self {
             kernel,
             stride,
-            limit,
+            clamp,
             weight: Tensor::from_slice(weight, (channels, taps), device)?.t()?.contiguous()?,
             bias: Tensor::from_slice(bias, channels, device)?,
         })
     }
 
-    /// (B, H, W, C) f32 or f16 -> (B, ceil(H / stride), ceil(W / stride), C) of the same type; sums are in f32. No gradient.
+    /// (B, H, W, C) f32 or f16 -> (B, h, w, C) of the same type, for zero rows above and below and zero columns to the left and
+    /// right; sums are in f32. No gradient.
     ///
     /// # Errors
     /// Another shape, type or device.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub fn forward(&self, x: &Tensor, [vertical, horizontal]: [(usize, usize); 2]) -> Result<Tensor> {
         let [_, height, width, channels] = check_channels_last(NAME, x.dtype(), x.dims())?;
         let expected = self.bias.elem_count();
         if channels != expected {
             bail!("{NAME}: takes (B, H, W, {expected}), not {:?}", x.dims());
         }
-        let geometry = Geometry::same(height, width, self.kernel, self.stride);
-        let op = Op { geometry, limit: self.limit };
+        let input = [height, width];
+        let geometry = Geometry { input, kernel: self.kernel, stride: self.stride, vertical, horizontal };
+        let op = Op { geometry, clamp: self.clamp };
         x.contiguous()?.apply_op3_no_bwd(&self.weight, &self.bias, &op)
     }
 }
@@ -79,7 +86,7 @@ impl DepthwiseTensor {
 /// Its door has checked every shape and type.
 struct Op {
     geometry: Geometry,
-    limit: f32,
+    clamp: Clamp,
 }
 
 impl Op {
@@ -115,7 +122,7 @@ impl CustomOp3 for Op {
         let [one_in, one_out] =
             [self.geometry.input, self.geometry.output()].map(|[height, width]| height * width * channels);
         for (x, out) in x.chunks_exact(one_in).zip(out.chunks_exact_mut(one_out)) {
-            reference::depthwise(&self.geometry, &by_channel, &bias, self.limit, x, out);
+            reference::depthwise(&self.geometry, &by_channel, &bias, self.clamp, x, out);
         }
         Ok((encoded(out, dtype)?, shape))
     }
@@ -139,7 +146,7 @@ impl CustomOp3 for Op {
             x.dtype(),
             &self.geometry,
             [x_layout.dims()[0], bias_layout.shape().elem_count()],
-            self.limit,
+            self.clamp,
             cuda::address(x, x_layout)?,
             cuda::address(weight, weight_layout)?,
             cuda::address(bias, bias_layout)?,

@@ -1,7 +1,7 @@
 //! One list of cases over the reference and each instruction set.
 
 use super::*;
-use crate::ops::numbers;
+use crate::ops::{dense::Clamp, numbers};
 
 /// Largest difference from the f64 reference: 25 products of numbers up to 6 in f32.
 const TOLERANCE: f32 = 2e-5;
@@ -14,20 +14,20 @@ const CHANNELS: [usize; 8] = [1, 3, 16, 17, 24, 40, 96, 144];
 /// One layer and one image, without zeros between the pixels.
 struct Case {
     geometry: Geometry,
-    limit: f32,
+    clamp: Clamp,
     weight: Vec<f32>,
     bias: Vec<f32>,
     input: Vec<f32>,
 }
 
 impl Case {
-    fn new(geometry: Geometry, channels: usize, limit: f32) -> Self {
+    fn new(geometry: Geometry, channels: usize, clamp: Clamp) -> Self {
         let [height, width] = geometry.input;
         let weight = numbers(channels * geometry.kernel * geometry.kernel, 1);
         let input = numbers(height * width * channels, 3);
         Self {
             geometry,
-            limit,
+            clamp,
             weight: weight.into_iter().map(|v| 0.5 * v).collect(),
             bias: numbers(channels, 2),
             // Activated.
@@ -37,7 +37,7 @@ impl Case {
 
     fn layer(&self, isa: Isa) -> PackedDepthwise {
         let Geometry { kernel, stride, .. } = self.geometry;
-        PackedDepthwise::new(kernel, stride, &self.weight, &self.bias, self.limit, isa)
+        PackedDepthwise::new(kernel, stride, &self.weight, &self.bias, self.clamp, isa)
     }
 
     fn pixels(&self) -> usize {
@@ -47,7 +47,7 @@ impl Case {
     /// (h, w, C).
     fn reference(&self) -> Vec<f32> {
         let mut out = vec![f32::NAN; self.pixels() * self.bias.len()];
-        reference::depthwise(&self.geometry, &self.weight, &self.bias, self.limit, &self.input, &mut out);
+        reference::depthwise(&self.geometry, &self.weight, &self.bias, self.clamp, &self.input, &mut out);
         out
     }
 
@@ -65,13 +65,14 @@ impl Case {
 fn for_each_case(check: impl Fn(&Case, &str)) {
     for [height, width] in SIDES {
         for channels in CHANNELS {
-            for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
+            for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2), (7, 1), (7, 2)] {
                 let same = Geometry::same(height, width, kernel, stride);
                 let lopsided = Geometry { vertical: (2, 6), horizontal: (7, 4), ..same };
                 let none = Geometry { vertical: (0, 0), horizontal: (0, 0), ..same };
-                for (geometry, limit) in [(same, 6.0), (lopsided, f32::INFINITY), (none, 6.0)] {
-                    let case = Case::new(geometry, channels, limit);
-                    check(&case, &format!("{channels} channels, limit {limit}, {geometry:?}"));
+                for (geometry, clamp) in [(same, Clamp::RELU6), (lopsided, Clamp::RELU), (none, Clamp::NONE)]
+                {
+                    let case = Case::new(geometry, channels, clamp);
+                    check(&case, &format!("{channels} channels, {clamp:?}, {geometry:?}"));
                 }
             }
         }
@@ -127,7 +128,7 @@ fn borders_have_the_same_bits_as_the_interior() {
             ..case.geometry
         };
         let (weight, bias) = (case.weight.clone(), case.bias.clone());
-        let written_out = Case { geometry, limit: case.limit, weight, bias, input: padded };
+        let written_out = Case { geometry, clamp: case.clamp, weight, bias, input: padded };
         for isa in Isa::available() {
             assert_eq!(bits(&case.run(isa)), bits(&written_out.run(isa)), "{isa:?} {what}");
         }
@@ -137,7 +138,7 @@ fn borders_have_the_same_bits_as_the_interior() {
 #[test]
 fn what_is_not_a_number_stays_so() {
     for isa in Isa::available() {
-        let mut case = Case::new(Geometry::same(3, 14, 3, 1), 2, 6.0);
+        let mut case = Case::new(Geometry::same(3, 14, 3, 1), 2, Clamp::RELU6);
         case.input[0] = f32::NAN;
         let got = case.run(isa);
         assert!(got[0].is_nan() && got[lanes(isa)].is_nan() && !got[1].is_nan(), "{isa:?}");
@@ -151,14 +152,14 @@ fn panic_message(run: impl FnOnce() + std::panic::UnwindSafe) -> String {
 
 #[test]
 fn what_does_not_fit_is_refused() {
-    for (kernel, stride, weights, limit, expected) in [
-        (4, 1, 32, 6.0, "kernel 3 or 5"),
-        (3, 3, 18, 6.0, "stride 1 or 2"),
-        (3, 1, 17, 6.0, "weight (C, 3, 3)"),
-        (3, 1, 18, f32::NAN, "limit"),
+    for (kernel, stride, weights, clamp, expected) in [
+        (4, 1, 32, Clamp::RELU6, "kernel 3, 5 or 7"),
+        (3, 3, 18, Clamp::RELU6, "stride 1 or 2"),
+        (3, 1, 17, Clamp::RELU6, "weight (C, 3, 3)"),
+        (3, 1, 18, Clamp { low: 0.0, high: f32::NAN }, "clamp"),
     ] {
         let message = panic_message(move || {
-            PackedDepthwise::new(kernel, stride, &vec![0.0; weights], &[0.0; 2], limit, Isa::Scalar);
+            PackedDepthwise::new(kernel, stride, &vec![0.0; weights], &[0.0; 2], clamp, Isa::Scalar);
         });
         assert!(message.contains(expected), "{message}");
     }
@@ -168,7 +169,7 @@ fn what_does_not_fit_is_refused() {
         (Geometry::same(4, 4, 3, 1), 64, 65, "lengths [64, 64]"),
     ] {
         let message = panic_message(move || {
-            let layer = PackedDepthwise::new(3, 1, &[0.0; 18], &[0.0; 2], 6.0, Isa::Scalar);
+            let layer = PackedDepthwise::new(3, 1, &[0.0; 18], &[0.0; 2], Clamp::RELU6, Isa::Scalar);
             layer.forward(&geometry, &vec![0.0; input], &mut vec![0.0; out]);
         });
         assert!(message.contains(expected), "{message}");
@@ -193,11 +194,11 @@ fn tensors_and_the_cuda_kernel_agree_with_the_reference() {
         (2, [11, 13], 40),
         (1, [18, 17], 16),
     ] {
-        for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2)] {
+        for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2), (7, 1)] {
             let same = Geometry::same(height, width, kernel, stride);
             let lopsided = Geometry { vertical: (2, 6), horizontal: (7, 4), ..same };
-            for (geometry, limit) in [(same, 6.0), (lopsided, f32::INFINITY)] {
-                let Case { weight, bias, .. } = Case::new(geometry, channels, limit);
+            for (geometry, clamp) in [(same, Clamp::RELU6), (lopsided, Clamp::NONE)] {
+                let Case { weight, bias, .. } = Case::new(geometry, channels, clamp);
                 let x: Vec<f32> = numbers(batch * height * width * channels, 7);
                 let x: Vec<f32> = x.into_iter().map(|v| (8.0 * v).clamp(0.0, 6.0)).collect();
                 let x = Tensor::from_vec(x, (batch, height, width, channels), &Device::Cpu).unwrap();
@@ -209,7 +210,7 @@ fn tensors_and_the_cuda_kernel_agree_with_the_reference() {
                         .chunks_exact(height * width * channels)
                         .zip(want.chunks_exact_mut(pixels * channels))
                     {
-                        reference::depthwise(&geometry, &weight, &bias, limit, x, out);
+                        reference::depthwise(&geometry, &weight, &bias, clamp, x, out);
                     }
                     // And half a step of f16.
                     let tolerance = if dtype == DType::F16 { TOLERANCE + 4.9e-4 } else { TOLERANCE };
@@ -224,12 +225,11 @@ fn tensors_and_the_cuda_kernel_agree_with_the_reference() {
                     };
                     for device in test_devices() {
                         let layer =
-                            DepthwiseTensor::new(kernel, stride, &weight, &bias, limit, &device).unwrap();
-                        if geometry == same {
-                            let got = layer.forward(&x.to_device(&device).unwrap()).unwrap();
-                            assert_eq!(got.dims()[1..3], geometry.output());
-                            check(&floats(&got), &format!("{device:?}"));
-                        }
+                            DepthwiseTensor::new(kernel, stride, &weight, &bias, clamp, &device).unwrap();
+                        let pads = [geometry.vertical, geometry.horizontal];
+                        let got = layer.forward(&x.to_device(&device).unwrap(), pads).unwrap();
+                        assert_eq!(got.dims()[1..3], geometry.output());
+                        check(&floats(&got), &format!("{device:?}"));
                     }
                     let by_tap = Tensor::from_slice(&weight, (channels, kernel * kernel), &Device::Cpu);
                     let by_tap = by_tap.unwrap().t().unwrap().contiguous().unwrap();
@@ -239,7 +239,7 @@ fn tensors_and_the_cuda_kernel_agree_with_the_reference() {
                         let launch = |inputs: &[u64], out| {
                             let &[x, weight, bias] = inputs else { unreachable!() };
                             let sizes = [batch, channels];
-                            vec![super::cuda::launch(dtype, &geometry, sizes, limit, x, weight, bias, out)]
+                            vec![super::cuda::launch(dtype, &geometry, sizes, clamp, x, weight, bias, out)]
                         };
                         let got =
                             emulated::on_tensors(&[&x, &by_tap, &bias], want.len(), dtype, launch, order);
@@ -256,26 +256,27 @@ fn tensors_and_the_cuda_kernel_agree_with_the_reference() {
 #[test]
 fn tensors_that_do_not_fit_are_errors() {
     use candle_core::{DType, Device, Tensor};
-    let layer = |kernel, stride, weights: usize, channels: usize, limit| {
-        DepthwiseTensor::new(kernel, stride, &vec![0.0; weights], &vec![0.0; channels], limit, &Device::Cpu)
+    let layer = |kernel, stride, weights: usize, channels: usize, clamp| {
+        DepthwiseTensor::new(kernel, stride, &vec![0.0; weights], &vec![0.0; channels], clamp, &Device::Cpu)
     };
-    for (kernel, stride, weights, channels, limit, word) in [
-        (4, 1, 128, 8, 6.0, "kernel of 3 or 5"),
-        (3, 3, 72, 8, 6.0, "stride of 1 or 2"),
-        (3, 1, 71, 8, 6.0, "(C, 3, 3)"),
-        (3, 1, 108, 12, 6.0, "multiple of 8"),
-        (3, 1, 72, 8, f32::NAN, "limit"),
+    for (kernel, stride, weights, channels, clamp, word) in [
+        (4, 1, 128, 8, Clamp::RELU6, "kernel of 3 or 5"),
+        (3, 3, 72, 8, Clamp::RELU6, "stride of 1 or 2"),
+        (3, 1, 71, 8, Clamp::RELU6, "(C, 3, 3)"),
+        (3, 1, 108, 12, Clamp::RELU6, "multiple of 8"),
+        (3, 1, 72, 8, Clamp { low: 0.0, high: f32::NAN }, "clamp"),
     ] {
-        let error = layer(kernel, stride, weights, channels, limit).unwrap_err().to_string();
+        let error = layer(kernel, stride, weights, channels, clamp).unwrap_err().to_string();
         assert!(error.contains(word), "{error}");
     }
-    let layer = layer(3, 1, 72, 8, 6.0).unwrap();
+    let layer = layer(3, 1, 72, 8, Clamp::RELU6).unwrap();
     for (shape, dtype, word) in [
         (&[1, 2, 2, 16][..], DType::F32, "(B, H, W, 8)"),
         (&[2, 2, 8], DType::F32, "(B, H, W, C)"),
         (&[1, 2, 2, 8], DType::F64, "f32 or f16"),
     ] {
-        let error = layer.forward(&Tensor::zeros(shape, dtype, &Device::Cpu).unwrap()).unwrap_err();
+        let error =
+            layer.forward(&Tensor::zeros(shape, dtype, &Device::Cpu).unwrap(), [(1, 1); 2]).unwrap_err();
         assert!(error.to_string().contains(word), "{error}");
     }
 }

@@ -20,8 +20,8 @@ use super::{
     aligned::Aligned,
     dense::Dense,
     depthwise_channels_last::PackedDepthwise,
-    depthwise_conv::Geometry,
     encoding::{Encoding, convert},
+    geometry::Geometry,
     team::Team,
 };
 
@@ -171,7 +171,7 @@ mod tests {
         let [height, width] = geometry.output();
         let expand = dense(size[0] * size[1], channels, padded, hidden, Clamp::RELU6, 1);
         let (weight, bias) = (numbers(hidden * kernel * kernel, 5), numbers(hidden, 6));
-        let depthwise = PackedDepthwise::new(kernel, stride, &weight, &bias, 6.0, isa);
+        let depthwise = PackedDepthwise::new(kernel, stride, &weight, &bias, Clamp::RELU6, isa);
         let project = dense(height * width, hidden, wide, channels, Clamp::NONE, 7);
         let residual = stride == 1;
         let mut input = numbers(size[0] * size[1] * padded, 9);

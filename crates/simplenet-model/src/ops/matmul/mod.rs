@@ -30,6 +30,20 @@ impl<'a> Matrix<'a> {
         Ok(Self { data, rows, columns, row_stride: columns, column_stride: 1 })
     }
 
+    /// Rows of `columns` values, `row_stride` values from one to the next.
+    ///
+    /// # Panics
+    /// `data` does not hold the last row.
+    pub(crate) fn strided(data: &'a [f32], rows: usize, columns: usize, row_stride: usize) -> Self {
+        let needed =
+            rows.saturating_sub(1).checked_mul(row_stride).and_then(|start| start.checked_add(columns));
+        assert!(
+            needed.is_some_and(|needed| rows == 0 || data.len() >= needed),
+            "matmul: {rows} rows do not fit"
+        );
+        Self { data, rows, columns, row_stride, column_stride: 1 }
+    }
+
     /// The transpose, without a copy.
     pub fn transposed(self) -> Self {
         Self {
@@ -78,6 +92,43 @@ pub fn matmul_into(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32]) -> Result<(), 
         );
     }
     Ok(())
+}
+
+/// `out = a · b` on this thread alone, rows of `out` `row_stride` values apart.
+///
+/// # Panics
+/// Shapes that do not fit; an `out` that does not hold the last row.
+pub(crate) fn multiply(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32], row_stride: usize) {
+    let (m, n) = (a.rows, b.columns);
+    let needed = m.saturating_sub(1).checked_mul(row_stride).and_then(|start| start.checked_add(n));
+    assert!(a.columns == b.rows && n <= row_stride, "matmul: shapes do not fit");
+    assert!(needed.is_some_and(|needed| m == 0 || out.len() >= needed), "matmul: the output is too short");
+    // SAFETY: `Matrix` holds that every (row, column) below its shape lies inside its slice. The inner dimensions agree,
+    // and `out`, borrowed mutably, holds m rows of n values, `row_stride` apart, which do not overlap. With
+    // read_dst = false its old contents are not read.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            a.columns,
+            out.as_mut_ptr(),
+            1,
+            row_stride as isize,
+            false,
+            a.data.as_ptr(),
+            a.column_stride as isize,
+            a.row_stride as isize,
+            b.data.as_ptr(),
+            b.column_stride as isize,
+            b.row_stride as isize,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
 }
 
 fn check(a: Matrix<'_>, b: Matrix<'_>, out: &[f32]) -> Result<(), ModelError> {

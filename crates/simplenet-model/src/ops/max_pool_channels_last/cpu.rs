@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use crate::ops::Isa;
 use crate::ops::channels_last::{COLUMNS, blocks, inside, lanes};
-use crate::ops::depthwise_conv::Geometry;
 use crate::ops::encoding::{self, Encoded, Encoding, RAW};
+use crate::ops::geometry::Geometry;
 use crate::ops::simd::for_each_isa;
 use crate::ops::team::Team;
 

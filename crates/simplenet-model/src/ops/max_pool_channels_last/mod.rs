@@ -18,8 +18,8 @@ pub use tensor::max_pool;
 
 use crate::ops::Isa;
 use crate::ops::channels_last::lanes;
-use crate::ops::depthwise_conv::Geometry;
 use crate::ops::encoding::Encoding;
+use crate::ops::geometry::Geometry;
 use crate::ops::team::Team;
 
 /// The sides of the pooled image.
