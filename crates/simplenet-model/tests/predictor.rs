@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 use simplenet_model::{
     ActivationRanges, BackboneId, CompiledExtractor, Levels, ModelError, Normalisation, Precision, Predictor,
     PredictorOptions,
-    ops::Isa,
+    compute::Isa,
     simplenet::{FeatureExtractor, SimpleNet},
 };
 

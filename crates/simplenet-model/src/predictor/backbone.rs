@@ -117,7 +117,7 @@ impl CompiledBackbone {
     /// The rest of a run. `observe` is given the words of each compiled layer's output.
     pub(super) fn run(
         &self,
-        team: &Team<'_>,
+        team: &mut Team<'_>,
         image: Image<'_>,
         memory: &mut Memory,
         observe: impl FnMut(usize, &[f32]),

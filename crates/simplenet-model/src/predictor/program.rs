@@ -340,7 +340,7 @@ impl Program {
     /// each layer's output.
     pub(crate) fn run(
         &self,
-        team: &Team<'_>,
+        team: &mut Team<'_>,
         image: Image<'_>,
         workspace: &mut Workspace,
         mut observe: impl FnMut(usize, &[f32]),

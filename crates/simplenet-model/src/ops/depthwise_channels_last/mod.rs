@@ -16,10 +16,10 @@
 mod cpu;
 #[cfg(any(test, feature = "cuda"))]
 mod cuda;
-pub mod reference;
+pub(crate) mod reference;
 mod tensor;
 
-pub use tensor::DepthwiseTensor;
+pub(crate) use tensor::DepthwiseTensor;
 
 use crate::ops::Isa;
 use crate::ops::channels_last::lanes;
@@ -33,7 +33,7 @@ struct Line([f32; MAX_LANES]);
 
 /// One layer's numbers in the order in which the kernel reads them, worked out once.
 #[derive(Debug, Clone)]
-pub struct PackedDepthwise {
+pub(crate) struct PackedDepthwise {
     kernel: usize,
     stride: usize,
     /// C'.
@@ -52,7 +52,14 @@ impl PackedDepthwise {
     /// # Panics
     /// A kernel other than 3 or 5, a stride other than 1 or 2, a weight that does not fit the bias, no channels, a
     /// limit that is negative or not a number.
-    pub fn new(kernel: usize, stride: usize, weight: &[f32], bias: &[f32], limit: f32, isa: Isa) -> Self {
+    pub(crate) fn new(
+        kernel: usize,
+        stride: usize,
+        weight: &[f32],
+        bias: &[f32],
+        limit: f32,
+        isa: Isa,
+    ) -> Self {
         assert!(
             matches!(kernel, 3 | 5) && matches!(stride, 1 | 2),
             "depthwise convolution: kernel 3 or 5 and stride 1 or 2, got {kernel} and {stride}"
@@ -79,7 +86,7 @@ impl PackedDepthwise {
     }
 
     /// C', the channels of the input and the output with the zeros that fill the last vector.
-    pub fn lanes_channels(&self) -> usize {
+    pub(crate) fn lanes_channels(&self) -> usize {
         self.lanes_channels
     }
 
@@ -88,7 +95,7 @@ impl PackedDepthwise {
     ///
     /// # Panics
     /// A geometry of another kernel or stride, lengths that do not fit it.
-    pub fn forward(&self, geometry: &Geometry, input: &[f32], out: &mut [f32]) {
+    pub(crate) fn forward(&self, geometry: &Geometry, input: &[f32], out: &mut [f32]) {
         let ([height, width], [out_height, out_width]) = (geometry.input, geometry.output());
         assert!(
             (geometry.kernel, geometry.stride) == (self.kernel, self.stride),

@@ -12,7 +12,7 @@ const NAME: &str = "depthwise-channels-last";
 
 /// A depthwise layer with "same" padding, its numbers on a device.
 #[derive(Debug, Clone)]
-pub struct DepthwiseTensor {
+pub(crate) struct DepthwiseTensor {
     kernel: usize,
     stride: usize,
     /// Upper end of the clip.
@@ -29,7 +29,7 @@ impl DepthwiseTensor {
     /// # Errors
     /// A kernel other than 3 or 5, a stride other than 1 or 2, a weight that does not fit the bias, C that is no multiple of
     /// 8, a limit that is negative or not a number; a device that is out of memory.
-    pub fn new(
+    pub(crate) fn new(
         kernel: usize,
         stride: usize,
         weight: &[f32],
@@ -64,7 +64,7 @@ impl DepthwiseTensor {
     ///
     /// # Errors
     /// Another shape, type or device.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let [_, height, width, channels] = check_channels_last(NAME, x.dtype(), x.dims())?;
         let expected = self.bias.elem_count();
         if channels != expected {

@@ -18,7 +18,7 @@ const MIN_PLANES: usize = 4;
 /// `input` holds planes of (H, W), channel after channel, image after image; `out` the same with the output's sides.
 /// Kernels other than 3 and 5 and strides other than 1 and 2 are not written: `DepthwiseConv::new` refuses them. An
 /// `isa` that this machine lacks falls back to plain code.
-pub fn depthwise_conv(
+pub(crate) fn depthwise_conv(
     isa: Isa,
     geometry: &Geometry,
     parameters: &Parameters,

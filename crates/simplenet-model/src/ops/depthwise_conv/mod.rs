@@ -11,10 +11,11 @@
 //! activation of the layer before is applied on the way) and read from cache by vectorised loops.
 //! Every plane is computed by one thread in a fixed order: results depend neither on the thread count nor on the batch.
 
-pub mod cpu;
+pub(crate) mod cpu;
 #[cfg(any(test, feature = "cuda"))]
 mod cuda;
-pub mod reference;
+#[cfg(test)]
+mod reference;
 
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ use crate::error::ModelError;
 
 /// What an implementation has to know beside the numbers: sides, kernel, stride and zero padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Geometry {
+pub(crate) struct Geometry {
     /// Input height and width.
     pub input: [usize; 2],
     /// Side of the square kernel: 3 or 5.
@@ -40,7 +41,7 @@ pub struct Geometry {
 
 impl Geometry {
     /// TensorFlow's "same" padding: the output's sides are the input's over the stride, rounded up.
-    pub fn same(height: usize, width: usize, kernel: usize, stride: usize) -> Self {
+    pub(crate) fn same(height: usize, width: usize, kernel: usize, stride: usize) -> Self {
         Self {
             input: [height, width],
             kernel,
@@ -51,7 +52,7 @@ impl Geometry {
     }
 
     /// Output height and width; 0 where the kernel does not fit.
-    pub fn output(&self) -> [usize; 2] {
+    pub(crate) fn output(&self) -> [usize; 2] {
         let side = |length: usize, (before, after): (usize, usize)| {
             (length + before + after).checked_sub(self.kernel).map_or(0, |room| room / self.stride + 1)
         };
@@ -60,14 +61,14 @@ impl Geometry {
 }
 
 /// Zeros before and after a side of `length` in TensorFlow's "same" scheme: the odd one comes after.
-pub fn same_padding(length: usize, kernel: usize, stride: usize) -> (usize, usize) {
+pub(crate) fn same_padding(length: usize, kernel: usize, stride: usize) -> (usize, usize) {
     let total = (length.div_ceil(stride).saturating_sub(1) * stride + kernel).saturating_sub(length);
     (total / 2, total - total / 2)
 }
 
 /// The numbers of one layer; see the module's formula.
 #[derive(Debug, Clone)]
-pub struct Parameters {
+pub(crate) struct Parameters {
     /// (C, kernel, kernel), flat.
     pub weight: Arc<[f32]>,
     /// (C), added to the sum.
@@ -80,7 +81,7 @@ pub struct Parameters {
 
 /// A depthwise layer with "same" padding, worked out for each input's size.
 #[derive(Debug, Clone)]
-pub struct DepthwiseConv {
+pub(crate) struct DepthwiseConv {
     kernel: usize,
     stride: usize,
     parameters: Parameters,
@@ -95,7 +96,7 @@ impl DepthwiseConv {
     /// # Errors
     /// A kernel other than 3 or 5, a stride other than 1 or 2, lengths that do not fit each other; a device that is out of
     /// memory.
-    pub fn new(
+    pub(crate) fn new(
         kernel: usize,
         stride: usize,
         parameters: Parameters,
@@ -127,7 +128,7 @@ impl DepthwiseConv {
     ///
     /// # Errors
     /// Another rank, type, device or channel count.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
+    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor, ModelError> {
         let (_, channels, height, width) = x.dims4()?;
         if channels != self.parameters.bias.len() || height == 0 || width == 0 {
             return Err(ModelError::InputShape {

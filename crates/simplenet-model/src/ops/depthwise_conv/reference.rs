@@ -3,7 +3,7 @@
 use super::{Geometry, Parameters};
 
 /// `input` holds planes of (H, W), channel after channel, image after image; `out` the same with the output's sides.
-pub fn depthwise_conv(geometry: &Geometry, parameters: &Parameters, input: &[f32], out: &mut [f32]) {
+pub(crate) fn depthwise_conv(geometry: &Geometry, parameters: &Parameters, input: &[f32], out: &mut [f32]) {
     let [height, width] = geometry.input;
     let [out_height, out_width] = geometry.output();
     let k = geometry.kernel;
