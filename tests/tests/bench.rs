@@ -6,7 +6,7 @@ use std::fs;
 
 use image::imageops;
 use serde_json::Value;
-use simplenet_model::ops::Isa;
+use simplenet_model::compute::Isa;
 use simplenet_tests::{
     demo,
     files::{json, keys, names, text},

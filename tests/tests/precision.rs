@@ -6,7 +6,7 @@ use std::fs;
 
 use image::{Rgb, imageops};
 use serde_json::Value;
-use simplenet_model::{checkpoint, ops::Isa};
+use simplenet_model::{checkpoint, compute::Isa};
 use simplenet_tests::{
     demo,
     files::{json, predictions, text},

@@ -1,4 +1,4 @@
-//! The compiled network against the literal one: patch scores and features, for every backbone, head, instruction set
+//! The compiled network against the reference one: patch scores and features, for every backbone, head, instruction set
 //! and odd sizes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a failed expectation must stop them
@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 use simplenet_model::{
     ActivationRanges, BackboneId, CompiledExtractor, Levels, ModelError, Normalisation, Precision, Predictor,
     PredictorOptions,
-    ops::Isa,
+    compute::Isa,
     simplenet::{FeatureExtractor, SimpleNet},
 };
 
@@ -166,10 +166,11 @@ fn bf16_and_bytes_follow_f32_on_every_instruction_set() {
     let nets = [BackboneId::EfficientNetLite0, BackboneId::ResNet18].into_iter().flat_map(|id| {
         choices.map(|(numbers, least)| (drawn_net_with(id, Levels::new(numbers).unwrap(), false, 1), least))
     });
-    for (net, [least_bf16, least_int8]) in nets {
+    let transformer = (drawn_net(BackboneId::DinoV2Small, false), [0.9995, 0.997]);
+    for (net, [least_bf16, least_int8]) in nets.chain([transformer]) {
         let backbone = net.extractor().backbone();
         let id = format!("{}, levels {}", backbone.id(), backbone.levels());
-        let (height, width) = (97, 121);
+        let [height, width] = [97, 121].map(|side| backbone.id().nearest_side(side));
         let image = drawn_image(height, width);
         let ranges = ranges(&net, height, width);
         let want = Predictor::compile(&net, height, width, &PredictorOptions::default())
@@ -195,12 +196,14 @@ fn bf16_and_bytes_follow_f32_on_every_instruction_set() {
     }
 }
 
-/// A backbone without a compiled form: any size that patches fill, the bytes of a photograph, and no other precision.
+/// A transformer like any other: any size that patches fill, the bytes of a photograph, every instruction set.
 #[test]
-fn dinov2_runs_its_literal_layers_in_f32_only() {
+fn dinov2_is_compiled() {
     let net = drawn_net(BackboneId::DinoV2Small, false);
-    for (height, width) in [(14, 14), (42, 70)] {
-        check(&net, height, width, Isa::detect());
+    for isa in Isa::available() {
+        for (height, width) in [(14, 14), (42, 70)] {
+            check(&net, height, width, isa);
+        }
     }
     let predictor = Predictor::compile(&net, 28, 42, &PredictorOptions::default()).unwrap();
     let normalisation = Normalisation { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
@@ -219,16 +222,6 @@ fn dinov2_runs_its_literal_layers_in_f32_only() {
     );
     assert!(predictor.patch_scores(&planes[1..]).is_err());
 
-    let extractor =
-        CompiledExtractor::compile(net.extractor(), 28, 42, &PredictorOptions::default()).unwrap();
-    let ranges = extractor.observe(&planes).unwrap();
-    assert!(ranges.as_slice().is_empty(), "{ranges:?}");
-    for precision in [Precision::Bf16, Precision::Int8(ranges)] {
-        let mut options = PredictorOptions::default();
-        options.precision = precision;
-        let message = Predictor::compile(&net, 28, 42, &options).unwrap_err().to_string();
-        assert!(message.contains("dinov2-vits14") && message.contains("f32"), "{message}");
-    }
     let message = Predictor::compile(&net, 288, 288, &PredictorOptions::default()).unwrap_err().to_string();
     assert!(message.contains("multiples of 14") && message.contains("294x294"), "{message}");
 }

@@ -17,7 +17,7 @@ use std::{
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
-use simplenet_model::{feature_norm::FeatureNorm, ops::device_memory::free_bytes};
+use simplenet_model::{compute::free_bytes, feature_norm::FeatureNorm};
 
 pub use crate::feature_rows::{ImageRows, Precision};
 use crate::{

@@ -78,7 +78,7 @@ mod tests {
 
     use candle_core::Device;
     use simplenet_data::{Augment, RegionOfInterest, Tiles, preprocess::Resize};
-    use simplenet_model::{BackboneId, BackboneWeights, CompiledExtractor, PredictorOptions, ops::Isa};
+    use simplenet_model::{BackboneId, BackboneWeights, CompiledExtractor, PredictorOptions, compute::Isa};
 
     use super::*;
     use crate::config::Preset;

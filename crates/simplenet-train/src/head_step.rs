@@ -12,7 +12,7 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
-use simplenet_model::ops::matmul::{Matrix, matmul_into};
+use simplenet_model::compute::{Matrix, matmul_into};
 
 use crate::{
     config::Loss,

@@ -2,7 +2,7 @@
 //! model crate compiles to.
 
 use serde::{Deserialize, Serialize};
-use simplenet_model::{BatchPrecision, Precision, checkpoint::ModelRecord, ops::Isa};
+use simplenet_model::{BatchPrecision, Precision, checkpoint::ModelRecord, compute::Isa};
 
 use crate::error::TrainError;
 

@@ -1,13 +1,10 @@
 //! Random numbers of the training: a counter-based generator, so that number `i` of stream `s` is the same
 //! whatever the thread count, the batch or the device.
 //!
-//! The generator is `simplenet_model::ops::normal_noise`: Philox4x32-10 turns a 128-bit counter and a 64-bit key into four
+//! The generator is `simplenet_model::compute::fill_normal_noise`: Philox4x32-10 turns a 128-bit counter and a 64-bit key into four
 //! 32-bit words, Box-Muller turns two words into two normal draws. Here is which stream is for what.
 
-use simplenet_model::ops::{
-    Isa,
-    normal_noise::{self, Draws},
-};
+use simplenet_model::compute::{Draws, Isa, fill_normal_noise, normals};
 
 /// What a stream of numbers is for; two purposes never share numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +52,7 @@ impl Generator {
 
     /// Fills `out` with normal draws of standard deviation `sigma`: draw `i` depends on the seed, `step` and `i` only.
     pub fn fill_normal(&self, purpose: Purpose, step: u32, sigma: f32, out: &mut [f32]) {
-        normal_noise::fill(Isa::detect(), self.draws(purpose, step), sigma, out);
+        fill_normal_noise(Isa::detect(), self.draws(purpose, step), sigma, out);
     }
 
     /// A random order of `0..n` (Fisher-Yates).
@@ -88,7 +85,7 @@ pub struct Stream {
 impl Stream {
     /// A standard normal draw.
     pub fn normal(&mut self) -> f32 {
-        normal_noise::normals(self.next_block())[0]
+        normals(self.next_block())[0]
     }
 
     /// A uniform draw in [0, 1).

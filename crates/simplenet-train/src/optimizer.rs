@@ -6,7 +6,7 @@
 
 use candle_core::{Result, Tensor, Var, backprop::GradStore};
 use rayon::prelude::*;
-use simplenet_model::ops::adam::{AdamStep, reference::update};
+use simplenet_model::compute::{AdamStep, adam_update};
 
 /// Numbers a thread updates in one go.
 const CHUNK: usize = 1 << 14;
@@ -87,7 +87,7 @@ impl Moments {
             .zip(gradients.par_chunks(CHUNK))
             .zip(self.first.par_chunks_mut(CHUNK).zip(self.second.par_chunks_mut(CHUNK)))
             .for_each(|((values, gradients), (first, second))| {
-                update(&step, values, gradients, first, second);
+                adam_update(&step, values, gradients, first, second);
             });
     }
 }

@@ -9,8 +9,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 pub use simplenet_model::position_energy::ONE_TILE;
 use simplenet_model::{
+    compute::{Matrix, matmul_into},
     feature_norm::FeatureNorm,
-    ops::matmul::{Matrix, matmul_into},
     position_energy::{PositionEnergy, PositionEnergyConfig, ScoreWeights},
 };
 

@@ -6,11 +6,7 @@
 //! host between steps. The noise is that of `HeadStep` to the bit; sums are made in another order.
 
 use candle_core::{Device, Tensor};
-use simplenet_model::ops::{
-    adam,
-    discriminator_loss::{Cost, DiscriminatorLoss, loss_and_gradient},
-    normal_noise::with_normal_noise,
-};
+use simplenet_model::compute::{Cost, DiscriminatorLoss, adam_step, loss_and_gradient, with_normal_noise};
 
 use crate::{
     config::Loss,
@@ -179,11 +175,11 @@ impl TensorHeadStep {
         self.steps = self.steps.saturating_add(1);
         let step = adaptor.constants(rate, self.steps);
         for (state, gradient) in self.adaptor.iter().zip(&gradients.adaptor) {
-            adam::step(state, gradient, step)?;
+            adam_step(state, gradient, step)?;
         }
         let step = discriminator.constants(rate, self.steps);
-        adam::step(&self.hidden, &gradients.hidden, step)?;
-        adam::step(&self.columns, &gradients.columns, step)?;
+        adam_step(&self.hidden, &gradients.hidden, step)?;
+        adam_step(&self.columns, &gradients.columns, step)?;
         Ok(())
     }
 

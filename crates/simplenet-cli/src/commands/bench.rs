@@ -9,7 +9,7 @@ use std::path::Path;
 
 use candle_core::Device;
 use simplenet_metrics::quantiles;
-use simplenet_model::{checkpoint, ops::Isa};
+use simplenet_model::{checkpoint, compute::Isa};
 use simplenet_train::{Detector, TrainError, detector::timed};
 
 use super::{bench_batches, model_path, warn_of_slow_precision};

@@ -20,7 +20,7 @@ pub mod verify;
 use std::path::{Path, PathBuf};
 
 use simplenet_data::RegionOfInterest;
-use simplenet_model::{BackboneId, BackboneWeights, WeightsSource, ops::Isa, weights};
+use simplenet_model::{BackboneId, BackboneWeights, WeightsSource, compute::Isa, weights};
 use simplenet_train::Detector;
 
 use crate::{args::RegionArgs, error::CliError, machine::precision_note, progress::TerminalProgress, tell};

@@ -32,6 +32,8 @@ pub enum BackboneId {
     ResNet101,
     /// DINOv2's smallest vision transformer, patches of 14×14 pixels, without registers.
     DinoV2Small,
+    /// ConvNeXt-Tiny, the paper's ImageNet-1k weights.
+    ConvNextTiny,
 }
 
 /// A feature map that is taken out of a backbone.

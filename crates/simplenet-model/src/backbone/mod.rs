@@ -3,6 +3,7 @@
 //! nothing after the last tap is computed.
 
 mod architecture;
+mod convnext;
 mod dinov2;
 mod efficientnet_lite;
 mod id;

@@ -4,8 +4,8 @@
 use std::borrow::Cow;
 
 use super::{
-    BackboneId, architecture::Architecture, dinov2::DinoV2, efficientnet_lite::EfficientNetLite,
-    resnet::ResNet,
+    BackboneId, architecture::Architecture, convnext::ConvNext, dinov2::DinoV2,
+    efficientnet_lite::EfficientNetLite, resnet::ResNet,
 };
 use crate::weights::{HubFile, Origin, PackageFile, WebFile};
 
@@ -36,7 +36,7 @@ const APACHE: &str = "Apache-2.0";
 /// The ResNets' weights are torchvision's first ImageNet weights (`IMAGENET1K_V1`), which the paper uses; the second ones
 /// are other models, for which the paper's noise level does not hold. Where a revision, a hash and a size come from, and why
 /// two rows are not downloaded, stands in `docs/backbones.md`.
-pub(super) static TABLE: [Spec; 9] = [
+pub(super) static TABLE: [Spec; 10] = [
     Spec {
         id: BackboneId::EfficientNetLite0,
         name: "efficientnet-lite0",
@@ -152,6 +152,20 @@ pub(super) static TABLE: [Spec; 9] = [
             "4610ca143709d58a633b6397a74412c2c3842454",
             "04d27f3400d059fc0cfd7d17dd1909a75bf3ea8fb3eeb48b97cb99e57ee20081",
             88_240_510,
+        ),
+    },
+    Spec {
+        id: BackboneId::ConvNextTiny,
+        name: "convnext-tiny",
+        network: &ConvNext { blocks: &[3, 3, 9], channels: &[96, 192, 384] },
+        stages: &["stages.0", "stages.1", "stages.2"],
+        channels: &[96, 192, 384],
+        licence: APACHE,
+        origin: hub(
+            "timm/convnext_tiny.fb_in1k",
+            "b43a6303c9fcf176d2d707478a128c2c91e93528",
+            "08b9dc9c3a3a29421de7996761e176501896d1ae7fc3085cf56a643772329276",
+            114_374_272,
         ),
     },
 ];

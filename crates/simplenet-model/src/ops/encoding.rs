@@ -14,7 +14,7 @@ use super::{Isa, channels_last::lanes};
 
 /// How one number is kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Encoding {
+pub(crate) enum Encoding {
     /// As it is.
     F32,
     /// The upper half of an f32.
@@ -30,17 +30,17 @@ pub enum Encoding {
 
 impl Encoding {
     /// Bytes for numbers from 0 to `largest`.
-    pub fn up_to(largest: f32) -> Self {
+    pub(crate) fn up_to(largest: f32) -> Self {
         Self::U8 { step: step(largest, 255.0), zero: 0 }
     }
 
     /// Bytes for numbers from about −`largest` to `largest`.
-    pub fn around_zero(largest: f32) -> Self {
+    pub(crate) fn around_zero(largest: f32) -> Self {
         Self::U8 { step: step(largest, 127.0), zero: 128 }
     }
 
     /// Numbers in a word.
-    pub fn in_a_word(self) -> usize {
+    pub(crate) fn in_a_word(self) -> usize {
         match self {
             Self::F32 => 1,
             Self::Bf16 => 2,
@@ -49,7 +49,7 @@ impl Encoding {
     }
 
     /// Words of so many numbers.
-    pub fn words(self, numbers: usize) -> usize {
+    pub(crate) fn words(self, numbers: usize) -> usize {
         numbers.div_ceil(self.in_a_word())
     }
 }
@@ -422,7 +422,14 @@ pub(crate) unsafe fn store<V: Encoded>(to: *mut u8, at: usize, encoding: Encodin
 ///
 /// # Panics
 /// A count that is not whole vectors; slices without room for that many numbers.
-pub fn convert(isa: Isa, count: usize, from: &[f32], encoding: Encoding, to: &mut [f32], wanted: Encoding) {
+pub(crate) fn convert(
+    isa: Isa,
+    count: usize,
+    from: &[f32],
+    encoding: Encoding,
+    to: &mut [f32],
+    wanted: Encoding,
+) {
     let isa = isa.or_lower();
     assert!(count.is_multiple_of(lanes(isa)), "{count} numbers are not whole vectors of {}", lanes(isa));
     assert!(from.len() >= encoding.words(count) && to.len() >= wanted.words(count));

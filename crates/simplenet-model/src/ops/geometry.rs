@@ -2,7 +2,7 @@
 
 /// What a kernel of a convolution or a pooling has to know beside the values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Geometry {
+pub(crate) struct Geometry {
     /// Input height and width.
     pub input: [usize; 2],
     /// Side of the square kernel.
@@ -17,7 +17,7 @@ pub struct Geometry {
 
 impl Geometry {
     /// TensorFlow's "same" padding: the output's sides are the input's over the stride, rounded up.
-    pub fn same(height: usize, width: usize, kernel: usize, stride: usize) -> Self {
+    pub(crate) fn same(height: usize, width: usize, kernel: usize, stride: usize) -> Self {
         Self {
             input: [height, width],
             kernel,
@@ -28,7 +28,7 @@ impl Geometry {
     }
 
     /// Output height and width; 0 where the kernel does not fit.
-    pub fn output(&self) -> [usize; 2] {
+    pub(crate) fn output(&self) -> [usize; 2] {
         let side = |length: usize, (before, after): (usize, usize)| {
             (length + before + after).checked_sub(self.kernel).map_or(0, |room| room / self.stride + 1)
         };
@@ -37,7 +37,7 @@ impl Geometry {
 }
 
 /// Zeros before and after a side of `length` in TensorFlow's "same" scheme: the odd one comes after.
-pub fn same_padding(length: usize, kernel: usize, stride: usize) -> (usize, usize) {
+pub(crate) fn same_padding(length: usize, kernel: usize, stride: usize) -> (usize, usize) {
     let total = (length.div_ceil(stride).saturating_sub(1) * stride + kernel).saturating_sub(length);
     (total / 2, total - total / 2)
 }

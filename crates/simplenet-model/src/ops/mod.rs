@@ -1,37 +1,36 @@
 //! Hand-written kernels, one folder an op: a plain reference, the CPU implementations and candle's custom op on top.
 
-pub mod adam;
+pub(crate) mod adam;
 pub(crate) mod aligned;
-pub mod anomaly_map;
+pub(crate) mod anomaly_map;
 pub(crate) mod attention;
 pub(crate) mod channel_norm;
 pub(crate) mod channels_last;
 #[cfg(any(test, feature = "cuda"))]
 pub(crate) mod cuda;
-pub mod dense;
-pub mod depthwise_channels_last;
-pub mod device_memory;
-pub mod discriminator_loss;
-pub mod encoding;
+pub(crate) mod dense;
+pub(crate) mod depthwise_channels_last;
+pub(crate) mod device_memory;
+pub(crate) mod discriminator_loss;
+pub(crate) mod encoding;
 pub(crate) mod gelu;
-pub mod geometry;
-pub mod heap;
-pub mod inverted_residual;
+pub(crate) mod geometry;
+pub(crate) mod heap;
+pub(crate) mod inverted_residual;
 mod isa;
-pub mod leaky_dot;
-pub mod matmul;
-pub mod max_pool_channels_last;
-pub mod normal_noise;
-pub mod pack_image;
-pub mod patch_aggregate;
-pub mod position_energy;
-mod processor;
+pub(crate) mod leaky_dot;
+pub(crate) mod matmul;
+pub(crate) mod max_pool_channels_last;
+pub(crate) mod normal_noise;
+pub(crate) mod pack_image;
+pub(crate) mod patch_aggregate;
+pub(crate) mod position_energy;
 mod simd;
-pub mod team;
+pub(crate) mod team;
 pub(crate) mod tensor_op;
 pub(crate) mod tokens;
 pub(crate) mod transfer;
-pub mod winograd;
+pub(crate) mod winograd;
 
 pub use isa::Isa;
 

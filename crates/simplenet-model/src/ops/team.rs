@@ -13,11 +13,9 @@
 //! busy with the leader; the kernel woke the worker that had last run on that one), a parked thread after 20 µs.
 //! EfficientNet-Lite0 then took 5.4 ms, which is what one thread takes.
 
-use super::processor::{self, Placed};
 use std::{
-    cell::{Cell, UnsafeCell},
+    cell::UnsafeCell,
     hint::spin_loop,
-    marker::PhantomData,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     ptr::null_mut,
     sync::{
@@ -34,8 +32,25 @@ const FIELD: u32 = 21;
 const MASK: u64 = (1 << FIELD) - 1;
 /// No further job will come.
 const FINISHED: u64 = u64::MAX;
-/// Turns of waiting before a helper offers its time to others, or sleeps: about 100 microseconds.
+/// Turns of waiting before a thread offers its time to others, or sleeps: about 100 microseconds.
 const PATIENCE: u32 = 2_000;
+
+/// A wait for another thread: at first it watches, then it gives way to whoever else wants the processor.
+#[derive(Default)]
+struct Pause {
+    turns: u32,
+}
+
+impl Pause {
+    fn wait(&mut self) {
+        if self.turns < PATIENCE {
+            self.turns += 1;
+            spin_loop();
+        } else {
+            std::thread::yield_now();
+        }
+    }
+}
 
 /// Where a task is taken from.
 #[derive(Debug, Clone, Copy)]
@@ -49,16 +64,12 @@ type Job<'a> = &'a (dyn Fn(usize) + Sync);
 
 /// The leader's side of a team; see the module.
 ///
-/// It is not `Sync`: a task cannot hold a reference to it, so no task can publish a job of its own.
-///
-/// ```compile_fail,E0277
-/// use simplenet_model::ops::team::with_team;
-/// with_team(|team| team.for_each(2, |_| team.for_each(2, |_| {})));
-/// ```
-pub struct Team<'a> {
+/// Jobs are published through `&mut`: while one runs, nobody else has the team, so no task can publish a job of its own,
+/// on this thread or on another. `with_team(|team| team.for_each(2, |_| team.for_each(2, |_| {})))` does not compile: two
+/// closures need the team as their own at the same time (E0499, E0500).
+pub(crate) struct Team<'a> {
     shared: &'a Shared,
     threads: usize,
-    leader_only: PhantomData<Cell<()>>,
 }
 
 /// What leader and helpers look at.
@@ -72,7 +83,7 @@ struct Shared {
 
 // SAFETY: `job` is written by the leader only, before it publishes the job's state (release) and after all tasks of the
 // job before are done (acquire); helpers read it only while they hold a task, hence between those two. There is one
-// leader: `Team` is made once for a `Shared`, and being neither `Sync` nor handed out by value stays on its thread.
+// leader: `Team` is made once for a `Shared`, and whoever publishes holds it as `&mut` until the job's tasks are done.
 unsafe impl Sync for Shared {}
 
 /// A thread that helps whoever asks; it lives as long as the program.
@@ -80,9 +91,6 @@ struct Helper {
     /// The team that it is to help: null for none, [`HELPING`] once it has joined.
     team: AtomicPtr<Shared>,
     thread: Thread,
-    placed: Option<Placed>,
-    /// The processor that it was last told to keep off.
-    kept_off: AtomicUsize,
 }
 
 /// What `Helper::team` holds while the helper is in a team: the address of nothing that could be one.
@@ -123,8 +131,6 @@ impl Helper {
             let helper: &'static Self = Box::leak(Box::new(Self {
                 team: AtomicPtr::new(null_mut()),
                 thread: std::thread::current(),
-                placed: Placed::this(),
-                kept_off: AtomicUsize::new(usize::MAX),
             }));
             // Where nobody listens, the thread has nothing to do.
             if send.send(helper).is_ok() {
@@ -135,13 +141,8 @@ impl Helper {
         receive.recv().ok()
     }
 
-    /// Asks it to join a team that is led on this processor.
-    fn call(&self, team: *mut Shared, processor: usize) {
-        if let Some(placed) = &self.placed
-            && self.kept_off.swap(processor, Ordering::Relaxed) != processor
-        {
-            placed.keep_off(processor);
-        }
+    /// Asks it to join a team.
+    fn call(&self, team: *mut Shared) {
         self.team.store(team, Ordering::Release);
         self.thread.unpark();
     }
@@ -173,8 +174,9 @@ impl Helper {
     /// Takes the offer back, or waits until the helper has left.
     fn release(&self, team: *mut Shared) {
         if self.team.compare_exchange(team, null_mut(), Ordering::AcqRel, Ordering::Acquire).is_err() {
+            let mut pause = Pause::default();
             while !self.team.load(Ordering::Acquire).is_null() {
-                spin_loop();
+                pause.wait();
             }
         }
     }
@@ -202,7 +204,7 @@ fn address(shared: &Shared) -> *mut Shared {
 
 /// Runs `lead` on this thread while others help: as many as the current rayon pool has threads, this one included, where
 /// they are not helping elsewhere.
-pub fn with_team<R>(lead: impl FnOnce(&Team<'_>) -> R) -> R {
+pub(crate) fn with_team<R>(lead: impl FnOnce(&mut Team<'_>) -> R) -> R {
     let shared = Shared {
         state: AtomicU64::new(0),
         job: UnsafeCell::new(None),
@@ -212,20 +214,19 @@ pub fn with_team<R>(lead: impl FnOnce(&Team<'_>) -> R) -> R {
     let threads = rayon::current_num_threads();
     let helpers = if threads > 1 { Helpers::ask(threads - 1) } else { Vec::new() };
     let ended = Ended { shared: &shared, helpers };
-    let processor = processor::current();
-    ended.helpers.iter().for_each(|helper| helper.call(address(&shared), processor));
-    lead(&Team { shared: &shared, threads, leader_only: PhantomData })
+    ended.helpers.iter().for_each(|helper| helper.call(address(&shared)));
+    lead(&mut Team { shared: &shared, threads })
 }
 
 impl Team<'_> {
     /// The most threads that can work on a job.
-    pub fn threads(&self) -> usize {
+    pub(crate) fn threads(&self) -> usize {
         self.threads
     }
 
     /// Calls `run` with every number below `tasks`, each once, in any order and on any threads; returns when all are
     /// through.
-    pub fn for_each(&self, tasks: usize, run: impl Fn(usize) + Sync) {
+    pub(crate) fn for_each(&mut self, tasks: usize, run: impl Fn(usize) + Sync) {
         assert!((tasks as u64) < MASK, "{tasks} tasks are more than a team takes");
         if tasks < 2 {
             return (0..tasks).for_each(run);
@@ -240,8 +241,9 @@ impl Team<'_> {
         // The generation wraps; FINISHED is not among the values because the tasks are fewer than MASK.
         shared.state.store((generation << (2 * FIELD)) | ((tasks as u64) << FIELD), Ordering::Release);
         while shared.take_task(End::Front) {}
+        let mut pause = Pause::default();
         while shared.done.load(Ordering::Acquire) < tasks {
-            spin_loop();
+            pause.wait();
         }
         if shared.panicked.load(Ordering::Relaxed) {
             resume_unwind(Box::new("a task of the network panicked"));
@@ -249,7 +251,12 @@ impl Team<'_> {
     }
 
     /// As [`Team::for_each`] over the pieces of `size` of a slice; the last may be shorter.
-    pub fn for_each_chunk(&self, slice: &mut [f32], size: usize, run: impl Fn(usize, &mut [f32]) + Sync) {
+    pub(crate) fn for_each_chunk(
+        &mut self,
+        slice: &mut [f32],
+        size: usize,
+        run: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
         let len = slice.len();
         let start = Start(slice.as_mut_ptr());
         self.for_each(len.div_ceil(size.max(1)), |index| {
@@ -285,8 +292,9 @@ impl Shared {
         // SAFETY: this thread holds a task, so the leader does not touch `job` before `done` counts it.
         let job = unsafe { *self.job.get() };
         if let Some(job) = job {
-            let outcome = catch_unwind(AssertUnwindSafe(|| job(task as usize)));
-            if outcome.is_err() {
+            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job(task as usize))) {
+                // Dropping what was thrown may panic once more, before the task counts as done.
+                std::mem::forget(payload);
                 self.panicked.store(true, Ordering::Relaxed);
             }
         }
@@ -296,15 +304,12 @@ impl Shared {
 
     /// Does tasks until the leader is through.
     fn help(&self) {
-        let mut waited = 0;
+        let mut pause = Pause::default();
         while self.state.load(Ordering::Acquire) != FINISHED {
             if self.take_task(End::Back) {
-                waited = 0;
-            } else if waited < PATIENCE {
-                waited += 1;
-                spin_loop();
+                pause = Pause::default();
             } else {
-                std::thread::yield_now();
+                pause.wait();
             }
         }
     }
@@ -407,6 +412,48 @@ mod tests {
                 });
             }
         });
+    }
+
+    /// A task that has got hold of the team all the same finds it in use.
+    #[test]
+    fn no_task_publishes_a_job() {
+        pool(2).install(|| {
+            with_team(|team| {
+                let team = Mutex::new(team);
+                let refused = AtomicUsize::new(0);
+                team.lock().unwrap().for_each(8, |_| {
+                    refused.fetch_add(usize::from(team.try_lock().is_err()), Ordering::Relaxed);
+                });
+                assert_eq!(refused.into_inner(), 8);
+            });
+        });
+    }
+
+    /// What is thrown must not be dropped by whoever catches it: the leader would wait for ever, or leave while others work.
+    #[test]
+    fn a_payload_that_panics_when_it_is_dropped_does_no_harm() {
+        struct Twice;
+        impl Drop for Twice {
+            fn drop(&mut self) {
+                panic!("once more");
+            }
+        }
+        for threads in [1, 2, 4] {
+            let finished = AtomicUsize::new(0);
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                pool(threads).install(|| {
+                    with_team(|team| {
+                        team.for_each(50, |task| {
+                            if task % 10 == 3 {
+                                std::panic::panic_any(Twice);
+                            }
+                            finished.fetch_add(1, Ordering::Relaxed);
+                        });
+                    });
+                });
+            }));
+            assert!(outcome.is_err() && finished.into_inner() == 45, "{threads}");
+        }
     }
 
     #[test]

@@ -124,7 +124,7 @@ pub(crate) fn assert_close(got: &[f32], want: &[f32], tolerance: f32, what: &str
     let largest = want.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
     assert!(
         largest > 0.0 && largest.is_finite(),
-        "{what}: the literal network gives nothing to compare with"
+        "{what}: the reference network gives nothing to compare with"
     );
     let worst = want.iter().zip(got).map(|(w, g)| (w - g).abs()).fold(0.0, f32::max);
     assert!(worst <= tolerance * largest, "{what}: off by {worst}, the largest number is {largest}");

@@ -10,8 +10,8 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use simplenet_model::{
     anomaly_map::{ImageScore, image_score},
+    compute::{Matrix, matmul_into},
     feature_norm::FeatureNorm,
-    ops::matmul::{Matrix, matmul_into},
 };
 
 use super::{

@@ -133,7 +133,7 @@ impl Head {
     /// The layers' maps of a tile -> a score for each place of the first one's grid.
     pub(crate) fn run(
         &self,
-        team: &Team<'_>,
+        team: &mut Team<'_>,
         maps: &[&[f32]],
         workspace: &mut HeadWorkspace,
         tile: usize,

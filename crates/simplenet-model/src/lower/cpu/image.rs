@@ -49,7 +49,7 @@ impl Image<'_> {
     /// -> (padded height, padded width, 3) with zeros around, `before` of them above and to the left.
     pub(super) fn pack(
         self,
-        team: &Team<'_>,
+        team: &mut Team<'_>,
         [height, width]: [usize; 2],
         before: [usize; 2],
         padded: [usize; 2],

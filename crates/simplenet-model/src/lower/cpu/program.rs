@@ -138,7 +138,7 @@ impl Program {
     /// output whose range is measured.
     pub(crate) fn run(
         &self,
-        team: &Team<'_>,
+        team: &mut Team<'_>,
         image: Image<'_>,
         workspace: &mut Workspace,
         mut observe: impl FnMut(usize, &[f32]),

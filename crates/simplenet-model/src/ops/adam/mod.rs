@@ -12,7 +12,7 @@
 
 #[cfg(any(test, feature = "cuda"))]
 mod cuda;
-pub mod reference;
+pub(crate) mod reference;
 mod tensor;
 
 pub use tensor::step;

@@ -14,7 +14,7 @@ mod tensor;
 
 pub(crate) use cpu::anomaly_map;
 pub(crate) use plan::AnomalyMapPlan;
-pub use tensor::AnomalyMapTensor;
+pub(crate) use tensor::AnomalyMapTensor;
 
 #[cfg(test)]
 mod tests;

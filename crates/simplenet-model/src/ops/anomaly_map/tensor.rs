@@ -9,7 +9,7 @@ use crate::{anomaly_map::AnomalyMapConfig, ops::tensor_op::decoded};
 
 /// Anomaly maps of one size from patch scores of one size, with the tables on a device.
 #[derive(Debug, Clone)]
-pub struct AnomalyMapTensor {
+pub(crate) struct AnomalyMapTensor {
     plan: AnomalyMapPlan,
     from: [usize; 2],
     to: [usize; 2],
@@ -23,7 +23,7 @@ impl AnomalyMapTensor {
     ///
     /// # Errors
     /// Sizes of zero, a configuration that cannot work, a device that is out of memory.
-    pub fn new(
+    pub(crate) fn new(
         height: usize,
         width: usize,
         out_height: usize,
@@ -52,7 +52,7 @@ impl AnomalyMapTensor {
     ///
     /// # Errors
     /// Another shape or type; a device that is out of memory.
-    pub fn forward(&self, scores: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, scores: &Tensor) -> Result<Tensor> {
         scores.contiguous()?.apply_op1_no_bwd(self)
     }
 

@@ -48,7 +48,7 @@ impl Attention {
     /// Lengths that do not fit: a mistake in this crate's planning.
     pub(crate) fn forward(
         &self,
-        team: &Team<'_>,
+        team: &mut Team<'_>,
         stride: usize,
         input: &[f32],
         out_stride: usize,

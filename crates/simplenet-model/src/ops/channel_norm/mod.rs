@@ -50,7 +50,7 @@ impl ChannelNorm {
     /// Lengths that do not fit: a mistake in this crate's planning.
     pub(crate) fn forward(
         &self,
-        team: &Team<'_>,
+        team: &mut Team<'_>,
         stride: usize,
         input: &[f32],
         out: &mut [f32],

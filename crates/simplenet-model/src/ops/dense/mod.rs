@@ -15,7 +15,7 @@
 pub(crate) mod cuda;
 pub(crate) mod packed;
 pub(crate) mod product;
-pub mod reference;
+pub(crate) mod reference;
 mod tensor;
 pub(crate) mod tile;
 
@@ -23,13 +23,13 @@ use std::cell::RefCell;
 
 use super::{Isa, encoding::Encoding, team::Team};
 use packed::PackedMatrix;
-pub use tensor::{DenseTensor, Reads};
-pub use tile::Clamp;
+pub(crate) use tensor::{DenseTensor, Reads};
+pub(crate) use tile::Clamp;
 use tile::{Rows, Target};
 
 /// Sides, kernel, stride and padding of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ConvGeometry {
+pub(crate) struct ConvGeometry {
     /// Input height and width.
     pub input: [usize; 2],
     /// Kernel height and width.
@@ -45,18 +45,18 @@ pub struct ConvGeometry {
 impl ConvGeometry {
     /// A kernel of odd sides with zeros of half its size all around: the output's sides are the input's over the
     /// stride, rounded up.
-    pub fn centred(input: [usize; 2], kernel: usize, stride: usize) -> Self {
+    pub(crate) fn centred(input: [usize; 2], kernel: usize, stride: usize) -> Self {
         let output = input.map(|side| side.div_ceil(stride));
         Self { input, kernel: [kernel; 2], stride, before: [kernel / 2; 2], output }
     }
 
     /// One row after the other, as a matrix product takes them.
-    pub fn rows(count: usize) -> Self {
+    pub(crate) fn rows(count: usize) -> Self {
         Self::centred([count, 1], 1, 1)
     }
 
     /// Number of output pixels.
-    pub fn pixels(&self) -> usize {
+    pub(crate) fn pixels(&self) -> usize {
         self.output[0] * self.output[1]
     }
 }
@@ -72,7 +72,7 @@ pub(crate) fn with_row_pointers(rows: &[f32], stride: usize, run: impl FnOnce(&[
 
 /// What a layer reads.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Input {
+pub(crate) struct Input {
     /// Channels that are read at each tap.
     pub depth: usize,
     /// Numbers from one pixel to the next: whole words, and at least `depth` rounded up to whole words where taps can touch
@@ -84,7 +84,7 @@ pub struct Input {
 
 /// What a layer writes.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Output {
+pub(crate) struct Output {
     /// What is done to each result.
     pub clamp: Clamp,
     /// How results are kept.
@@ -95,7 +95,7 @@ pub struct Output {
 
 /// A dense layer with packed weights.
 #[derive(Debug, Clone)]
-pub struct Dense {
+pub(crate) struct Dense {
     isa: Isa,
     geometry: ConvGeometry,
     input: Encoding,
@@ -124,7 +124,7 @@ thread_local! {
 impl Dense {
     /// Packs a layer of f32. `depth`: channels that are read at each tap; `stride`: numbers from one pixel to the next, at
     /// least `depth` where taps can touch the image's end; `weight(tap, channel, output)`; a bias for each output.
-    pub fn new(
+    pub(crate) fn new(
         isa: Isa,
         geometry: ConvGeometry,
         depth: usize,
@@ -142,7 +142,7 @@ impl Dense {
     ///
     /// # Panics
     /// Pixels that do not begin at words; padding of bytes whose zero is not 0.
-    pub fn encoded(
+    pub(crate) fn encoded(
         isa: Isa,
         geometry: ConvGeometry,
         input: Input,
@@ -188,17 +188,17 @@ impl Dense {
     }
 
     /// How the input is kept.
-    pub fn input_encoding(&self) -> Encoding {
+    pub(crate) fn input_encoding(&self) -> Encoding {
         self.input
     }
 
     /// Numbers of one output pixel, O'.
-    pub fn output_stride(&self) -> usize {
+    pub(crate) fn output_stride(&self) -> usize {
         self.weights.padded_columns()
     }
 
     /// Numbers of the output.
-    pub fn output_len(&self) -> usize {
+    pub(crate) fn output_len(&self) -> usize {
         self.geometry.pixels() * self.output_stride()
     }
 
@@ -217,7 +217,13 @@ impl Dense {
     ///
     /// # Panics
     /// Slices that are shorter than the layer needs: a mistake in this crate's planning.
-    pub fn forward(&self, team: &Team<'_>, input: &[f32], residual: Option<&[f32]>, out: &mut [f32]) {
+    pub(crate) fn forward(
+        &self,
+        team: &mut Team<'_>,
+        input: &[f32],
+        residual: Option<&[f32]>,
+        out: &mut [f32],
+    ) {
         assert!(input.len() >= self.input_len());
         let pixels = self.geometry.pixels();
         let target = self.target(pixels, residual, out);

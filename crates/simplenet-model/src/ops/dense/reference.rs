@@ -4,7 +4,7 @@ use super::{Clamp, ConvGeometry};
 
 /// Channels-last `input` with `stride` numbers a pixel, `depth` of them read; `weight(tap, channel, output)`.
 /// Out: (h, w, `bias.len()`).
-pub fn dense(
+pub(crate) fn dense(
     geometry: &ConvGeometry,
     depth: usize,
     stride: usize,

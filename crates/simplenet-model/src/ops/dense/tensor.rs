@@ -8,7 +8,7 @@ use crate::ops::tensor_op::{CHANNELS_TOGETHER, check_channels_last, decoded, enc
 
 /// A dense layer with its weights on a device.
 #[derive(Debug, Clone)]
-pub struct DenseTensor {
+pub(crate) struct DenseTensor {
     geometry: ConvGeometry,
     depth: usize,
     pixel: usize,
@@ -23,7 +23,7 @@ pub struct DenseTensor {
 
 /// What a [`DenseTensor`] reads and gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reads {
+pub(crate) struct Reads {
     /// Consecutive numbers that are read from each tap's pixel on; a multiple of 8.
     pub depth: usize,
     /// Numbers from one pixel to the next; `depth` for an ordinary convolution, fewer where a tap stands for a row of the
@@ -40,7 +40,7 @@ impl DenseTensor {
     ///
     /// # Errors
     /// Sizes that are no multiples of 8; another type; a device that is out of memory.
-    pub fn new(
+    pub(crate) fn new(
         geometry: ConvGeometry,
         reads: Reads,
         bias: &[f32],
@@ -79,16 +79,11 @@ impl DenseTensor {
         })
     }
 
-    /// The sides of the result.
-    pub fn output(&self) -> [usize; 2] {
-        self.geometry.output
-    }
-
     /// (B, H, W, pixel) -> (B, h, w, outputs); `residual`, of the result's shape and type, is added before the clamp.
     ///
     /// # Errors
     /// Other shapes or types; a device that is out of memory.
-    pub fn forward(&self, x: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
+    pub(crate) fn forward(&self, x: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
         let x = x.contiguous()?;
         match residual {
             None => x.apply_op1_no_bwd(self),

@@ -23,7 +23,7 @@ use crate::ops::{
 
 /// What is done to a result before it is stored: kept between two bounds.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Clamp {
+pub(crate) struct Clamp {
     /// Lower bound.
     pub low: f32,
     /// Upper bound.
@@ -32,11 +32,11 @@ pub struct Clamp {
 
 impl Clamp {
     /// Every number stays as it is.
-    pub const NONE: Self = Self { low: f32::NEG_INFINITY, high: f32::INFINITY };
+    pub(crate) const NONE: Self = Self { low: f32::NEG_INFINITY, high: f32::INFINITY };
     /// max(x, 0).
-    pub const RELU: Self = Self { low: 0.0, high: f32::INFINITY };
+    pub(crate) const RELU: Self = Self { low: 0.0, high: f32::INFINITY };
     /// Between 0 and 6.
-    pub const RELU6: Self = Self { low: 0.0, high: 6.0 };
+    pub(crate) const RELU6: Self = Self { low: 0.0, high: 6.0 };
 }
 
 /// Rows of A, each in `taps` pieces of `depth` consecutive words.

@@ -16,10 +16,10 @@
 mod cpu;
 #[cfg(any(test, feature = "cuda"))]
 mod cuda;
-pub mod reference;
+pub(crate) mod reference;
 mod tensor;
 
-pub use tensor::DepthwiseTensor;
+pub(crate) use tensor::DepthwiseTensor;
 
 use crate::ops::Isa;
 use crate::ops::channels_last::lanes;
@@ -35,7 +35,7 @@ struct Line([f32; MAX_LANES]);
 
 /// One layer's numbers in the order in which the kernel reads them, worked out once.
 #[derive(Debug, Clone)]
-pub struct PackedDepthwise {
+pub(crate) struct PackedDepthwise {
     kernel: usize,
     stride: usize,
     /// C'.
@@ -53,7 +53,14 @@ impl PackedDepthwise {
     /// # Panics
     /// A kernel other than 3, 5 or 7, a stride other than 1 or 2, a weight that does not fit the bias, no channels, a clamp whose bounds
     /// are not in order.
-    pub fn new(kernel: usize, stride: usize, weight: &[f32], bias: &[f32], clamp: Clamp, isa: Isa) -> Self {
+    pub(crate) fn new(
+        kernel: usize,
+        stride: usize,
+        weight: &[f32],
+        bias: &[f32],
+        clamp: Clamp,
+        isa: Isa,
+    ) -> Self {
         assert!(
             matches!(kernel, 3 | 5 | 7) && matches!(stride, 1 | 2),
             "depthwise convolution: kernel 3, 5 or 7 and stride 1 or 2, got {kernel} and {stride}"
@@ -80,7 +87,7 @@ impl PackedDepthwise {
     }
 
     /// C', the channels of the input and the output with the zeros that fill the last vector.
-    pub fn lanes_channels(&self) -> usize {
+    pub(crate) fn lanes_channels(&self) -> usize {
         self.lanes_channels
     }
 
@@ -89,7 +96,7 @@ impl PackedDepthwise {
     ///
     /// # Panics
     /// A geometry of another kernel or stride, lengths that do not fit it.
-    pub fn forward(&self, geometry: &Geometry, input: &[f32], out: &mut [f32]) {
+    pub(crate) fn forward(&self, geometry: &Geometry, input: &[f32], out: &mut [f32]) {
         self.check(geometry, input, out);
         cpu::forward(self, geometry, input, out, 0);
     }
@@ -116,7 +123,13 @@ impl PackedDepthwise {
     ///
     /// # Panics
     /// As [`PackedDepthwise::forward`].
-    pub(crate) fn forward_rows(&self, team: &Team<'_>, geometry: &Geometry, input: &[f32], out: &mut [f32]) {
+    pub(crate) fn forward_rows(
+        &self,
+        team: &mut Team<'_>,
+        geometry: &Geometry,
+        input: &[f32],
+        out: &mut [f32],
+    ) {
         self.check(geometry, input, out);
         let row = geometry.output()[1] * self.lanes_channels;
         team.for_each_chunk(out, cpu::ROWS * row, |block, out| {

@@ -3,7 +3,7 @@
 use crate::ops::{dense::Clamp, geometry::Geometry};
 
 /// `input` is (H, W, C), `weight` (C, k, k), `bias` (C), `out` (h, w, C): without the zeros that fill a vector.
-pub fn depthwise(
+pub(crate) fn depthwise(
     geometry: &Geometry,
     weight: &[f32],
     bias: &[f32],

@@ -15,7 +15,7 @@ const NAME: &str = "depthwise-channels-last";
 
 /// A depthwise layer, its values on a device.
 #[derive(Debug, Clone)]
-pub struct DepthwiseTensor {
+pub(crate) struct DepthwiseTensor {
     kernel: usize,
     stride: usize,
     clamp: Clamp,
@@ -31,7 +31,7 @@ impl DepthwiseTensor {
     /// # Errors
     /// A kernel other than 3 or 5 with stride 1 or 2, or 7 with stride 1; a weight that does not fit the bias, C that is no
     /// multiple of 8, a clamp whose bounds are not in order; a device that is out of memory.
-    pub fn new(
+    pub(crate) fn new(
         kernel: usize,
         stride: usize,
         weight: &[f32],
@@ -70,7 +70,7 @@ impl DepthwiseTensor {
     ///
     /// # Errors
     /// Another shape, type or device.
-    pub fn forward(&self, x: &Tensor, [vertical, horizontal]: [(usize, usize); 2]) -> Result<Tensor> {
+    pub(crate) fn forward(&self, x: &Tensor, [vertical, horizontal]: [(usize, usize); 2]) -> Result<Tensor> {
         let [_, height, width, channels] = check_channels_last(NAME, x.dtype(), x.dims())?;
         let expected = self.bias.elem_count();
         if channels != expected {

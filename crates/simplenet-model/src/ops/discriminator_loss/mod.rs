@@ -18,7 +18,7 @@
 
 #[cfg(any(test, feature = "cuda"))]
 mod cuda;
-pub mod reference;
+pub(crate) mod reference;
 mod tensor;
 
 pub use tensor::{LossAndGradient, loss_and_gradient};

@@ -4,7 +4,7 @@ use super::{Cost, DiscriminatorLoss};
 
 /// What the op gives, in f64 and row-major.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Numbers {
+pub(crate) struct Numbers {
     /// Gradient of the hidden layer, (2n, H).
     pub hidden: Vec<f64>,
     /// Gradients of γ, β and tail, (3, H).
@@ -18,7 +18,7 @@ pub struct Numbers {
 }
 
 /// `hidden` (2n, H), `parameters` (3, H), `running` (2, H).
-pub fn loss_and_gradient(
+pub(crate) fn loss_and_gradient(
     config: &DiscriminatorLoss,
     width: usize,
     hidden: &[f32],

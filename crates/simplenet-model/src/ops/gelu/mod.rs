@@ -24,7 +24,7 @@ thread_local! {
 /// # Panics
 /// Lengths that do not fit: a mistake in this crate's planning.
 pub(crate) fn forward(
-    team: &Team<'_>,
+    team: &mut Team<'_>,
     isa: Isa,
     stride: usize,
     input: &[f32],

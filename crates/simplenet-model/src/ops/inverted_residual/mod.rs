@@ -46,7 +46,7 @@ struct Scratch {
 
 /// The packed layers of a block.
 #[derive(Debug, Clone)]
-pub struct InvertedResidual {
+pub(crate) struct InvertedResidual {
     /// Which kernels convert.
     pub(crate) isa: Isa,
     /// How the input is kept; f32 where it is added.
@@ -79,7 +79,7 @@ impl InvertedResidual {
     ///
     /// # Panics
     /// Slices of other lengths: a mistake in this crate's planning.
-    pub fn forward(&self, team: &Team<'_>, input: &[f32], out: &mut [f32]) {
+    pub(crate) fn forward(&self, team: &mut Team<'_>, input: &[f32], out: &mut [f32]) {
         let [height, width] = self.geometry.output();
         let [in_height, in_width] = self.geometry.input;
         // Words of a pixel.

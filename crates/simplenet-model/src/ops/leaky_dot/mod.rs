@@ -7,13 +7,13 @@ mod tensor;
 
 use super::Isa;
 use super::simd::{MAX_LANES, Simd, for_each_isa};
-pub use tensor::ScoreHead;
+pub(crate) use tensor::ScoreHead;
 
 /// See the module.
 ///
 /// # Panics
 /// Lengths that differ or are not whole vectors of `isa`.
-pub fn leaky_dot(isa: Isa, hidden: &[f32], tail: &[f32], slope: f32) -> f32 {
+pub(crate) fn leaky_dot(isa: Isa, hidden: &[f32], tail: &[f32], slope: f32) -> f32 {
     let isa = isa.or_lower();
     assert!(hidden.len() == tail.len() && hidden.len().is_multiple_of(super::channels_last::lanes(isa)));
     // SAFETY: the machine has `isa`; lengths are equal whole vectors.
@@ -46,7 +46,7 @@ unsafe fn sum<V: Simd>(hidden: &[f32], tail: &[f32], slope: f32) -> f32 {
 ///
 /// # Panics
 /// Lengths that differ or are not whole vectors of `isa`.
-pub fn add_weighted(isa: Isa, corners: [&[f32]; 4], shares: [f32; 4], row: &mut [f32]) {
+pub(crate) fn add_weighted(isa: Isa, corners: [&[f32]; 4], shares: [f32; 4], row: &mut [f32]) {
     let isa = isa.or_lower();
     assert!(row.len().is_multiple_of(super::channels_last::lanes(isa)));
     assert!(corners.iter().all(|corner| corner.len() == row.len()));

@@ -9,7 +9,7 @@ use crate::ops::tensor_op::{CHANNELS_TOGETHER, decoded};
 /// score = Σ over h of tail[h] · LeakyReLU(Σ over d of weight[h, d] · feature[d] + bias[h])
 /// ```
 #[derive(Debug, Clone)]
-pub struct ScoreHead {
+pub(crate) struct ScoreHead {
     /// (H, D), in the type of the features.
     weight: Tensor,
     /// (H) f32 each.
@@ -23,7 +23,7 @@ impl ScoreHead {
     ///
     /// # Errors
     /// Other sizes; another type than f32 or f16; a device that is out of memory.
-    pub fn new(
+    pub(crate) fn new(
         weight: &[f32],
         bias: &[f32],
         tail: &[f32],
@@ -58,7 +58,7 @@ impl ScoreHead {
     ///
     /// # Errors
     /// Another width or type; a device that is out of memory.
-    pub fn forward(&self, features: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, features: &Tensor) -> Result<Tensor> {
         features.contiguous()?.apply_op1_no_bwd(self)
     }
 

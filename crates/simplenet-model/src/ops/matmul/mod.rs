@@ -4,7 +4,8 @@
 //! The arithmetic is the `gemm` crate's (the one candle uses); this is its safe door. The reference is
 //! `reference::matmul`.
 
-pub mod reference;
+#[cfg(test)]
+mod reference;
 
 use crate::error::ModelError;
 

@@ -18,7 +18,7 @@ const MIN_TASK: usize = 8_000;
 
 /// Lengths are checked by the module's `forward`; `isa` is one that this machine has.
 pub(super) fn forward(
-    team: &Team<'_>,
+    team: &mut Team<'_>,
     isa: Isa,
     geometry: &Geometry,
     channels: usize,

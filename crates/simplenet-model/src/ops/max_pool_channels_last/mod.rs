@@ -11,10 +11,10 @@
 mod cpu;
 #[cfg(any(test, feature = "cuda"))]
 mod cuda;
-pub mod reference;
+pub(crate) mod reference;
 mod tensor;
 
-pub use tensor::max_pool;
+pub(crate) use tensor::max_pool;
 
 use crate::ops::Isa;
 use crate::ops::channels_last::lanes;
@@ -23,7 +23,7 @@ use crate::ops::geometry::Geometry;
 use crate::ops::team::Team;
 
 /// The sides of the pooled image.
-pub fn output(height: usize, width: usize) -> [usize; 2] {
+pub(crate) fn output(height: usize, width: usize) -> [usize; 2] {
     geometry(height, width).output()
 }
 
@@ -36,8 +36,8 @@ fn geometry(height: usize, width: usize) -> Geometry {
 ///
 /// # Panics
 /// Lengths that do not fit the sides, channels that are not whole vectors.
-pub fn forward(
-    team: &Team<'_>,
+pub(crate) fn forward(
+    team: &mut Team<'_>,
     isa: Isa,
     height: usize,
     width: usize,

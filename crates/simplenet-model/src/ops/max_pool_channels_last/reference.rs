@@ -1,7 +1,7 @@
 //! The formula as it stands: what the fast implementation is compared with.
 
 /// `input` is (H, W, C), `out` (h, w, C).
-pub fn max_pool(height: usize, width: usize, channels: usize, input: &[f32], out: &mut [f32]) {
+pub(crate) fn max_pool(height: usize, width: usize, channels: usize, input: &[f32], out: &mut [f32]) {
     let [out_height, out_width] = super::output(height, width);
     for y in 0..out_height {
         for x in 0..out_width {

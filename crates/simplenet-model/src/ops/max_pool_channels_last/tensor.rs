@@ -11,7 +11,7 @@ struct MaxPool;
 ///
 /// # Errors
 /// Another shape or type; C that is no multiple of 8.
-pub fn max_pool(x: &Tensor) -> Result<Tensor> {
+pub(crate) fn max_pool(x: &Tensor) -> Result<Tensor> {
     x.contiguous()?.apply_op1_no_bwd(&MaxPool)
 }
 

@@ -78,7 +78,7 @@ unsafe fn blocks_of<V: Simd>(draws: &Draws, sigma: f32, first: u64, out: &mut [[
 
 /// Philox4x32 with 10 rounds: four random words of a counter and a key.
 #[inline(always)]
-pub fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+pub(crate) fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     for _ in 0..ROUNDS {
         let product = |m: u32, x: u32| {
             let wide = u64::from(m) * u64::from(x);

@@ -14,10 +14,12 @@
 mod cpu;
 #[cfg(any(test, feature = "cuda"))]
 mod cuda;
-pub mod reference;
+#[cfg(test)]
+mod reference;
 mod tensor;
 
-pub use cpu::{fill, normals, philox};
+pub(crate) use cpu::philox;
+pub use cpu::{fill, normals};
 pub use tensor::with_normal_noise;
 
 /// A stream of draws.

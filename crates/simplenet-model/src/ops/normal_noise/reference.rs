@@ -1,7 +1,7 @@
 //! The formula as it stands, in f64: what the single-precision version is compared with.
 
 /// Two standard normal draws of two words (Box and Muller).
-pub fn normal_pair(a: u32, b: u32) -> [f64; 2] {
+pub(crate) fn normal_pair(a: u32, b: u32) -> [f64; 2] {
     let u = uniform(a);
     let radius = (-2.0 * u.ln()).sqrt();
     cos_sin_of_turn(b).map(|v| radius * v)
@@ -9,7 +9,7 @@ pub fn normal_pair(a: u32, b: u32) -> [f64; 2] {
 
 /// Cosine and sine of b / 2³² of a turn. Whole quarters are taken off first, exactly: 2π is not a number of f64, and near the
 /// functions' zeros that would show.
-pub fn cos_sin_of_turn(b: u32) -> [f64; 2] {
+pub(crate) fn cos_sin_of_turn(b: u32) -> [f64; 2] {
     let rest = std::f64::consts::TAU * f64::from((b << 2) as i32) / 4.0 / 4_294_967_296.0;
     let quarter = (b >> 30) + u32::from((b << 2) as i32 <= -1);
     match quarter % 4 {
@@ -22,6 +22,6 @@ pub fn cos_sin_of_turn(b: u32) -> [f64; 2] {
 
 /// The number in (0, 1] that a word stands for: half of it, rounded to f32 as the formula's only rounding, so that the ends
 /// are ln 2⁻³² and ln 1.
-pub fn uniform(word: u32) -> f64 {
+pub(crate) fn uniform(word: u32) -> f64 {
     f64::from((word >> 1) as f32 + 0.5) / 2_147_483_648.0
 }

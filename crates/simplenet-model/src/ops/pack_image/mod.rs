@@ -11,7 +11,7 @@
 
 #[cfg(any(test, feature = "cuda"))]
 mod cuda;
-pub mod reference;
+pub(crate) mod reference;
 mod tensor;
 
 use candle_core::DType;
@@ -23,7 +23,7 @@ pub(crate) const CHANNELS: usize = 4;
 
 /// How images become a network's first map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PackImage {
+pub(crate) struct PackImage {
     /// Zero rows above and zero columns to the left.
     pub before: [usize; 2],
     /// Height and width with all zeros.

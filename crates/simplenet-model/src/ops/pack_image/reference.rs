@@ -1,7 +1,7 @@
 //! The formula as it stands.
 
 /// One image, whose normalised numbers are `value(y, x, colour)`, -> `out` (padded height, padded width, 4).
-pub fn pack(
+pub(crate) fn pack(
     [height, width]: [usize; 2],
     before: [usize; 2],
     padded: [usize; 2],
@@ -21,6 +21,6 @@ pub fn pack(
 }
 
 /// A byte's number as the network takes it: every step in single precision.
-pub fn normalised(byte: f32, mean: f32, std: f32) -> f32 {
+pub(crate) fn normalised(byte: f32, mean: f32, std: f32) -> f32 {
     (byte / 255.0 - mean) / std
 }

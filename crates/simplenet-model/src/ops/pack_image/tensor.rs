@@ -27,7 +27,7 @@ impl PackImage {
     ///
     /// # Errors
     /// Another shape or type; padded sides that have no room for the images; a map of another type than f32 and f16.
-    pub fn forward_rgb(&self, images: &Tensor, normalisation: &Normalisation) -> Result<Tensor> {
+    pub(crate) fn forward_rgb(&self, images: &Tensor, normalisation: &Normalisation) -> Result<Tensor> {
         images.contiguous()?.apply_op1_no_bwd(&Op { pack: *self, form: Form::Rgb(*normalisation) })
     }
 
@@ -35,7 +35,7 @@ impl PackImage {
     ///
     /// # Errors
     /// As [`PackImage::forward_rgb`].
-    pub fn forward_planes(&self, images: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward_planes(&self, images: &Tensor) -> Result<Tensor> {
         images.contiguous()?.apply_op1_no_bwd(&Op { pack: *self, form: Form::Planes })
     }
 }

@@ -62,7 +62,7 @@ impl PatchRows {
     /// As [`PatchRows::rows`].
     pub(super) fn run(
         &self,
-        team: &Team<'_>,
+        team: &mut Team<'_>,
         isa: Isa,
         size: [usize; 2],
         map: (&[f32], Encoding),

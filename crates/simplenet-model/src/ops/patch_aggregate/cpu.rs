@@ -72,7 +72,7 @@ fn pool_layer(
 
 /// One image's pooled values of a layer, (h, w, outputs).
 pub(super) fn pool_image(
-    team: &Team<'_>,
+    team: &mut Team<'_>,
     layer: &LayerPlan,
     patch_size: usize,
     map: Map<'_>,

@@ -29,14 +29,14 @@ use channels_last::PatchRows;
 use cpu::Map;
 pub(crate) use plan::LayerPlan;
 use plan::Plan;
-pub use tensor::PatchAggregateTensor;
+pub(crate) use tensor::PatchAggregateTensor;
 
 /// The largest number of layers that can be aggregated: candle's custom ops take up to three tensors.
-pub const MAX_LAYERS: usize = 3;
+pub(crate) const MAX_LAYERS: usize = 3;
 
 /// The op for given dimensions; made once, it holds the whole map (some 14,000 taps at the paper's dimensions).
 #[derive(Debug, Clone)]
-pub struct PatchAggregate {
+pub(crate) struct PatchAggregate {
     plan: Plan,
     pretrain_dims: Vec<usize>,
 }
@@ -58,7 +58,7 @@ impl PatchAggregate {
     ///
     /// # Errors
     /// Another number of maps than layers, other channels, types, ranks or batch sizes, another device.
-    pub fn forward(&self, maps: &[Tensor]) -> Result<Tensor> {
+    pub(crate) fn forward(&self, maps: &[Tensor]) -> Result<Tensor> {
         match maps {
             [a] => a.contiguous()?.apply_op1_no_bwd(self),
             [a, b] => a.contiguous()?.apply_op2_no_bwd(&b.contiguous()?, self),
@@ -71,7 +71,7 @@ impl PatchAggregate {
     ///
     /// # Errors
     /// As [`PatchAggregate::forward`].
-    pub fn reference(&self, maps: &[Tensor]) -> Result<Tensor> {
+    pub(crate) fn reference(&self, maps: &[Tensor]) -> Result<Tensor> {
         reference::aggregate(maps, self.plan.patch_size, &self.pretrain_dims, self.plan.dim)
     }
 
@@ -227,7 +227,7 @@ impl Pooling {
     }
 
     /// (h, w, stride) -> (h, w, outputs).
-    pub(crate) fn run(&self, team: &Team<'_>, map: &[f32], planes: &mut [f32], out: &mut [f32]) {
+    pub(crate) fn run(&self, team: &mut Team<'_>, map: &[f32], planes: &mut [f32], out: &mut [f32]) {
         let [height, width] = self.size;
         if let Some(rows) = &self.rows {
             return rows.run(team, self.isa, self.size, (map, self.kept), (out, self.encoding));
@@ -239,7 +239,7 @@ impl Pooling {
 
 /// A channels-last map of `stride` numbers a pixel as planes (C, pixels), C = `planes.len() / pixels`.
 pub(crate) fn to_planes(
-    team: &Team<'_>,
+    team: &mut Team<'_>,
     pixels: usize,
     stride: usize,
     (from, encoding): (&[f32], Encoding),

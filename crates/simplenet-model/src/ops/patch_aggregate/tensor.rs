@@ -15,7 +15,7 @@ const MOST_LAYERS: usize = 4;
 
 /// [`PatchAggregate`] for channels-last maps of given sides, with its tables on a device.
 #[derive(Debug, Clone)]
-pub struct PatchAggregateTensor {
+pub(crate) struct PatchAggregateTensor {
     op: PatchAggregate,
     /// Height and width of each map.
     grids: Vec<[usize; 2]>,
@@ -36,7 +36,12 @@ impl PatchAggregateTensor {
     /// # Errors
     /// Another number of sides than layers; empty maps, or larger ones than a kernel counts; another type; a device that is
     /// out of memory.
-    pub fn new(op: &PatchAggregate, grids: &[[usize; 2]], dtype: DType, device: &Device) -> Result<Self> {
+    pub(crate) fn new(
+        op: &PatchAggregate,
+        grids: &[[usize; 2]],
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
         let layers = op.plan.layers.len();
         if grids.len() != layers || layers > MOST_LAYERS || grids.iter().any(|grid| grid.contains(&0)) {
             bail!("patch aggregation of {layers} layers, {MOST_LAYERS} at most, got maps of {grids:?}");
@@ -59,7 +64,7 @@ impl PatchAggregateTensor {
     ///
     /// # Errors
     /// Other maps than the op was made for; a device that is out of memory.
-    pub fn forward(&self, maps: &[Tensor]) -> Result<Tensor> {
+    pub(crate) fn forward(&self, maps: &[Tensor]) -> Result<Tensor> {
         let maps = maps.iter().map(Tensor::contiguous).collect::<Result<Vec<_>>>()?;
         self.check(&maps)?;
         let [first, others @ ..] = &maps[..] else { bail!("patch aggregation takes at least one map") };

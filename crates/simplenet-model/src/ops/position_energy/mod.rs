@@ -10,7 +10,7 @@ mod cuda;
 mod reference;
 mod tensor;
 
-pub use tensor::PositionEnergyTensor;
+pub(crate) use tensor::PositionEnergyTensor;
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use crate::{ops::tensor_op::decoded, position_energy::PositionEnergy};
 
 /// The statistics, ready on a device.
 #[derive(Debug, Clone)]
-pub struct PositionEnergyTensor {
+pub(crate) struct PositionEnergyTensor {
     statistics: PositionEnergy,
     #[cfg(any(test, feature = "cuda"))]
     pub(super) tables: Tables,
@@ -22,7 +22,7 @@ impl PositionEnergyTensor {
     ///
     /// # Errors
     /// Statistics that do not pass [`PositionEnergy::validate`]; a device that is out of memory.
-    pub fn new(statistics: &PositionEnergy, device: &Device) -> Result<Self> {
+    pub(crate) fn new(statistics: &PositionEnergy, device: &Device) -> Result<Self> {
         statistics.validate().map_err(candle_core::Error::wrap)?;
         #[cfg(not(any(test, feature = "cuda")))]
         let _ = device;
@@ -39,7 +39,7 @@ impl PositionEnergyTensor {
     ///
     /// # Errors
     /// Other shapes or types; more patches a side than the statistics know; a device that is out of memory.
-    pub fn forward(&self, features: &Tensor, scores: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, features: &Tensor, scores: &Tensor) -> Result<Tensor> {
         features.contiguous()?.apply_op2_no_bwd(&scores.contiguous()?, self)
     }
 

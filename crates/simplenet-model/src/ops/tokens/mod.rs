@@ -31,7 +31,7 @@ impl PackedTokens {
     ///
     /// # Panics
     /// Lengths that do not fit: a mistake in this crate's planning.
-    pub(crate) fn forward(&self, team: &Team<'_>, input: &[f32], out: &mut [f32]) {
+    pub(crate) fn forward(&self, team: &mut Team<'_>, input: &[f32], out: &mut [f32]) {
         assert!(out.len() == self.rows.len() && input.len() + self.stride == out.len());
         team.for_each_chunk(out, ROWS * self.stride, |block, out| {
             let start = block * ROWS * self.stride;

@@ -26,13 +26,13 @@ use super::dense::{
     tile::{Rows, Target, multiply},
 };
 use super::{Isa, channels_last::lanes, encoding::Encoding, team::Team};
-pub use tile::Tile;
+pub(crate) use tile::Tile;
 use tile::{Group, MOST_POSITIONS};
 use transform::{Image, OutputTile, TileSource};
 
 /// A 3×3 layer with transformed, packed filters.
 #[derive(Debug, Clone)]
-pub struct Winograd {
+pub(crate) struct Winograd {
     isa: Isa,
     tile: Tile,
     height: usize,
@@ -52,7 +52,7 @@ impl Winograd {
     ///
     /// # Panics
     /// A stride that is not whole vectors or below the channels.
-    pub fn new(
+    pub(crate) fn new(
         isa: Isa,
         tile: Tile,
         [height, width]: [usize; 2],
@@ -90,23 +90,23 @@ impl Winograd {
     }
 
     /// Numbers of one output pixel: the outputs, rounded up to whole vectors.
-    pub fn output_stride(&self) -> usize {
+    pub(crate) fn output_stride(&self) -> usize {
         self.bias.len()
     }
 
     /// Sides of the output.
-    pub fn output(&self) -> [usize; 2] {
+    pub(crate) fn output(&self) -> [usize; 2] {
         [self.height, self.width].map(|side| side.div_ceil(self.tile.stride()))
     }
 
     /// Numbers of the output.
-    pub fn output_len(&self) -> usize {
+    pub(crate) fn output_len(&self) -> usize {
         let [height, width] = self.output();
         height * width * self.output_stride()
     }
 
     /// Numbers of the two scratch buffers: transformed inputs and products.
-    pub fn scratch_lens(&self) -> [usize; 2] {
+    pub(crate) fn scratch_lens(&self) -> [usize; 2] {
         [self.stride, self.output_stride()].map(|stride| self.tile.positions() * self.tiles() * stride)
     }
 
@@ -126,9 +126,9 @@ impl Winograd {
     ///
     /// # Panics
     /// Slices that are shorter than the layer needs: a mistake in this crate's planning.
-    pub fn forward(
+    pub(crate) fn forward(
         &self,
-        team: &Team<'_>,
+        team: &mut Team<'_>,
         input: &[f32],
         residual: Option<&[f32]>,
         out: &mut [f32],
@@ -214,7 +214,7 @@ impl Winograd {
     }
 
     /// Calls `run(tile, y, x)` for each tile and its first output pixel, a row of tiles a task.
-    fn for_each_tile(&self, team: &Team<'_>, run: impl Fn(usize, usize, usize) + Sync) {
+    fn for_each_tile(&self, team: &mut Team<'_>, run: impl Fn(usize, usize, usize) + Sync) {
         team.for_each(self.tile_rows(), |row| {
             for column in 0..self.tile_columns() {
                 let side = self.tile.outputs();

@@ -26,7 +26,7 @@ pub(super) const MOST_POSITIONS: usize = 49;
 
 /// A kind of tiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tile {
+pub(crate) enum Tile {
     /// 3 outputs along a side, from 5 inputs.
     Three,
     /// 4 outputs, from 6 inputs.
@@ -47,7 +47,7 @@ pub(super) struct Group {
 
 impl Tile {
     /// The one with fewest multiplications for an input of these sides; `None` for a stride other than 1 and 2.
-    pub fn best(sides: [usize; 2], stride: usize) -> Option<Self> {
+    pub(crate) fn best(sides: [usize; 2], stride: usize) -> Option<Self> {
         let cost = |tile: Self| tile.positions() * tile.count(sides[0]) * tile.count(sides[1]);
         match stride {
             1 if cost(Self::Four) < cost(Self::Three) => Some(Self::Four),
