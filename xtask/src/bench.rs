@@ -64,7 +64,7 @@ struct Method<'a> {
     role: Role,
     /// What one run computes.
     computes: &'static str,
-    /// How far its numbers are from those of our literal path, over the largest of these; none for that path itself.
+    /// How far its numbers are from those of our reference network, over the largest of these; none for that path itself.
     deviation: Option<f64>,
     /// One run, in milliseconds.
     run: Box<dyn FnMut() -> Result<f64, CliError> + 'a>,
@@ -74,7 +74,7 @@ struct Method<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Role {
     /// Our path of plain layers: others are held against its numbers.
-    Literal,
+    Reference,
     /// Our compiled network, and the engine of the same kind.
     Ours { precision: &'static str, rival: &'static str },
     /// Another engine.
@@ -121,23 +121,24 @@ pub(crate) fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<(), C
     Ok(())
 }
 
-/// Our methods: the literal path first, whose scores the others are held against. int8 gets the ranges that the image itself
+/// Our methods: the reference network first, whose scores the others are held against. int8 gets the ranges that the image itself
 /// shows.
 fn ours(subject: &Subject) -> Result<Vec<Method<'_>>, CliError> {
-    let Subject { id, net, side, image, .. } = subject;
+    let Subject { net, side, image, .. } = subject;
     let pixels = image.flatten_all().and_then(|flat| flat.to_vec1::<f32>()).map_err(ModelError::from)?;
     let extractor = CompiledExtractor::compile(net.extractor(), *side, *side, &PredictorOptions::default())?;
     let ranges = extractor.observe(&pixels)?;
     drop(extractor);
     let mut paths: Vec<(String, Role, Scores<'_>)> = vec![(
         "simplenet, `SimpleNet` (candle), f32".into(),
-        Role::Literal,
+        Role::Reference,
         Box::new(|| Ok(net.patch_scores(image)?.flatten_all()?.to_vec1::<f32>()?)),
     )];
-    let mut precisions = vec![(Precision::F32, "openvino-f32")];
-    if id.is_compiled() {
-        precisions.extend([(Precision::Bf16, "openvino-bf16"), (Precision::Int8(ranges), "openvino-bf16")]);
-    }
+    let precisions = [
+        (Precision::F32, "openvino-f32"),
+        (Precision::Bf16, "openvino-bf16"),
+        (Precision::Int8(ranges), "openvino-bf16"),
+    ];
     for (precision, rival) in precisions {
         let name = precision.name();
         let mut options = PredictorOptions::default();
@@ -149,12 +150,12 @@ fn ours(subject: &Subject) -> Result<Vec<Method<'_>>, CliError> {
             Box::new(move || predictor.patch_scores(&pixels)),
         ));
     }
-    let mut literal: Option<Vec<f32>> = None;
+    let mut reference: Option<Vec<f32>> = None;
     let mut methods = vec![];
     for (name, role, mut scores) in paths {
         let got = scores()?;
-        let deviation = literal.as_ref().map(|want| deviation(&got, want));
-        literal.get_or_insert(got);
+        let deviation = reference.as_ref().map(|want| deviation(&got, want));
+        reference.get_or_insert(got);
         methods.push(Method {
             name,
             role,
@@ -244,7 +245,7 @@ mod tests {
     fn method(order: &RefCell<Vec<usize>>, i: usize) -> Method<'_> {
         Method {
             name: i.to_string(),
-            role: Role::Literal,
+            role: Role::Reference,
             computes: "",
             deviation: None,
             run: Box::new(move || {

@@ -56,7 +56,7 @@ pub(super) struct Row {
     #[serde(skip)]
     role: Role,
     computes: &'static str,
-    /// From our literal path's numbers, over the largest of them; null for that path itself.
+    /// From our reference network's numbers, over the largest of them; null for that path itself.
     deviation: Option<f64>,
     median_ms: f64,
     min_ms: f64,
@@ -157,7 +157,7 @@ fn compare(rows: &mut [Row]) {
     let base = rows.iter().find(is_base).map_or(1.0, |row| row.median_ms);
     let engine = |row: &Row| match &row.role {
         Role::Peer { engine } => Some((engine.clone(), row.method.clone(), row.median_ms)),
-        Role::Literal | Role::Ours { .. } => None,
+        Role::Reference | Role::Ours { .. } => None,
     };
     let engines: Vec<_> = rows.iter().filter_map(engine).collect();
     for row in rows {
@@ -252,7 +252,7 @@ mod tests {
         let ours = |precision, rival| Role::Ours { precision, rival };
         let peer = |engine: &str| Role::Peer { engine: engine.into() };
         let mut rows = vec![
-            row(Role::Literal, None, 200.0),
+            row(Role::Reference, None, 200.0),
             row(ours("f32", "other-f32"), Some(2.4e-6), 20.04),
             row(ours("bf16", "other-bf16"), Some(1e-2), 16.0),
             row(ours("int8", "other-bf16"), Some(3e-2), 8.0),

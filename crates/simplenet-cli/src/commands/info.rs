@@ -112,13 +112,10 @@ pub fn describe(path: &std::path::Path) -> Result<String, CliError> {
     row(
         "int8",
         match &record.activation_ranges {
-            _ if !record.backbone.is_compiled() => {
-                format!("not possible, nor bf16: {} runs in f32 only", record.backbone)
-            }
-            Some(ranges) => {
+            Some(ranges) if !ranges.as_slice().is_empty() => {
                 format!("possible: the ranges of {} layers were measured", ranges.as_slice().len())
             }
-            None => {
+            _ => {
                 "not possible: the ranges of the activations were not measured (an older version made it, or it was \
                  imported without photographs)"
                     .into()
