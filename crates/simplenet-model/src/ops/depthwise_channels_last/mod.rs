@@ -24,7 +24,7 @@ pub(crate) use tensor::DepthwiseTensor;
 use crate::ops::Isa;
 use crate::ops::channels_last::lanes;
 use crate::ops::depthwise_conv::Geometry;
-use crate::ops::simd::MAX_LANES;
+use crate::ops::isa::{MAX_LANES, Token};
 
 /// As many numbers as a cache line holds, so that no load of a vector crosses a line.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +39,7 @@ pub(crate) struct PackedDepthwise {
     /// C'.
     lanes_channels: usize,
     limit: f32,
-    /// One that this machine has.
-    isa: Isa,
+    token: Token,
     /// For each vector of channels: the bias, then the k·k taps. Flat: (C' / LANES, 1 + k·k, LANES).
     numbers: Vec<Line>,
 }
@@ -72,8 +71,8 @@ impl PackedDepthwise {
         );
         assert!(limit >= 0.0, "depthwise convolution: limit of at least 0, got {limit}");
         let lanes_channels = channels.next_multiple_of(lanes(isa));
-        let isa = isa.or_lower();
-        let vector = lanes(isa);
+        let token = isa.token();
+        let vector = token.lanes();
         let count = lanes_channels * (1 + taps);
         let mut numbers = vec![Line([0.0; MAX_LANES]); count.div_ceil(MAX_LANES)];
         for (c, (bias, weight)) in bias.iter().zip(weight.chunks_exact(taps)).enumerate() {
@@ -82,7 +81,7 @@ impl PackedDepthwise {
                 numbers[place / MAX_LANES].0[place % MAX_LANES] = number;
             }
         }
-        Self { kernel, stride, lanes_channels, limit, isa, numbers }
+        Self { kernel, stride, lanes_channels, limit, token, numbers }
     }
 
     /// C', the channels of the input and the output with the zeros that fill the last vector.

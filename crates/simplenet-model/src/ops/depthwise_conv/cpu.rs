@@ -7,8 +7,7 @@
 use rayon::prelude::*;
 
 use super::{Geometry, Parameters};
-use crate::ops::Isa;
-use crate::ops::simd::{MAX_LANES, Simd, for_each_isa};
+use crate::ops::isa::{Isa, MAX_LANES, Simd, Token, for_each_isa};
 
 /// Output rows computed together: as many independent sums as hide the latency of a fused multiply-add.
 const ROWS: usize = 4;
@@ -25,7 +24,7 @@ pub(crate) fn depthwise_conv(
     input: &[f32],
     out: &mut [f32],
 ) {
-    let isa = isa.or_lower();
+    let token = isa.token();
     let run: PlaneFn = match (geometry.kernel, geometry.stride) {
         (3, 1) => plane::<3, 1>,
         (3, _) => plane::<3, 2>,
@@ -53,8 +52,7 @@ pub(crate) fn depthwise_conv(
                     input_bias: parameters.input_bias[c],
                     limit: parameters.limit,
                 };
-                // SAFETY: `Isa::detect` found `isa` on this machine.
-                unsafe { run(isa, geometry, &channel, input, scratch, out) }
+                run(token, geometry, &channel, input, scratch, out);
             },
         );
 }
@@ -67,7 +65,7 @@ struct Channel<'a> {
     limit: f32,
 }
 
-type PlaneFn = unsafe fn(Isa, &Geometry, &Channel<'_>, &[f32], &mut [f32], &mut [f32]);
+type PlaneFn = fn(Token, &Geometry, &Channel<'_>, &[f32], &mut [f32], &mut [f32]);
 
 /// Numbers in one row of one phase of the scratch: what the last vector of a row can reach.
 fn phase_width(geometry: &Geometry) -> usize {
@@ -82,20 +80,15 @@ fn scratch_len(geometry: &Geometry) -> usize {
 
 for_each_isa! {
     /// Computes one plane.
-    ///
-    /// # Safety
-    /// The machine has `isa`.
-    plane<K, S> => plane_of(
+    fn plane<K, S>(
         geometry: &Geometry, channel: &Channel<'_>, input: &[f32], scratch: &mut [f32], out: &mut [f32]
-    ) -> ()
+    ) => plane_of
 }
 
 /// Fills the scratch, then computes every output row.
-///
-/// # Safety
-/// The caller has the features that `V` needs.
 #[inline(always)]
-unsafe fn plane_of<V: Simd, const K: usize, const S: usize>(
+fn plane_of<V: Simd, const K: usize, const S: usize>(
+    simd: V,
     geometry: &Geometry,
     channel: &Channel<'_>,
     input: &[f32],
@@ -109,11 +102,11 @@ unsafe fn plane_of<V: Simd, const K: usize, const S: usize>(
     assert!(scratch.len() >= scratch_len(geometry) && out.len() == height * width);
     assert!(channel.weight.len() == K * K && V::LANES <= MAX_LANES);
 
-    // SAFETY: the instruction set is the caller's. Reads: the last output row starts at scratch row (height - 1)·S
+    // SAFETY: reads: the last output row starts at scratch row (height - 1)·S
     // and uses K rows, which `scratch_len` counts; the last vector starts at x <= width - 1, a multiple of LANES, plus
     // (K - 1) / S columns, which `phase_width` counts. Writes: LANES numbers only where that many are left in the row.
     unsafe {
-        let (bias, zero, limit) = (V::splat(channel.bias), V::splat(0.0), V::splat(channel.limit));
+        let (bias, zero, limit) = (simd.splat(channel.bias), simd.splat(0.0), simd.splat(channel.limit));
         for top in (0..height).step_by(ROWS) {
             // The last block repeats the last row.
             let rows: [usize; ROWS] = std::array::from_fn(|r| (top + r).min(height - 1));
@@ -122,22 +115,22 @@ unsafe fn plane_of<V: Simd, const K: usize, const S: usize>(
                 let mut sums = [bias; ROWS];
                 for ky in 0..K {
                     for kx in 0..K {
-                        let weight = V::splat(*channel.weight.get_unchecked(ky * K + kx));
+                        let weight = simd.splat(*channel.weight.get_unchecked(ky * K + kx));
                         let offset = (ky * S + kx % S) * phase + kx / S;
                         for (sum, source) in sums.iter_mut().zip(sources) {
-                            *sum = V::multiply_add(weight, V::load(source.add(offset)), *sum);
+                            *sum = simd.multiply_add(weight, simd.read(&*source.add(offset).cast()), *sum);
                         }
                     }
                 }
                 for (sum, y) in sums.into_iter().zip(rows) {
-                    let clipped = V::min(V::max(sum, zero), limit);
+                    let clipped = simd.min(simd.max(sum, zero), limit);
                     let to = y * width + x;
                     let left = width - x;
                     if left >= V::LANES {
-                        V::store(out.as_mut_ptr().add(to), clipped);
+                        simd.write(&mut *out.as_mut_ptr().add(to).cast(), clipped);
                     } else {
                         let mut tail = [0.0; MAX_LANES];
-                        V::store(tail.as_mut_ptr(), clipped);
+                        simd.store(&mut tail, clipped);
                         out[to..to + left].copy_from_slice(&tail[..left]);
                     }
                 }

@@ -60,7 +60,7 @@ pub(crate) fn forward(
         "max pooling: lengths {expected:?} of input and output, got {:?}",
         [input.len(), out.len()]
     );
-    cpu::forward(team, isa.or_lower(), &geometry, lanes_channels, encoding, input, out);
+    cpu::forward(team, isa.token(), &geometry, lanes_channels, encoding, input, out);
 }
 
 #[cfg(test)]
