@@ -3,6 +3,8 @@
 //! In: image batches as (B, 3, H, W) f32 tensors, normalised with ImageNet's mean and standard deviation.
 //! Out: patch scores and anomaly maps, higher = more anomalous; and one model file that carries all of it.
 
+#![deny(unsafe_code)]
+
 pub mod anomaly_map;
 pub mod backbone;
 mod bilinear;
@@ -17,6 +19,7 @@ mod file;
 pub mod initializer;
 pub mod official;
 pub mod onnx;
+#[allow(unsafe_code)]
 mod ops;
 pub mod patch_aggregator;
 pub mod position_energy;

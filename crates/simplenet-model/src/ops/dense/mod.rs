@@ -20,7 +20,7 @@ pub(crate) mod rows;
 mod tensor;
 pub(crate) mod tile;
 
-use super::{Isa, encoding::Encoding, isa::Token, team::Team};
+use super::{Isa, aligned::size, encoding::Encoding, isa::Token, team::Team};
 use packed::PackedMatrix;
 use rows::Rows;
 pub(crate) use tensor::{DenseTensor, Reads};
@@ -53,6 +53,26 @@ impl ConvGeometry {
     /// One row after the other, as a matrix product takes them.
     pub(crate) fn rows(count: usize) -> Self {
         Self::centred([count, 1], 1, 1)
+    }
+
+    /// Checks that no size which the layer reckons with is beyond memory: `row` values of a row of weights, `stride` of an
+    /// input pixel, `outputs` of an output pixel.
+    ///
+    /// # Panics
+    /// One is.
+    fn check(&self, row: usize, stride: usize, outputs: usize) {
+        let Self { input, kernel, stride: step, before, output } = *self;
+        size([row, outputs]);
+        size([input[0], input[1], stride]);
+        size([output[0], output[1], outputs]);
+        for axis in 0..2 {
+            let reach = output[axis].checked_mul(step).and_then(|reach| reach.checked_add(kernel[axis]));
+            let padded = input[axis].checked_add(before[axis]);
+            assert!(
+                step > 0 && reach.is_some() && padded.is_some(),
+                "dense layer: {self:?} is beyond memory"
+            );
+        }
     }
 
     /// Number of output pixels.
@@ -127,7 +147,7 @@ impl Dense {
     /// Packs a layer; `weight(tap, channel, output)`, and a bias for each output.
     ///
     /// # Panics
-    /// Pixels that do not begin at words; padding of bytes whose zero is not 0.
+    /// Pixels that do not begin at words; padding of bytes whose zero is not 0; sizes beyond memory.
     pub(crate) fn encoded(
         isa: Isa,
         geometry: ConvGeometry,
@@ -138,11 +158,12 @@ impl Dense {
     ) -> Self {
         let token = isa.token();
         let Input { depth, stride, encoding } = input;
-        let (taps, in_a_word) = (geometry.kernel[0] * geometry.kernel[1], encoding.in_a_word());
+        let (taps, in_a_word) = (size(geometry.kernel), encoding.in_a_word());
         assert!(
-            (stride * geometry.stride).is_multiple_of(in_a_word),
+            stride.is_multiple_of(in_a_word),
             "dense layer: pixels of {stride} numbers do not begin at words of {encoding:?}"
         );
+        geometry.check(size([taps, depth]), stride, bias.len().next_multiple_of(token.lanes()));
         let mut bias = bias.to_vec();
         let mut scale = Vec::new();
         let outputs = bias.len();

@@ -22,6 +22,7 @@ mod tensor;
 pub(crate) use tensor::DepthwiseTensor;
 
 use crate::ops::Isa;
+use crate::ops::aligned::size;
 use crate::ops::channels_last::lanes;
 use crate::ops::depthwise_conv::Geometry;
 use crate::ops::isa::{MAX_LANES, Token};
@@ -73,7 +74,7 @@ impl PackedDepthwise {
         let lanes_channels = channels.next_multiple_of(lanes(isa));
         let token = isa.token();
         let vector = token.lanes();
-        let count = lanes_channels * (1 + taps);
+        let count = size([lanes_channels, 1 + taps]);
         let mut numbers = vec![Line([0.0; MAX_LANES]); count.div_ceil(MAX_LANES)];
         for (c, (bias, weight)) in bias.iter().zip(weight.chunks_exact(taps)).enumerate() {
             for (row, &number) in std::iter::once(bias).chain(weight).enumerate() {
@@ -93,7 +94,7 @@ impl PackedDepthwise {
     /// Runs on this thread alone and allocates nothing: [`crate::ops::inverted_residual`] shares the work by bands.
     ///
     /// # Panics
-    /// A geometry of another kernel or stride, lengths that do not fit it.
+    /// A geometry of another kernel or stride, lengths that do not fit it, sides beyond memory.
     pub(crate) fn forward(&self, geometry: &Geometry, input: &[f32], out: &mut [f32]) {
         let ([height, width], [out_height, out_width]) = (geometry.input, geometry.output());
         assert!(
@@ -104,7 +105,8 @@ impl PackedDepthwise {
             geometry.kernel,
             geometry.stride
         );
-        let expected = [height * width * self.lanes_channels, out_height * out_width * self.lanes_channels];
+        let expected =
+            [[height, width], [out_height, out_width]].map(|[h, w]| size([h, w, self.lanes_channels]));
         assert!(
             [input.len(), out.len()] == expected,
             "depthwise convolution: lengths {expected:?} of input and output, got {:?}",

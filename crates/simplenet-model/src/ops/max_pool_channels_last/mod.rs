@@ -17,6 +17,7 @@ mod tensor;
 pub(crate) use tensor::max_pool;
 
 use crate::ops::Isa;
+use crate::ops::aligned::size;
 use crate::ops::channels_last::lanes;
 use crate::ops::depthwise_conv::Geometry;
 use crate::ops::encoding::Encoding;
@@ -54,7 +55,7 @@ pub(crate) fn forward(
     let geometry = geometry(height, width);
     let [out_height, out_width] = geometry.output();
     let expected =
-        [height * width, out_height * out_width].map(|pixels| encoding.words(pixels * lanes_channels));
+        [[height, width], [out_height, out_width]].map(|[h, w]| encoding.words(size([h, w, lanes_channels])));
     assert!(
         [input.len(), out.len()] == expected,
         "max pooling: lengths {expected:?} of input and output, got {:?}",

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 
 use super::plan::LayerPlan;
 use crate::ops::Isa;
-use crate::ops::aligned::Aligned;
+use crate::ops::aligned::{Aligned, size};
 use crate::ops::encoding::{self, Encoding, RAW, bf16, raw};
 use crate::ops::isa::{Simd, for_each_isa};
 use crate::ops::team::Team;
@@ -105,7 +105,7 @@ impl PatchRows {
         };
         let line = width * wanted.words(self.outputs());
         assert!(self.outputs().is_multiple_of(wanted.in_a_word()));
-        assert!(map.len() == kept.words(height * width * self.stride));
+        assert!(map.len() == kept.words(size([height, width, self.stride])));
         assert!(out.len().is_multiple_of(line) && first + out.len() / line <= height);
         SUMS.with_borrow_mut(|sums| {
             let sums = sums.at_least(PATCH * self.stride);

@@ -26,7 +26,7 @@ use super::dense::{
     rows::Rows,
     tile::{Target, multiply},
 };
-use super::{Isa, isa::Token, team::Team};
+use super::{Isa, aligned::size, isa::Token, team::Team};
 pub(crate) use tile::Tile;
 use tile::{Group, MOST_POSITIONS};
 use transform::{Image, OutputTile, TileSource};
@@ -52,7 +52,7 @@ impl Winograd {
     /// stride is a multiple of the instruction set's lanes); `weight(tap, channel, output)` with taps row by row.
     ///
     /// # Panics
-    /// A stride that is not whole vectors or below the channels.
+    /// A stride that is not whole vectors or below the channels; sizes beyond memory.
     pub(crate) fn new(
         isa: Isa,
         tile: Tile,
@@ -70,6 +70,9 @@ impl Winograd {
             token.lanes()
         );
         let (outputs, groups) = (bias.len(), tile.groups());
+        // All that is multiplied later: the image, and what the tiles make of it.
+        let sides = [height, width].map(|side| side.next_multiple_of(tile.outputs() * tile.stride()));
+        size([sides[0], sides[1], stride.max(outputs.next_multiple_of(token.lanes())), tile.positions()]);
         let count = groups.len();
         // For each channel: filter after filter, all outputs.
         let mut transformed = vec![0.0; channels * count * outputs];
