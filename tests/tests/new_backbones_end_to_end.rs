@@ -75,7 +75,9 @@ fn trained_verified_and_run(id: BackboneId, refused_sides: &str, side: usize) {
 
 #[test]
 fn the_default_preset_takes_a_size_that_the_patches_fill() {
-    for (id, side) in [(BackboneId::DinoV2Small, 294), (BackboneId::ConvNextTiny, 288), (BackboneId::WideResNet101x2, 288)] {
+    for (id, side) in
+        [(BackboneId::DinoV2Small, 294), (BackboneId::ConvNextTiny, 288), (BackboneId::WideResNet101x2, 288)]
+    {
         let config = TrainConfig::preset(Preset::Default, id);
         config.validate().unwrap();
         assert_eq!(config.preprocess.network_size(), (side, side), "{id}");

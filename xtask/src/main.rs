@@ -1,6 +1,8 @@
 //! Project tasks, run as `cargo xtask <task>`: the researcher's table, ablations, timings beside other engines, backbone weights,
 //! assets, CUDA without a GPU.
 
+#![forbid(unsafe_code)]
+
 /// As the standard `println!`, but a reader that has gone (`cargo xtask train-all | head`) is no reason to stop.
 macro_rules! println {
     ($($text:tt)*) => { simplenet_cli::say(format_args!("{}\n", format_args!($($text)*))) };

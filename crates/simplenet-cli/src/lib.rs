@@ -3,6 +3,8 @@
 //! Data flows one way: arguments (`args`) -> settings (`settings`) -> command (`commands/`) -> files and sentences
 //! (`output/`). Only this crate prints.
 
+#![forbid(unsafe_code)]
+
 /// As the standard `print!`, but a reader that has gone (`simplenet infer | head -3`) is no reason to stop: the results
 /// are files. Defined before the modules, so that it holds in all of them.
 #[allow(unused_macros)] // whoever writes it is to get this one

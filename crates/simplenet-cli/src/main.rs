@@ -1,5 +1,7 @@
 //! The `simplenet` program: reads the arguments, runs the verb, and turns its outcome into an exit code.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use clap::CommandFactory;

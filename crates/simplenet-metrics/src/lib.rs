@@ -37,6 +37,8 @@
 //! - Pixels are counted in integers: neither the number of threads nor the order of the images changes a
 //!   bit of a result.
 
+#![forbid(unsafe_code)]
+
 mod anomaly_map;
 mod aupro_interval;
 mod bootstrap;

@@ -3,6 +3,8 @@
 //! In: image batches as (B, 3, H, W) f32 tensors, normalised with ImageNet's mean and standard deviation.
 //! Out: patch scores and anomaly maps, higher = more anomalous; and one model file that carries all of it.
 
+#![deny(unsafe_code)]
+
 pub mod anomaly_map;
 pub mod backbone;
 mod bilinear;
@@ -18,6 +20,7 @@ mod graph;
 pub mod initializer;
 mod lower;
 pub mod official;
+#[allow(unsafe_code)]
 mod ops;
 mod passes;
 pub mod patch_aggregator;

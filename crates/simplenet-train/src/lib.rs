@@ -5,6 +5,8 @@
 //!
 //! `fit::fit` is the whole of training; `evaluate::evaluate` measures; `detector::Detector` inspects.
 
+#![forbid(unsafe_code)]
+
 mod activation_ranges;
 pub mod baselines;
 mod batch_limit;

@@ -40,8 +40,11 @@ impl Default for Memory {
 
 impl Aligned {
     /// `len` zeros.
+    ///
+    /// # Panics
+    /// More than memory can hold.
     pub(crate) fn zeros(len: usize) -> Self {
-        let memory = map(len * size_of::<f32>());
+        let memory = map(size([len, size_of::<f32>()]));
         let lines = || Memory::Lines(vec![Line([0.0; LINE]); len.div_ceil(LINE)]);
         Self { memory: memory.map_or_else(lines, Memory::Mapped), len }
     }
@@ -55,6 +58,17 @@ impl Aligned {
         }
         &mut self[..len]
     }
+}
+
+/// A product of sizes, as checked entry points multiply them.
+///
+/// # Panics
+/// More values than memory can hold.
+pub(crate) fn size<const N: usize>(factors: [usize; N]) -> usize {
+    let product = factors.into_iter().try_fold(1usize, usize::checked_mul);
+    let product = product.filter(|&product| product <= isize::MAX as usize / size_of::<f32>());
+    assert!(product.is_some(), "sizes of {factors:?} are more than memory can hold");
+    product.unwrap_or(0)
 }
 
 /// Zeroed memory from the system; none for small amounts, or where it cannot be had that way.
@@ -105,6 +119,12 @@ impl DerefMut for Aligned {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[should_panic(expected = "more than memory can hold")]
+    fn more_than_memory_can_hold_is_refused() {
+        let _ = Aligned::zeros(usize::MAX / 4 + 2);
+    }
 
     #[test]
     fn is_a_slice_at_a_cache_line() {

@@ -2,23 +2,22 @@
 
 use std::ops::Range;
 
-use crate::ops::Isa;
 #[cfg(target_arch = "x86_64")]
-use crate::ops::simd::{Avx2, Avx512};
-use crate::ops::simd::{Plain, Simd};
+use crate::ops::isa::{Avx2, Avx512};
+use crate::ops::isa::{Isa, Scalar, Simd};
 
 /// Output columns that a kernel computes together. With the weights of a kernel's row they fit the 16 registers of
 /// AVX2, and the widths of EfficientNet-Lite0 at 288 pixels are multiples of it.
 pub(crate) const COLUMNS: usize = 6;
 
-/// f32 numbers in a vector: C' is a multiple of it.
+/// f32 numbers in a vector of a set, whether this machine has it or not: C' is a multiple of it.
 pub(crate) fn lanes(isa: Isa) -> usize {
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Bf16 => Avx512::LANES,
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 | Isa::Avx2Vnni => Avx2::LANES,
-        _ => Plain::LANES,
+        _ => Scalar::LANES,
     }
 }
 

@@ -4,13 +4,10 @@
 //! pixel begins at a word. Numbers are worked on in f32; what is stored is rounded to the nearest (ties to even), the same
 //! on every instruction set.
 
-#[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::*;
-
-#[cfg(target_arch = "x86_64")]
-use super::simd::{Avx2, Avx512};
-use super::simd::{MAX_LANES, Plain, Simd, for_each_isa};
-use super::{Isa, channels_last::lanes};
+use super::{
+    Isa,
+    isa::{Block, Simd, for_each_isa},
+};
 
 /// How one number is kept.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -82,338 +79,47 @@ fn step(largest: f32, steps: f32) -> f32 {
     if largest > 0.0 && largest.is_finite() { largest / steps } else { 1.0 }
 }
 
-/// Loads and stores of encoded numbers, and the integer operations that products of them need, for one instruction set.
-///
-/// # Safety
-/// As [`Simd`]: the features of the type's instruction set are enabled, and `LANES` numbers of the encoding are at the
-/// pointer, of any alignment.
-pub(crate) trait Encoded: Simd {
-    /// As many words as a vector has lanes.
-    type Words: Copy;
-    unsafe fn load_words(from: *const f32) -> Self::Words;
-    /// One word in every lane.
-    unsafe fn splat_word(from: *const f32) -> Self::Words;
-    unsafe fn no_words() -> Self::Words;
-    /// The first bf16 of each word.
-    unsafe fn first_half(words: Self::Words) -> Self::Vector;
-    /// The second bf16 of each word.
-    unsafe fn second_half(words: Self::Words) -> Self::Vector;
-    /// Of each word the sum of four products, of a byte in `a` and a signed byte in `b`, added to `sum`.
-    unsafe fn add_byte_products(sum: Self::Words, a: Self::Words, b: Self::Words) -> Self::Words;
-    /// Words as integers with a sign.
-    unsafe fn to_f32(words: Self::Words) -> Self::Vector;
-    unsafe fn load_bf16(from: *const u16) -> Self::Vector;
-    unsafe fn store_bf16(to: *mut u16, value: Self::Vector);
-    unsafe fn load_u8(from: *const u8) -> Self::Vector;
-    /// Rounds, and keeps within 0 and 255.
-    unsafe fn store_u8(to: *mut u8, value: Self::Vector);
-}
-
 /// The bf16 nearest to a number; what is not a number stays so.
 pub(crate) fn bf16(value: f32) -> u16 {
     let bits = value.to_bits();
-    match value.is_nan() {
-        true => (bits >> 16) as u16 | 0x40,
-        false => (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16,
+    if value.is_nan() {
+        (bits >> 16) as u16 | 0x40
+    } else {
+        (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16
     }
 }
 
-impl Encoded for Plain {
-    type Words = [u32; 4];
-
-    #[inline(always)]
-    unsafe fn load_words(from: *const f32) -> Self::Words {
-        // SAFETY: the trait's contract.
-        unsafe { from.cast::<[u32; 4]>().read_unaligned() }
-    }
-
-    #[inline(always)]
-    unsafe fn splat_word(from: *const f32) -> Self::Words {
-        // SAFETY: the trait's contract.
-        [unsafe { from.cast::<u32>().read_unaligned() }; 4]
-    }
-
-    #[inline(always)]
-    unsafe fn no_words() -> Self::Words {
-        [0; 4]
-    }
-
-    #[inline(always)]
-    unsafe fn first_half(words: Self::Words) -> Self::Vector {
-        words.map(|word| f32::from_bits(word << 16))
-    }
-
-    #[inline(always)]
-    unsafe fn second_half(words: Self::Words) -> Self::Vector {
-        words.map(|word| f32::from_bits(word & 0xffff_0000))
-    }
-
-    #[inline(always)]
-    unsafe fn add_byte_products(sum: Self::Words, a: Self::Words, b: Self::Words) -> Self::Words {
-        std::array::from_fn(|i| {
-            let products = a[i].to_le_bytes().into_iter().zip(b[i].to_le_bytes());
-            let added: i32 = products.map(|(a, b)| i32::from(a) * i32::from(b as i8)).sum();
-            sum[i].wrapping_add(added as u32)
-        })
-    }
-
-    #[inline(always)]
-    unsafe fn to_f32(words: Self::Words) -> Self::Vector {
-        words.map(|word| word as i32 as f32)
-    }
-
-    #[inline(always)]
-    unsafe fn load_bf16(from: *const u16) -> Self::Vector {
-        // SAFETY: the trait's contract.
-        unsafe { from.cast::<[u16; 4]>().read_unaligned() }.map(|half| f32::from_bits(u32::from(half) << 16))
-    }
-
-    #[inline(always)]
-    unsafe fn store_bf16(to: *mut u16, value: Self::Vector) {
-        // SAFETY: the trait's contract.
-        unsafe { to.cast::<[u16; 4]>().write_unaligned(value.map(bf16)) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_u8(from: *const u8) -> Self::Vector {
-        // SAFETY: the trait's contract.
-        unsafe { from.cast::<[u8; 4]>().read_unaligned() }.map(f32::from)
-    }
-
-    #[inline(always)]
-    unsafe fn store_u8(to: *mut u8, value: Self::Vector) {
-        // SAFETY: the trait's contract. The conversion keeps within 0 and 255 by itself.
-        unsafe { to.cast::<[u8; 4]>().write_unaligned(value.map(|v| v.round_ties_even() as u8)) }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-impl Encoded for Avx2 {
-    type Words = __m256i;
-
-    #[inline(always)]
-    unsafe fn load_words(from: *const f32) -> Self::Words {
-        // SAFETY: the trait's contract.
-        unsafe { _mm256_loadu_si256(from.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn splat_word(from: *const f32) -> Self::Words {
-        // SAFETY: the trait's contract.
-        unsafe { _mm256_set1_epi32(from.cast::<i32>().read_unaligned()) }
-    }
-
-    #[inline(always)]
-    unsafe fn no_words() -> Self::Words {
-        // SAFETY: the trait's contract.
-        unsafe { _mm256_setzero_si256() }
-    }
-
-    #[inline(always)]
-    unsafe fn first_half(words: Self::Words) -> Self::Vector {
-        // SAFETY: the trait's contract.
-        unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(words)) }
-    }
-
-    #[inline(always)]
-    unsafe fn second_half(words: Self::Words) -> Self::Vector {
-        // SAFETY: the trait's contract.
-        unsafe { _mm256_castsi256_ps(_mm256_and_si256(words, _mm256_set1_epi32(-0x1_0000))) }
-    }
-
-    #[inline(always)]
-    unsafe fn add_byte_products(sum: Self::Words, a: Self::Words, b: Self::Words) -> Self::Words {
-        // SAFETY: the trait's contract. Bytes at even and at odd places become 16 bits wide, whose products of two fit.
-        unsafe {
-            let (even, odd) = (_mm256_and_si256(a, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(a));
-            let (even_b, odd_b) =
-                (_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(b)), _mm256_srai_epi16::<8>(b));
-            let products = _mm256_add_epi32(_mm256_madd_epi16(even, even_b), _mm256_madd_epi16(odd, odd_b));
-            _mm256_add_epi32(sum, products)
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn to_f32(words: Self::Words) -> Self::Vector {
-        // SAFETY: the trait's contract.
-        unsafe { _mm256_cvtepi32_ps(words) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_bf16(from: *const u16) -> Self::Vector {
-        // SAFETY: the trait's contract.
-        unsafe {
-            let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
-            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(wide))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn store_bf16(to: *mut u16, value: Self::Vector) {
-        // SAFETY: the trait's contract.
-        unsafe {
-            let bits = _mm256_castps_si256(value);
-            let upper = _mm256_srli_epi32::<16>(bits);
-            let even = _mm256_and_si256(upper, _mm256_set1_epi32(1));
-            let carry = _mm256_add_epi32(even, _mm256_set1_epi32(0x7fff));
-            let rounded = _mm256_srli_epi32::<16>(_mm256_add_epi32(bits, carry));
-            let not_a_number = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(value, value));
-            let kept = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
-            let halves = _mm256_blendv_epi8(rounded, kept, not_a_number);
-            let (low, high) = (_mm256_castsi256_si128(halves), _mm256_extracti128_si256::<1>(halves));
-            _mm_storeu_si128(to.cast(), _mm_packus_epi32(low, high));
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn load_u8(from: *const u8) -> Self::Vector {
-        // SAFETY: the trait's contract.
-        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast()))) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_u8(to: *mut u8, value: Self::Vector) {
-        // SAFETY: the trait's contract.
-        unsafe {
-            // What is not a number becomes 0 by the first of these.
-            let value = _mm256_max_ps(value, _mm256_setzero_ps());
-            let wide = _mm256_cvtps_epi32(_mm256_min_ps(value, _mm256_set1_ps(255.0)));
-            let (low, high) = (_mm256_castsi256_si128(wide), _mm256_extracti128_si256::<1>(wide));
-            let half = _mm_packs_epi32(low, high);
-            _mm_storel_epi64(to.cast(), _mm_packus_epi16(half, half));
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-impl Encoded for Avx512 {
-    type Words = __m512i;
-
-    #[inline(always)]
-    unsafe fn load_words(from: *const f32) -> Self::Words {
-        // SAFETY: the trait's contract.
-        unsafe { _mm512_loadu_si512(from.cast()) }
-    }
-
-    #[inline(always)]
-    unsafe fn splat_word(from: *const f32) -> Self::Words {
-        // SAFETY: the trait's contract.
-        unsafe { _mm512_set1_epi32(from.cast::<i32>().read_unaligned()) }
-    }
-
-    #[inline(always)]
-    unsafe fn no_words() -> Self::Words {
-        // SAFETY: the trait's contract.
-        unsafe { _mm512_setzero_si512() }
-    }
-
-    #[inline(always)]
-    unsafe fn first_half(words: Self::Words) -> Self::Vector {
-        // SAFETY: the trait's contract.
-        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(words)) }
-    }
-
-    #[inline(always)]
-    unsafe fn second_half(words: Self::Words) -> Self::Vector {
-        // SAFETY: the trait's contract.
-        unsafe { _mm512_castsi512_ps(_mm512_and_si512(words, _mm512_set1_epi32(-0x1_0000))) }
-    }
-
-    #[inline(always)]
-    unsafe fn add_byte_products(sum: Self::Words, a: Self::Words, b: Self::Words) -> Self::Words {
-        // SAFETY: the trait's contract. As for AVX2.
-        unsafe {
-            let (even, odd) = (_mm512_and_si512(a, _mm512_set1_epi16(0xff)), _mm512_srli_epi16::<8>(a));
-            let (even_b, odd_b) =
-                (_mm512_srai_epi16::<8>(_mm512_slli_epi16::<8>(b)), _mm512_srai_epi16::<8>(b));
-            let products = _mm512_add_epi32(_mm512_madd_epi16(even, even_b), _mm512_madd_epi16(odd, odd_b));
-            _mm512_add_epi32(sum, products)
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn to_f32(words: Self::Words) -> Self::Vector {
-        // SAFETY: the trait's contract.
-        unsafe { _mm512_cvtepi32_ps(words) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_bf16(from: *const u16) -> Self::Vector {
-        // SAFETY: the trait's contract.
-        unsafe {
-            let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
-            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(wide))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn store_bf16(to: *mut u16, value: Self::Vector) {
-        // SAFETY: the trait's contract.
-        unsafe {
-            let bits = _mm512_castps_si512(value);
-            let upper = _mm512_srli_epi32::<16>(bits);
-            let even = _mm512_and_si512(upper, _mm512_set1_epi32(1));
-            let carry = _mm512_add_epi32(even, _mm512_set1_epi32(0x7fff));
-            let rounded = _mm512_srli_epi32::<16>(_mm512_add_epi32(bits, carry));
-            let not_a_number = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(value, value);
-            let halves = _mm512_mask_or_epi32(rounded, not_a_number, upper, _mm512_set1_epi32(0x40));
-            _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(halves));
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn load_u8(from: *const u8) -> Self::Vector {
-        // SAFETY: the trait's contract.
-        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast()))) }
-    }
-
-    #[inline(always)]
-    unsafe fn store_u8(to: *mut u8, value: Self::Vector) {
-        // SAFETY: the trait's contract.
-        unsafe {
-            // What is not a number becomes 0 by the first of these.
-            let value = _mm512_max_ps(value, _mm512_setzero_ps());
-            let wide = _mm512_cvtps_epi32(_mm512_min_ps(value, _mm512_set1_ps(255.0)));
-            _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(wide));
-        }
-    }
-}
-
-/// The number at place `at` of a buffer.
+/// The vector at place `at` of a buffer of words, a multiple of the lanes.
 ///
-/// # Safety
-/// The caller has the features that `V` needs; `from` holds `LANES` numbers of that encoding from place `at` on.
+/// # Panics
+/// A buffer that ends before.
 #[inline(always)]
-pub(crate) unsafe fn load<V: Encoded>(from: *const u8, at: usize, encoding: Encoding) -> V::Vector {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match encoding {
-            Encoding::F32 => V::load(from.cast::<f32>().add(at)),
-            Encoding::Bf16 => V::load_bf16(from.cast::<u16>().add(at)),
-            Encoding::U8 { step, zero } => {
-                let value = V::load_u8(from.add(at));
-                V::multiply(V::splat(step), V::subtract(value, V::splat(f32::from(zero))))
-            }
+pub(crate) fn load<S: Simd>(simd: S, words: &[f32], at: usize, encoding: Encoding) -> S::Vector {
+    let words = &words[at / encoding.in_a_word()..];
+    match encoding {
+        Encoding::F32 => simd.load(words),
+        Encoding::Bf16 => simd.read_bf16(Block::first(words)),
+        Encoding::U8 { step, zero } => {
+            let value = simd.read_u8(Block::first(words));
+            simd.multiply(simd.splat(step), simd.subtract(value, simd.splat(f32::from(zero))))
         }
     }
 }
 
-/// Stores numbers at place `at` of a buffer.
+/// Stores a vector at place `at` of a buffer of words, a multiple of the lanes.
 ///
-/// # Safety
-/// As for [`load`]; they may be written.
+/// # Panics
+/// A buffer that ends before.
 #[inline(always)]
-pub(crate) unsafe fn store<V: Encoded>(to: *mut u8, at: usize, encoding: Encoding, value: V::Vector) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        match encoding {
-            Encoding::F32 => V::store(to.cast::<f32>().add(at), value),
-            Encoding::Bf16 => V::store_bf16(to.cast::<u16>().add(at), value),
-            Encoding::U8 { step, zero } => {
-                // Not fused, so that every instruction set rounds alike.
-                let scaled = V::add(V::multiply(V::splat(1.0 / step), value), V::splat(f32::from(zero)));
-                V::store_u8(to.add(at), scaled);
-            }
+pub(crate) fn store<S: Simd>(simd: S, words: &mut [f32], at: usize, encoding: Encoding, value: S::Vector) {
+    let words = &mut words[at / encoding.in_a_word()..];
+    match encoding {
+        Encoding::F32 => simd.store(words, value),
+        Encoding::Bf16 => simd.write_bf16(Block::first_mut(words), value),
+        Encoding::U8 { step, zero } => {
+            // Not fused, so that every instruction set rounds alike.
+            let scaled = simd.add(simd.multiply(simd.splat(1.0 / step), value), simd.splat(f32::from(zero)));
+            simd.write_u8(Block::first_mut(words), scaled);
         }
     }
 }
@@ -430,25 +136,24 @@ pub(crate) fn convert(
     to: &mut [f32],
     wanted: Encoding,
 ) {
-    let isa = isa.or_lower();
-    assert!(count.is_multiple_of(lanes(isa)), "{count} numbers are not whole vectors of {}", lanes(isa));
-    assert!(from.len() >= encoding.words(count) && to.len() >= wanted.words(count));
-    // SAFETY: the machine has `isa`, whose lanes divide the count; both slices hold that many.
-    unsafe { convert_of(isa, count, from.as_ptr().cast(), encoding, to.as_mut_ptr().cast(), wanted) }
+    let token = isa.token();
+    assert!(
+        count.is_multiple_of(token.lanes()),
+        "{count} numbers are not whole vectors of {}",
+        token.lanes()
+    );
+    let (from, to) = (&from[..encoding.words(count)], &mut to[..wanted.words(count)]);
+    convert_vectors(token, count, from, encoding, to, wanted);
 }
 
 for_each_isa! {
-    /// # Safety
-    /// The machine has `isa`, whose lanes divide the count; both buffers hold that many numbers.
-    convert_of => each(count: usize, from: *const u8, encoding: Encoding, to: *mut u8, wanted: Encoding) -> ()
+    fn convert_vectors(count: usize, from: &[f32], encoding: Encoding, to: &mut [f32], wanted: Encoding) => each
 }
 
 #[inline(always)]
-unsafe fn each<V: Encoded>(count: usize, from: *const u8, encoding: Encoding, to: *mut u8, wanted: Encoding) {
-    const { assert!(V::LANES <= MAX_LANES) };
-    for at in (0..count).step_by(V::LANES) {
-        // SAFETY: the caller's contract.
-        unsafe { store::<V>(to, at, wanted, load::<V>(from, at, encoding)) };
+fn each<S: Simd>(simd: S, count: usize, from: &[f32], encoding: Encoding, to: &mut [f32], wanted: Encoding) {
+    for at in (0..count).step_by(S::LANES) {
+        store(simd, to, at, wanted, load(simd, from, at, encoding));
     }
 }
 

@@ -25,7 +25,6 @@ pub(crate) mod normal_noise;
 pub(crate) mod pack_image;
 pub(crate) mod patch_aggregate;
 pub(crate) mod position_energy;
-mod simd;
 pub(crate) mod team;
 pub(crate) mod tensor_op;
 pub(crate) mod tokens;

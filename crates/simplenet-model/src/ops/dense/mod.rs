@@ -14,18 +14,18 @@
 #[cfg(any(test, feature = "cuda"))]
 pub(crate) mod cuda;
 pub(crate) mod packed;
-pub(crate) mod product;
+mod product;
 pub(crate) mod reference;
+pub(crate) mod rows;
 mod tensor;
 pub(crate) mod tile;
 
-use std::cell::RefCell;
-
-use super::{Isa, encoding::Encoding, team::Team};
+use super::{Isa, aligned::size, encoding::Encoding, isa::Token, team::Team};
 use packed::PackedMatrix;
+use rows::Rows;
 pub(crate) use tensor::{DenseTensor, Reads};
 pub(crate) use tile::Clamp;
-use tile::{Rows, Target};
+use tile::{Target, multiply};
 
 /// Sides, kernel, stride and padding of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,19 +55,30 @@ impl ConvGeometry {
         Self::centred([count, 1], 1, 1)
     }
 
+    /// Checks that no size which the layer reckons with is beyond memory: `row` values of a row of weights, `stride` of an
+    /// input pixel, `outputs` of an output pixel.
+    ///
+    /// # Panics
+    /// One is.
+    fn check(&self, row: usize, stride: usize, outputs: usize) {
+        let Self { input, kernel, stride: step, before, output } = *self;
+        size([row, outputs]);
+        size([input[0], input[1], stride]);
+        size([output[0], output[1], outputs]);
+        for axis in 0..2 {
+            let reach = output[axis].checked_mul(step).and_then(|reach| reach.checked_add(kernel[axis]));
+            let padded = input[axis].checked_add(before[axis]);
+            assert!(
+                step > 0 && reach.is_some() && padded.is_some(),
+                "dense layer: {self:?} is beyond memory"
+            );
+        }
+    }
+
     /// Number of output pixels.
     pub(crate) fn pixels(&self) -> usize {
         self.output[0] * self.output[1]
     }
-}
-
-/// Calls `run` with a pointer to each row of `stride` words.
-pub(crate) fn with_row_pointers(rows: &[f32], stride: usize, run: impl FnOnce(&[*const f32])) {
-    POINTERS.with_borrow_mut(|pointers| {
-        pointers.clear();
-        pointers.extend(rows.chunks_exact(stride).map(<[f32]>::as_ptr));
-        run(pointers);
-    });
 }
 
 /// What a layer reads.
@@ -96,7 +107,7 @@ pub(crate) struct Output {
 /// A dense layer with packed weights.
 #[derive(Debug, Clone)]
 pub(crate) struct Dense {
-    isa: Isa,
+    token: Token,
     geometry: ConvGeometry,
     input: Encoding,
     /// Words read at each tap, and from one pixel to the next.
@@ -115,11 +126,6 @@ pub(crate) struct Dense {
 const BLOCK_WORDS: usize = 96 * 1024;
 /// Tasks a thread, so that threads end together.
 const TASKS_PER_THREAD: usize = 4;
-
-thread_local! {
-    /// Pointers to the rows of a task; kept to save the allocation.
-    static POINTERS: RefCell<Vec<*const f32>> = const { RefCell::new(Vec::new()) };
-}
 
 impl Dense {
     /// Packs a layer of f32. `depth`: channels that are read at each tap; `stride`: numbers from one pixel to the next, at
@@ -141,7 +147,7 @@ impl Dense {
     /// Packs a layer; `weight(tap, channel, output)`, and a bias for each output.
     ///
     /// # Panics
-    /// Pixels that do not begin at words; padding of bytes whose zero is not 0.
+    /// Pixels that do not begin at words; padding of bytes whose zero is not 0; sizes beyond memory.
     pub(crate) fn encoded(
         isa: Isa,
         geometry: ConvGeometry,
@@ -150,28 +156,29 @@ impl Dense {
         bias: &[f32],
         weight: impl Fn(usize, usize, usize) -> f32 + Sync,
     ) -> Self {
-        let isa = isa.or_lower();
+        let token = isa.token();
         let Input { depth, stride, encoding } = input;
-        let (taps, in_a_word) = (geometry.kernel[0] * geometry.kernel[1], encoding.in_a_word());
+        let (taps, in_a_word) = (size(geometry.kernel), encoding.in_a_word());
         assert!(
-            (stride * geometry.stride).is_multiple_of(in_a_word),
+            stride.is_multiple_of(in_a_word),
             "dense layer: pixels of {stride} numbers do not begin at words of {encoding:?}"
         );
+        geometry.check(size([taps, depth]), stride, bias.len().next_multiple_of(token.lanes()));
         let mut bias = bias.to_vec();
         let mut scale = Vec::new();
         let outputs = bias.len();
         let weights = match encoding {
-            Encoding::F32 => PackedMatrix::new(isa, taps * depth, outputs, |row| {
+            Encoding::F32 => PackedMatrix::new(token, taps * depth, outputs, |row| {
                 let (tap, channel, weight) = (row / depth, row % depth, &weight);
                 move |output| weight(tap, channel, output)
             }),
-            Encoding::Bf16 => PackedMatrix::halves(isa, taps, depth, outputs, weight),
+            Encoding::Bf16 => PackedMatrix::halves(token, taps, depth, outputs, weight),
             Encoding::U8 { step, zero } => {
                 assert!(
                     zero == 0 || taps == 1,
                     "dense layer: padding of bytes whose zero is {zero} is not written"
                 );
-                let (weights, steps, sums) = PackedMatrix::bytes(isa, taps, depth, outputs, weight);
+                let (weights, steps, sums) = PackedMatrix::bytes(token, taps, depth, outputs, weight);
                 scale = steps.into_iter().map(|of_weight| of_weight * step).collect();
                 for ((bias, scale), sum) in bias.iter_mut().zip(&scale).zip(sums) {
                     *bias -= f32::from(zero) * scale * sum as f32;
@@ -184,7 +191,7 @@ impl Dense {
         let depth = encoding.words(depth);
         let stride = stride / in_a_word;
         let zeros = vec![0.0; depth];
-        Self { isa, geometry, input: encoding, depth, stride, weights, bias, scale, output, zeros }
+        Self { token, geometry, input: encoding, depth, stride, weights, bias, scale, output, zeros }
     }
 
     /// How the input is kept.
@@ -229,7 +236,7 @@ impl Dense {
         let target = self.target(pixels, residual, out);
         // Neighbouring taps share most of what they read.
         let words_a_row = self.depth * self.geometry.kernel[0];
-        let most = (BLOCK_WORDS / words_a_row).max(2 * tile::max_rows(self.isa));
+        let most = (BLOCK_WORDS / words_a_row).max(2 * self.token.tile_rows());
         // As many tasks for each thread: with 11 tasks on two threads one of them waits a twelfth of the time.
         let blocks = match pixels.div_ceil(most) {
             0 | 1 => 1,
@@ -241,15 +248,9 @@ impl Dense {
             let (block, group) = (task / groups, task % groups);
             let (start, end) = (pixels * block / blocks, pixels * (block + 1) / blocks);
             let range = panels * group / groups..panels * (group + 1) / groups;
-            POINTERS.with_borrow_mut(|pointers| {
-                self.point_at_rows(input, start..end, pointers);
-                let taps = self.geometry.kernel[0] * self.geometry.kernel[1];
-                let rows = Rows { pointers, taps, depth: self.depth, count: end - start };
-                // SAFETY: `isa` was bounded by what the machine has. Every pointer stands at a pixel inside the image,
-                // with `depth` words behind it because `input_len` of them are there, or at `zeros`. Weights, bias and
-                // scale have the layer's sizes by construction, out and residual by `target`. Tasks differ in their
-                // rows or in their panels, so no number of `out` has two writers.
-                unsafe { tile::multiply(self.isa, &rows, &self.weights, range, &target, start) };
+            Rows::taps_of(&self.geometry, input, self.stride, &self.zeros, start..end, |rows| {
+                // SAFETY: tasks differ in their rows or in their panels, so no number of `out` has two writers.
+                unsafe { multiply(self.token, rows, &self.weights, range, &target, start) };
             });
         });
     }
@@ -258,21 +259,17 @@ impl Dense {
     ///
     /// # Panics
     /// Slices that are shorter.
-    fn target(&self, pixels: usize, residual: Option<&[f32]>, out: &mut [f32]) -> Target {
+    fn target<'a>(&'a self, pixels: usize, residual: Option<&'a [f32]>, out: &'a mut [f32]) -> Target<'a> {
         let Output { clamp, encoding, residual: residual_encoding } = self.output;
         let numbers = pixels * self.output_stride();
         assert!(out.len() >= encoding.words(numbers));
         assert!(residual.is_none_or(|residual| residual.len() >= residual_encoding.words(numbers)));
-        Target {
-            out: out.as_mut_ptr().cast(),
-            encoding,
-            stride: self.output_stride(),
-            residual: residual.map_or(std::ptr::null(), |residual| residual.as_ptr().cast()),
-            residual_encoding,
-            bias: self.bias.as_ptr(),
-            scale: if self.scale.is_empty() { std::ptr::null() } else { self.scale.as_ptr() },
-            clamp,
-        }
+        let mut target = Target::new(out, self.output_stride());
+        (target.encoding, target.clamp) = (encoding, clamp);
+        (target.residual, target.residual_encoding) = (residual, residual_encoding);
+        target.bias = Some(&self.bias);
+        target.scale = (!self.scale.is_empty()).then_some(&self.scale);
+        target
     }
 
     /// Runs a 1×1 layer of stride 1 on some pixels, on this thread alone: `input` holds just these, `residual` and `out`
@@ -285,52 +282,10 @@ impl Dense {
         let count = input.len() / self.stride;
         assert!(kernel == [1, 1] && stride == 1 && self.depth <= self.stride);
         let target = self.target(count, residual, out);
-        with_row_pointers(input, self.stride, |pointers| {
-            let rows = Rows { pointers, taps: 1, depth: self.depth, count };
-            // SAFETY: `isa` was bounded by what the machine has. Each pointer has `stride` words behind it, `depth` of
-            // which are read; weights, bias and scale have the layer's sizes by construction; out and residual hold `count`
-            // rows by `target`, and `out` is borrowed mutably.
-            unsafe { tile::multiply(self.isa, &rows, &self.weights, 0..self.weights.panels(), &target, 0) };
+        Rows::dense(input, self.stride, self.depth, |rows| {
+            // SAFETY: `out` is borrowed mutably, and this thread alone writes it.
+            unsafe { multiply(self.token, rows, &self.weights, 0..self.weights.panels(), &target, 0) };
         });
-    }
-
-    /// Pointers to what every tap of the pixels reads, tap after tap.
-    fn point_at_rows(&self, input: &[f32], pixels: std::ops::Range<usize>, pointers: &mut Vec<*const f32>) {
-        let ConvGeometry { input: [height, width], kernel, stride, before, output } = self.geometry;
-        pointers.clear();
-        for ky in 0..kernel[0] {
-            for kx in 0..kernel[1] {
-                // The outputs of a row whose tap lies inside the image: column x · stride + kx − before of it.
-                let inside = before[1].saturating_sub(kx).div_ceil(stride)
-                    ..(width + before[1]).saturating_sub(kx).div_ceil(stride);
-                let mut pixel = pixels.start;
-                while pixel < pixels.end {
-                    let (y, x) = (pixel / output[1], pixel % output[1]);
-                    let columns = x..output[1].min(x + pixels.end - pixel);
-                    pixel += columns.len();
-                    let row = (y * stride + ky).wrapping_sub(before[0]);
-                    let read = match row < height {
-                        true => {
-                            inside.start.clamp(columns.start, columns.end)
-                                ..inside.end.clamp(columns.start, columns.end)
-                        }
-                        false => columns.start..columns.start,
-                    };
-                    let read = read.start..read.end.max(read.start);
-                    let zeros = self.zeros.as_ptr();
-                    pointers.extend(std::iter::repeat_n(zeros, read.start - columns.start));
-                    if !read.is_empty() {
-                        let first = (row * width + read.start * stride + kx - before[1]) * self.stride;
-                        let last = first + (read.len() - 1) * stride * self.stride;
-                        // Their places lie in the slice because the last one does.
-                        let start = input[first..=last].as_ptr();
-                        let step = stride * self.stride;
-                        pointers.extend((0..read.len()).map(|i| start.wrapping_add(i * step)));
-                    }
-                    pointers.extend(std::iter::repeat_n(zeros, columns.end - read.end));
-                }
-            }
-        }
     }
 }
 

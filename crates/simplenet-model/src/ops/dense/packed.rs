@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::product::Kind;
-use crate::ops::{Isa, aligned::Aligned, channels_last::lanes, encoding::bf16};
+use crate::ops::{aligned::Aligned, encoding::bf16, isa::Token};
 
 /// Vectors of columns in a full panel.
 pub(crate) const PANEL_VECTORS: usize = 2;
@@ -37,17 +37,17 @@ const LARGEST_BYTE: f32 = 127.0;
 impl PackedMatrix {
     /// Packs element (row, column) = `value(row)(column)`, as f32.
     pub(crate) fn new<F: Fn(usize) -> f32>(
-        isa: Isa,
+        token: Token,
         rows: usize,
         columns: usize,
         value: impl Fn(usize) -> F + Sync,
     ) -> Self {
-        Self::pack(isa, Kind::F32, rows, columns, value)
+        Self::pack(token, Kind::F32, rows, columns, value)
     }
 
     /// Packs rows of two bf16 a word, each tap's `depth` rows filled up with zeros: `value(tap, row, column)`.
     pub(crate) fn halves(
-        isa: Isa,
+        token: Token,
         taps: usize,
         depth: usize,
         columns: usize,
@@ -55,7 +55,7 @@ impl PackedMatrix {
     ) -> Self {
         let words = depth.div_ceil(2);
         let value = &value;
-        Self::pack(isa, Kind::Bf16, taps * words, columns, |row| {
+        Self::pack(token, Kind::Bf16, taps * words, columns, |row| {
             let (tap, first) = (row / words, row % words * 2);
             let at = move |row: usize, column: usize| if row < depth { value(tap, row, column) } else { 0.0 };
             move |column| two_halves(at(first, column), at(first + 1, column))
@@ -66,7 +66,7 @@ impl PackedMatrix {
     /// column has a step of its own, with which its largest number becomes 127. Also returned: for each column its step,
     /// and the sum of its bytes.
     pub(crate) fn bytes(
-        isa: Isa,
+        token: Token,
         taps: usize,
         depth: usize,
         columns: usize,
@@ -90,7 +90,7 @@ impl PackedMatrix {
         });
         let (steps, sums): (Vec<f32>, Vec<i32>) = steps.unzip();
         let quantised = &quantised;
-        let matrix = Self::pack(isa, Kind::Bytes, taps * words, columns, |row| {
+        let matrix = Self::pack(token, Kind::Bytes, taps * words, columns, |row| {
             move |column| {
                 let bytes = &quantised[column * a_column + row * 4..][..4];
                 f32::from_bits(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
@@ -100,13 +100,13 @@ impl PackedMatrix {
     }
 
     fn pack<F: Fn(usize) -> f32>(
-        isa: Isa,
+        token: Token,
         kind: Kind,
         rows: usize,
         columns: usize,
         value: impl Fn(usize) -> F + Sync,
     ) -> Self {
-        let shape = Shape::new(isa, kind, rows, columns);
+        let shape = Shape::new(token, kind, rows, columns);
         let mut data = Aligned::zeros(shape.len());
         shape.pack(&mut data, &value);
         shape.matrix(&Arc::new(data), 0)
@@ -114,13 +114,13 @@ impl PackedMatrix {
 
     /// Packs matrices of one shape, one behind the other in memory: of matrix i the element `value(i, row)(column)`, as f32.
     pub(crate) fn stack<F: Fn(usize) -> f32>(
-        isa: Isa,
+        token: Token,
         count: usize,
         rows: usize,
         columns: usize,
         value: impl Fn(usize, usize) -> F + Sync,
     ) -> Vec<Self> {
-        let shape = Shape::new(isa, Kind::F32, rows, columns);
+        let shape = Shape::new(token, Kind::F32, rows, columns);
         let mut data = Aligned::zeros(count * shape.len());
         let matrices = data.par_chunks_mut(shape.len().max(1)).enumerate();
         matrices.for_each(|(index, packed)| shape.pack(packed, &|row| value(index, row)));
@@ -168,8 +168,8 @@ struct Shape {
 }
 
 impl Shape {
-    fn new(isa: Isa, kind: Kind, rows: usize, columns: usize) -> Self {
-        let lanes = lanes(isa);
+    fn new(token: Token, kind: Kind, rows: usize, columns: usize) -> Self {
+        let lanes = token.lanes();
         Self { kind, rows, columns, lanes, vectors: columns.div_ceil(lanes) }
     }
 

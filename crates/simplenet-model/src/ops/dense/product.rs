@@ -1,14 +1,7 @@
-//! What a word of activations by a vector of words of weights adds to a vector of sums, for each [`Kind`] of numbers and
-//! each instruction set. The tiles of [`super::tile`] are written once over it.
+//! What a word of activations by a vector of words of weights adds to a vector of sums, for each [`Kind`] of values. The
+//! tiles of [`super::tile`] are written once over it.
 
-#[cfg(target_arch = "x86_64")]
-use std::arch::x86_64::*;
-use std::marker::PhantomData;
-
-use crate::ops::encoding::Encoded;
-#[cfg(target_arch = "x86_64")]
-use crate::ops::simd::{Avx2, Avx512};
-use crate::ops::simd::{Plain, Simd};
+use crate::ops::isa::Simd;
 
 /// What is multiplied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,228 +15,146 @@ pub(crate) enum Kind {
 }
 
 /// See the module.
-///
-/// # Safety
-/// As [`Simd`] and [`Encoded`], for the features of `V` and those that the product itself names. Pointers to biases and
-/// scales hold a vector of f32.
-pub(crate) trait Product {
-    /// The vectors of results.
-    type V: Encoded + TileRows;
+pub(crate) trait Product: Copy {
+    /// What it is computed with.
+    type S: Simd;
     type Words: Copy;
     type Sums: Copy;
-    unsafe fn load(from: *const f32) -> Self::Words;
-    unsafe fn splat(from: *const f32) -> Self::Words;
-    /// Where sums begin; the bias may be null.
-    unsafe fn start(bias: *const f32) -> Self::Sums;
-    unsafe fn add(sums: Self::Sums, activations: Self::Words, weights: Self::Words) -> Self::Sums;
+    fn simd(self) -> Self::S;
+    fn read(self, from: &<Self::S as Simd>::Lanes) -> Self::Words;
+    fn splat(self, word: f32) -> Self::Words;
+    /// Where sums begin.
+    fn start(self, bias: Option<&<Self::S as Simd>::Lanes>) -> Self::Sums;
+    fn add(self, sums: Self::Sums, activations: Self::Words, weights: Self::Words) -> Self::Sums;
     /// Sums as numbers; scale and bias count for sums of integers.
-    unsafe fn finish(sums: Self::Sums, scale: *const f32, bias: *const f32) -> <Self::V as Simd>::Vector;
-}
-
-/// How many rows of sums fit the registers.
-pub(crate) trait TileRows {
-    const ROWS: usize;
-}
-
-impl TileRows for Plain {
-    const ROWS: usize = 4;
-}
-
-#[cfg(target_arch = "x86_64")]
-impl TileRows for Avx2 {
-    const ROWS: usize = 6;
-}
-
-#[cfg(target_arch = "x86_64")]
-impl TileRows for Avx512 {
-    const ROWS: usize = 11;
+    fn finish(
+        self,
+        sums: Self::Sums,
+        scale: Option<&<Self::S as Simd>::Lanes>,
+        bias: Option<&<Self::S as Simd>::Lanes>,
+    ) -> <Self::S as Simd>::Vector;
 }
 
 /// Products of f32.
-pub(crate) struct F32<V>(PhantomData<V>);
+#[derive(Clone, Copy)]
+pub(crate) struct F32<S>(pub(crate) S);
 
-impl<V: Encoded + TileRows> Product for F32<V> {
-    type V = V;
-    type Words = V::Vector;
-    type Sums = V::Vector;
+impl<S: Simd> Product for F32<S> {
+    type S = S;
+    type Words = S::Vector;
+    type Sums = S::Vector;
 
     #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self::Words {
-        // SAFETY: the trait's contract.
-        unsafe { V::load(from) }
+    fn simd(self) -> S {
+        self.0
     }
 
     #[inline(always)]
-    unsafe fn splat(from: *const f32) -> Self::Words {
-        // SAFETY: the trait's contract.
-        unsafe { V::splat(*from) }
+    fn read(self, from: &S::Lanes) -> S::Vector {
+        self.0.read(from)
     }
 
     #[inline(always)]
-    unsafe fn start(bias: *const f32) -> Self::Sums {
-        // SAFETY: the trait's contract.
-        unsafe { if bias.is_null() { V::splat(0.0) } else { V::load(bias) } }
+    fn splat(self, word: f32) -> S::Vector {
+        self.0.splat(word)
     }
 
     #[inline(always)]
-    unsafe fn add(sums: Self::Sums, activations: Self::Words, weights: Self::Words) -> Self::Sums {
-        // SAFETY: the trait's contract.
-        unsafe { V::multiply_add(activations, weights, sums) }
+    fn start(self, bias: Option<&S::Lanes>) -> S::Vector {
+        bias.map_or_else(|| self.0.splat(0.0), |bias| self.0.read(bias))
     }
 
     #[inline(always)]
-    unsafe fn finish(sums: Self::Sums, _: *const f32, _: *const f32) -> V::Vector {
+    fn add(self, sums: S::Vector, activations: S::Vector, weights: S::Vector) -> S::Vector {
+        self.0.multiply_add(activations, weights, sums)
+    }
+
+    #[inline(always)]
+    fn finish(self, sums: S::Vector, _: Option<&S::Lanes>, _: Option<&S::Lanes>) -> S::Vector {
         sums
     }
 }
 
-/// Products of bf16, as f32 products of their halves.
-pub(crate) struct Bf16<V>(PhantomData<V>);
+/// Products of bf16.
+#[derive(Clone, Copy)]
+pub(crate) struct Bf16<S>(pub(crate) S);
 
-impl<V: Encoded + TileRows> Product for Bf16<V> {
-    type V = V;
-    type Words = V::Words;
-    type Sums = V::Vector;
+impl<S: Simd> Product for Bf16<S> {
+    type S = S;
+    type Words = S::Words;
+    type Sums = S::Vector;
 
     #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self::Words {
-        // SAFETY: the trait's contract.
-        unsafe { V::load_words(from) }
+    fn simd(self) -> S {
+        self.0
     }
 
     #[inline(always)]
-    unsafe fn splat(from: *const f32) -> Self::Words {
-        // SAFETY: the trait's contract.
-        unsafe { V::splat_word(from) }
+    fn read(self, from: &S::Lanes) -> S::Words {
+        self.0.read_words(from)
     }
 
     #[inline(always)]
-    unsafe fn start(bias: *const f32) -> Self::Sums {
-        // SAFETY: the trait's contract.
-        unsafe { F32::<V>::start(bias) }
+    fn splat(self, word: f32) -> S::Words {
+        self.0.splat_word(word)
     }
 
     #[inline(always)]
-    unsafe fn add(sums: Self::Sums, activations: Self::Words, weights: Self::Words) -> Self::Sums {
-        // SAFETY: the trait's contract.
-        unsafe {
-            let second = V::multiply_add(V::second_half(activations), V::second_half(weights), sums);
-            V::multiply_add(V::first_half(activations), V::first_half(weights), second)
-        }
+    fn start(self, bias: Option<&S::Lanes>) -> S::Vector {
+        F32(self.0).start(bias)
     }
 
     #[inline(always)]
-    unsafe fn finish(sums: Self::Sums, _: *const f32, _: *const f32) -> V::Vector {
+    fn add(self, sums: S::Vector, activations: S::Words, weights: S::Words) -> S::Vector {
+        self.0.add_half_products(sums, activations, weights)
+    }
+
+    #[inline(always)]
+    fn finish(self, sums: S::Vector, _: Option<&S::Lanes>, _: Option<&S::Lanes>) -> S::Vector {
         sums
     }
 }
 
-/// Products of bytes, through 16-bit numbers where there is no instruction for them.
-pub(crate) struct Bytes<V>(PhantomData<V>);
+/// Products of bytes: scale · sum + bias.
+#[derive(Clone, Copy)]
+pub(crate) struct Bytes<S>(pub(crate) S);
 
-/// Integers -> numbers: scale · sum + bias.
-#[inline(always)]
-unsafe fn scaled<V: Encoded>(sums: V::Words, scale: *const f32, bias: *const f32) -> V::Vector {
-    // SAFETY: the caller has the features of `V`; both pointers hold a vector.
-    unsafe { V::multiply_add(V::to_f32(sums), V::load(scale), V::load(bias)) }
-}
+impl<S: Simd> Product for Bytes<S> {
+    type S = S;
+    type Words = S::Words;
+    type Sums = S::Words;
 
-/// Implements a product of bytes by what adds four products.
-macro_rules! bytes {
-    ([$($generics:tt)*] $name:ty, $v:ty, $add:expr) => {
-        impl $($generics)* Product for $name {
-            type V = $v;
-            type Words = <$v as Encoded>::Words;
-            type Sums = <$v as Encoded>::Words;
+    #[inline(always)]
+    fn simd(self) -> S {
+        self.0
+    }
 
-            #[inline(always)]
-            unsafe fn load(from: *const f32) -> Self::Words {
-                // SAFETY: the trait's contract.
-                unsafe { <$v>::load_words(from) }
-            }
+    #[inline(always)]
+    fn read(self, from: &S::Lanes) -> S::Words {
+        self.0.read_words(from)
+    }
 
-            #[inline(always)]
-            unsafe fn splat(from: *const f32) -> Self::Words {
-                // SAFETY: the trait's contract.
-                unsafe { <$v>::splat_word(from) }
-            }
+    #[inline(always)]
+    fn splat(self, word: f32) -> S::Words {
+        self.0.splat_word(word)
+    }
 
-            #[inline(always)]
-            unsafe fn start(_: *const f32) -> Self::Sums {
-                // SAFETY: the trait's contract.
-                unsafe { <$v>::no_words() }
-            }
+    #[inline(always)]
+    fn start(self, _: Option<&S::Lanes>) -> S::Words {
+        self.0.no_words()
+    }
 
-            #[inline(always)]
-            unsafe fn add(sums: Self::Sums, activations: Self::Words, weights: Self::Words) -> Self::Sums {
-                // SAFETY: the trait's contract.
-                unsafe { $add(sums, activations, weights) }
-            }
+    #[inline(always)]
+    fn add(self, sums: S::Words, activations: S::Words, weights: S::Words) -> S::Words {
+        self.0.add_byte_products(sums, activations, weights)
+    }
 
-            #[inline(always)]
-            unsafe fn finish(sums: Self::Sums, scale: *const f32, bias: *const f32) -> <$v as Simd>::Vector {
-                // SAFETY: the trait's contract.
-                unsafe { scaled::<$v>(sums, scale, bias) }
-            }
+    #[inline(always)]
+    fn finish(self, sums: S::Words, scale: Option<&S::Lanes>, bias: Option<&S::Lanes>) -> S::Vector {
+        let sums = self.0.to_f32(sums);
+        match (scale, bias) {
+            (Some(scale), Some(bias)) => self.0.multiply_add(sums, self.0.read(scale), self.0.read(bias)),
+            _ => sums,
         }
-    };
-}
-
-bytes!([<V: Encoded + TileRows>] Bytes<V>, V, V::add_byte_products);
-
-/// Products of bytes with AVX-VNNI.
-#[cfg(target_arch = "x86_64")]
-pub(crate) struct BytesAvx2Vnni;
-
-#[cfg(target_arch = "x86_64")]
-bytes!([] BytesAvx2Vnni, Avx2, _mm256_dpbusd_avx_epi32);
-
-/// Products of bytes with AVX-512 VNNI.
-#[cfg(target_arch = "x86_64")]
-pub(crate) struct BytesAvx512Vnni;
-
-#[cfg(target_arch = "x86_64")]
-bytes!([] BytesAvx512Vnni, Avx512, _mm512_dpbusd_epi32);
-
-/// Products of bf16 with AVX-512 BF16.
-#[cfg(target_arch = "x86_64")]
-pub(crate) struct Bf16Avx512;
-
-#[cfg(target_arch = "x86_64")]
-impl Product for Bf16Avx512 {
-    type V = Avx512;
-    type Words = __m512i;
-    type Sums = __m512;
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self::Words {
-        // SAFETY: the trait's contract.
-        unsafe { Avx512::load_words(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn splat(from: *const f32) -> Self::Words {
-        // SAFETY: the trait's contract.
-        unsafe { Avx512::splat_word(from) }
-    }
-
-    #[inline(always)]
-    unsafe fn start(bias: *const f32) -> Self::Sums {
-        // SAFETY: the trait's contract.
-        unsafe { F32::<Avx512>::start(bias) }
-    }
-
-    #[inline(always)]
-    unsafe fn add(sums: Self::Sums, activations: Self::Words, weights: Self::Words) -> Self::Sums {
-        // SAFETY: the trait's contract. Both types are 512 bits without a meaning of their own.
-        unsafe {
-            let halves = |words: __m512i| std::mem::transmute::<__m512i, __m512bh>(words);
-            _mm512_dpbf16_ps(sums, halves(activations), halves(weights))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn finish(sums: Self::Sums, _: *const f32, _: *const f32) -> __m512 {
-        sums
     }
 }

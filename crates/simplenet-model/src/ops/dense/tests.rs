@@ -116,6 +116,28 @@ fn a_kernel_row_as_one_piece() {
     }
 }
 
+/// Pixels of three bf16 do not begin at words, whatever the step from one output to the next.
+#[test]
+fn what_does_not_fit_is_refused() {
+    let refused = |geometry: ConvGeometry, stride: usize, expected: &str| {
+        let encoding = Encoding::Bf16;
+        let input = Input { depth: stride, stride, encoding };
+        let output = Output { clamp: Clamp::NONE, encoding, residual: encoding };
+        let run = || Dense::encoded(Isa::Scalar, geometry, input, output, &[0.0; 4], |_, _, _| 0.0);
+        let payload = std::panic::catch_unwind(run).expect_err("no panic");
+        let message = payload.downcast_ref::<String>().expect("a formatted message");
+        assert!(message.contains(expected), "{message}");
+    };
+    refused(ConvGeometry::centred([8, 8], 1, 2), 3, "do not begin at words");
+    refused(ConvGeometry::centred([8, 8], 1, 1), 3, "do not begin at words");
+    refused(ConvGeometry::centred([1 << 32, 1 << 32], 1, 1), 4, "more than memory can hold");
+    refused(
+        ConvGeometry { before: [0, usize::MAX], ..ConvGeometry::centred([8, 8], 1, 1) },
+        4,
+        "beyond memory",
+    );
+}
+
 /// Activations and residual as they are kept, and results as they come back.
 struct Kept {
     words: Vec<f32>,

@@ -16,7 +16,7 @@ use super::PackedDepthwise;
 use crate::ops::channels_last::{COLUMNS, blocks, inside};
 use crate::ops::dense::Clamp;
 use crate::ops::geometry::Geometry;
-use crate::ops::simd::{MAX_LANES, Simd, for_each_isa};
+use crate::ops::isa::{MAX_LANES, Simd, for_each_isa};
 
 /// The most output rows that are computed together.
 pub(super) const ROWS: usize = 2;
@@ -33,33 +33,25 @@ pub(super) fn forward(
     if out.is_empty() {
         return;
     }
-    // SAFETY: `layer.isa` is one that `Isa::detect` found on this machine.
-    unsafe {
-        match (layer.kernel, layer.stride) {
-            (3, 1) => rows::<3, 1>(layer.isa, layer, geometry, input, out, first),
-            (3, _) => rows::<3, 2>(layer.isa, layer, geometry, input, out, first),
-            (5, 1) => rows::<5, 1>(layer.isa, layer, geometry, input, out, first),
-            (5, _) => rows::<5, 2>(layer.isa, layer, geometry, input, out, first),
-            (_, 1) => rows::<7, 1>(layer.isa, layer, geometry, input, out, first),
-            _ => rows::<7, 2>(layer.isa, layer, geometry, input, out, first),
-        }
+    match (layer.kernel, layer.stride) {
+        (3, 1) => rows::<3, 1>(layer.token, layer, geometry, input, out, first),
+        (3, _) => rows::<3, 2>(layer.token, layer, geometry, input, out, first),
+        (5, 1) => rows::<5, 1>(layer.token, layer, geometry, input, out, first),
+        (5, _) => rows::<5, 2>(layer.token, layer, geometry, input, out, first),
+        (_, 1) => rows::<7, 1>(layer.token, layer, geometry, input, out, first),
+        _ => rows::<7, 2>(layer.token, layer, geometry, input, out, first),
     }
 }
 
 for_each_isa! {
     /// Computes all output rows.
-    ///
-    /// # Safety
-    /// The machine has `isa`.
-    rows<K, S> => rows_of(layer: &PackedDepthwise, geometry: &Geometry, input: &[f32], out: &mut [f32], first: usize) -> ()
+    fn rows<K, S>(layer: &PackedDepthwise, geometry: &Geometry, input: &[f32], out: &mut [f32], first: usize) => rows_of
 }
 
 /// All output rows, [`ROWS`] at a time where a vector's registers are many.
-///
-/// # Safety
-/// The caller has the features that `V` needs.
 #[inline(always)]
-unsafe fn rows_of<V: Simd, const K: usize, const S: usize>(
+fn rows_of<V: Simd, const K: usize, const S: usize>(
+    simd: V,
     layer: &PackedDepthwise,
     geometry: &Geometry,
     input: &[f32],
@@ -69,23 +61,18 @@ unsafe fn rows_of<V: Simd, const K: usize, const S: usize>(
     let row = geometry.output()[1] * layer.lanes_channels;
     let rows = if V::LANES == MAX_LANES { ROWS } else { 1 };
     for (i, out) in out.chunks_mut(rows * row).enumerate() {
-        // SAFETY: the instruction set is the caller's.
-        unsafe {
-            if out.len() == ROWS * row {
-                group::<V, K, S, ROWS>(layer, geometry, input, first + i * rows, out);
-            } else {
-                group::<V, K, S, 1>(layer, geometry, input, first + i * rows, out);
-            }
+        if out.len() == ROWS * row {
+            group::<V, K, S, ROWS>(simd, layer, geometry, input, first + i * rows, out);
+        } else {
+            group::<V, K, S, 1>(simd, layer, geometry, input, first + i * rows, out);
         }
     }
 }
 
 /// Computes R output rows from `y`, block by block.
-///
-/// # Safety
-/// The caller has the features that `V` needs.
 #[inline(always)]
-unsafe fn group<V: Simd, const K: usize, const S: usize, const R: usize>(
+fn group<V: Simd, const K: usize, const S: usize, const R: usize>(
+    simd: V,
     layer: &PackedDepthwise,
     geometry: &Geometry,
     input: &[f32],
@@ -118,19 +105,29 @@ unsafe fn group<V: Simd, const K: usize, const S: usize, const R: usize>(
             input: input.as_ptr().wrapping_offset(first),
             out: out.as_mut_ptr().wrapping_add(start * channels),
         };
-        // SAFETY: the instruction set is the caller's. Numbers: every vector of channels has 1 + K·K vectors, asserted
+        // SAFETY: Numbers: every vector of channels has 1 + K·K vectors, asserted
         // above. Reads: `rows` and `columns` are the taps inside of the input; `true` stands for all of them.
         // Writes: `count` columns from `start` lie in each of the R rows.
         unsafe {
             if count == 1 {
-                block.run::<V, K, S, R, 1, false>(rows.clone(), columns);
+                block.run::<V, K, S, R, 1, false>(simd, rows.clone(), columns);
             } else if rows == (0..tall) && columns == (0..wide) {
-                block.run::<V, K, S, R, COLUMNS, true>(rows.clone(), columns);
+                block.run::<V, K, S, R, COLUMNS, true>(simd, rows.clone(), columns);
             } else {
-                block.run::<V, K, S, R, COLUMNS, false>(rows.clone(), columns);
+                block.run::<V, K, S, R, COLUMNS, false>(simd, rows.clone(), columns);
             }
         }
     }
+}
+
+/// The vector at an address.
+///
+/// # Safety
+/// There are as many numbers.
+#[inline(always)]
+unsafe fn read<V: Simd>(simd: V, from: *const f32) -> V::Vector {
+    // SAFETY: the caller's promise.
+    simd.read(unsafe { &*from.cast() })
 }
 
 /// Repeats the body for each number. A loop may be too long for the compiler to unroll, which puts the sums into
@@ -162,8 +159,8 @@ impl Block {
     /// `columns` are read; all of them where `ALL`.
     ///
     /// # Safety
-    /// The caller has the features that `V` needs. The taps that are read lie in the input, the R rows of T columns of
-    /// output may be written, and there are (1 + K·K)·`channels` numbers.
+    /// The taps that are read lie in the input, the R rows of T columns of output may be written by this thread alone, there
+    /// are (1 + K·K)·`channels` numbers, and whole vectors of channels.
     #[inline(always)]
     unsafe fn run<
         V: Simd,
@@ -174,6 +171,7 @@ impl Block {
         const ALL: bool,
     >(
         &self,
+        simd: V,
         rows: Range<usize>,
         columns: Range<usize>,
     ) {
@@ -182,26 +180,29 @@ impl Block {
             |from: usize, to: usize| if ALL { from..to } else { from.max(rows.start)..to.min(rows.end) };
         // SAFETY: the caller's promise; `c` is a multiple of LANES below `channels`, which is one too.
         unsafe {
-            let (low, high) = (V::splat(self.clamp.low), V::splat(self.clamp.high));
+            let (low, high) = (simd.splat(self.clamp.low), simd.splat(self.clamp.high));
             for c in (0..self.channels).step_by(V::LANES) {
                 let numbers = self.numbers.add(c * (1 + K * K));
-                let mut sums = [[V::load(numbers); T]; R];
+                let mut sums = [[read(simd, numbers); T]; R];
                 // Rows of taps of the first output row alone, of both, of the second alone.
                 let (first, both) = if R == 1 { (0, K) } else { (S, K) };
                 for y in part(0, first) {
-                    self.add::<V, K, S, R, T, ALL>(&mut sums, 0..1, c, y, &columns);
+                    self.add::<V, K, S, R, T, ALL>(simd, &mut sums, 0..1, c, y, &columns);
                 }
                 for y in part(first, both) {
-                    self.add::<V, K, S, R, T, ALL>(&mut sums, 0..R, c, y, &columns);
+                    self.add::<V, K, S, R, T, ALL>(simd, &mut sums, 0..R, c, y, &columns);
                 }
                 for y in part(both, (R - 1) * S + K) {
-                    self.add::<V, K, S, R, T, ALL>(&mut sums, 1..R, c, y, &columns);
+                    self.add::<V, K, S, R, T, ALL>(simd, &mut sums, 1..R, c, y, &columns);
                 }
                 for (r, sums) in sums.into_iter().enumerate() {
                     for (t, sum) in sums.into_iter().enumerate() {
                         // In this order of arguments what is not a number stays so.
-                        let clipped = V::min(high, V::max(low, sum));
-                        V::store(self.out.add(r * self.out_line + t * self.channels + c), clipped);
+                        let clipped = simd.min(high, simd.max(low, sum));
+                        simd.write(
+                            &mut *self.out.add(r * self.out_line + t * self.channels + c).cast(),
+                            clipped,
+                        );
                     }
                 }
             }
@@ -222,6 +223,7 @@ impl Block {
         const ALL: bool,
     >(
         &self,
+        simd: V,
         sums: &mut [[V::Vector; T]; R],
         of: Range<usize>,
         c: usize,
@@ -233,20 +235,20 @@ impl Block {
         // SAFETY: the caller's promise; `numbers` has the bias and then K rows of K vectors.
         unsafe {
             let numbers = self.numbers.add(c * (1 + K * K));
-            let mut weights = [[V::splat(0.0); K]; R];
+            let mut weights = [[simd.splat(0.0); K]; R];
             for r in of.clone() {
                 for (kx, weight) in weights[r].iter_mut().enumerate() {
-                    *weight = V::load(numbers.add((1 + (y - r * S) * K + kx) * V::LANES));
+                    *weight = read(simd, numbers.add((1 + (y - r * S) * K + kx) * V::LANES));
                 }
             }
             let source = self.input.wrapping_add(y * self.line + c);
             written_out!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16; column => {
                 if column < (T - 1) * S + K && (ALL || columns.contains(&column)) {
-                    let value = V::load(source.wrapping_add(column * self.channels));
+                    let value = read(simd, source.wrapping_add(column * self.channels));
                     for r in of.clone() {
                         for (t, sum) in sums[r].iter_mut().enumerate() {
                             if t * S <= column && column < t * S + K {
-                                *sum = V::multiply_add(weights[r][column - t * S], value, *sum);
+                                *sum = simd.multiply_add(weights[r][column - t * S], value, *sum);
                             }
                         }
                     }

@@ -22,10 +22,11 @@ mod tensor;
 pub(crate) use tensor::DepthwiseTensor;
 
 use crate::ops::Isa;
+use crate::ops::aligned::size;
 use crate::ops::channels_last::lanes;
 use crate::ops::dense::Clamp;
 use crate::ops::geometry::Geometry;
-use crate::ops::simd::MAX_LANES;
+use crate::ops::isa::{MAX_LANES, Token};
 use crate::ops::team::Team;
 
 /// As many numbers as a cache line holds, so that no load of a vector crosses a line.
@@ -41,8 +42,7 @@ pub(crate) struct PackedDepthwise {
     /// C'.
     lanes_channels: usize,
     clamp: Clamp,
-    /// One that this machine has.
-    isa: Isa,
+    token: Token,
     /// For each vector of channels: the bias, then the k·k taps. Flat: (C' / LANES, 1 + k·k, LANES).
     numbers: Vec<Line>,
 }
@@ -73,9 +73,9 @@ impl PackedDepthwise {
         );
         assert!(clamp.low <= clamp.high, "depthwise convolution: a clamp of {clamp:?}");
         let lanes_channels = channels.next_multiple_of(lanes(isa));
-        let isa = isa.or_lower();
-        let vector = lanes(isa);
-        let count = lanes_channels * (1 + taps);
+        let token = isa.token();
+        let vector = token.lanes();
+        let count = size([lanes_channels, 1 + taps]);
         let mut numbers = vec![Line([0.0; MAX_LANES]); count.div_ceil(MAX_LANES)];
         for (c, (bias, weight)) in bias.iter().zip(weight.chunks_exact(taps)).enumerate() {
             for (row, &number) in std::iter::once(bias).chain(weight).enumerate() {
@@ -83,7 +83,7 @@ impl PackedDepthwise {
                 numbers[place / MAX_LANES].0[place % MAX_LANES] = number;
             }
         }
-        Self { kernel, stride, lanes_channels, clamp, isa, numbers }
+        Self { kernel, stride, lanes_channels, clamp, token, numbers }
     }
 
     /// C', the channels of the input and the output with the zeros that fill the last vector.
@@ -95,7 +95,7 @@ impl PackedDepthwise {
     /// Runs on this thread alone and allocates nothing: [`crate::ops::inverted_residual`] shares the work by bands.
     ///
     /// # Panics
-    /// A geometry of another kernel or stride, lengths that do not fit it.
+    /// A geometry of another kernel or stride, lengths that do not fit it, sides beyond memory.
     pub(crate) fn forward(&self, geometry: &Geometry, input: &[f32], out: &mut [f32]) {
         self.check(geometry, input, out);
         cpu::forward(self, geometry, input, out, 0);
@@ -111,7 +111,8 @@ impl PackedDepthwise {
             geometry.kernel,
             geometry.stride
         );
-        let expected = [height * width * self.lanes_channels, out_height * out_width * self.lanes_channels];
+        let expected =
+            [[height, width], [out_height, out_width]].map(|[h, w]| size([h, w, self.lanes_channels]));
         assert!(
             [input.len(), out.len()] == expected,
             "depthwise convolution: lengths {expected:?} of input and output, got {:?}",

@@ -167,6 +167,13 @@ fn what_does_not_fit_is_refused() {
         (Geometry::same(4, 4, 5, 1), 64, 64, "kernel 3 and stride 1, got 5 and 1"),
         (Geometry::same(4, 4, 3, 1), 63, 64, "lengths [64, 64]"),
         (Geometry::same(4, 4, 3, 1), 64, 65, "lengths [64, 64]"),
+        (
+            Geometry { vertical: (1 << 62, 0), horizontal: (1 << 62, 0), ..Geometry::same(4, 4, 3, 1) },
+            64,
+            64,
+            "more than memory can hold",
+        ),
+        (Geometry { vertical: (usize::MAX, 9), ..Geometry::same(4, 4, 3, 1) }, 64, 64, "more than memory"),
     ] {
         let message = panic_message(move || {
             let layer = PackedDepthwise::new(3, 1, &[0.0; 18], &[0.0; 2], Clamp::RELU6, Isa::Scalar);

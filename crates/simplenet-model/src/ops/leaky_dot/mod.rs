@@ -5,8 +5,7 @@
 
 mod tensor;
 
-use super::Isa;
-use super::simd::{MAX_LANES, Simd, for_each_isa};
+use super::isa::{Isa, MAX_LANES, Simd, for_each_isa};
 pub(crate) use tensor::ScoreHead;
 
 /// See the module.
@@ -14,32 +13,26 @@ pub(crate) use tensor::ScoreHead;
 /// # Panics
 /// Lengths that differ or are not whole vectors of `isa`.
 pub(crate) fn leaky_dot(isa: Isa, hidden: &[f32], tail: &[f32], slope: f32) -> f32 {
-    let isa = isa.or_lower();
-    assert!(hidden.len() == tail.len() && hidden.len().is_multiple_of(super::channels_last::lanes(isa)));
-    // SAFETY: the machine has `isa`; lengths are equal whole vectors.
-    unsafe { dispatch(isa, hidden, tail, slope) }
+    let token = isa.token();
+    assert!(hidden.len() == tail.len() && hidden.len().is_multiple_of(token.lanes()));
+    dispatch(token, hidden, tail, slope)
 }
 
 for_each_isa! {
-    /// # Safety
-    /// The machine has `isa`, whose lanes divide both lengths, which are equal.
-    dispatch => sum(hidden: &[f32], tail: &[f32], slope: f32) -> f32
+    fn dispatch(hidden: &[f32], tail: &[f32], slope: f32) -> f32 => sum
 }
 
 #[inline(always)]
-unsafe fn sum<V: Simd>(hidden: &[f32], tail: &[f32], slope: f32) -> f32 {
-    // SAFETY: the caller's contract: every vector lies in both slices; `lanes` has room for one.
-    unsafe {
-        let (mut sum, slope) = (V::splat(0.0), V::splat(slope));
-        for at in (0..hidden.len()).step_by(V::LANES) {
-            let value = V::load(hidden.as_ptr().add(at));
-            let leaky = V::max(value, V::multiply(slope, value));
-            sum = V::multiply_add(V::load(tail.as_ptr().add(at)), leaky, sum);
-        }
-        let mut lanes = [0.0; MAX_LANES];
-        V::store(lanes.as_mut_ptr(), sum);
-        lanes[..V::LANES].iter().sum()
+fn sum<S: Simd>(simd: S, hidden: &[f32], tail: &[f32], slope: f32) -> f32 {
+    let (mut sum, slope) = (simd.splat(0.0), simd.splat(slope));
+    for (hidden, tail) in hidden.chunks_exact(S::LANES).zip(tail.chunks_exact(S::LANES)) {
+        let value = simd.load(hidden);
+        let leaky = simd.max(value, simd.multiply(slope, value));
+        sum = simd.multiply_add(simd.load(tail), leaky, sum);
     }
+    let mut lanes = [0.0; MAX_LANES];
+    simd.store(&mut lanes, sum);
+    lanes[..S::LANES].iter().sum()
 }
 
 /// `row += Σ shares[i] · corners[i]`: the bilinear mean of four rows.
@@ -47,30 +40,25 @@ unsafe fn sum<V: Simd>(hidden: &[f32], tail: &[f32], slope: f32) -> f32 {
 /// # Panics
 /// Lengths that differ or are not whole vectors of `isa`.
 pub(crate) fn add_weighted(isa: Isa, corners: [&[f32]; 4], shares: [f32; 4], row: &mut [f32]) {
-    let isa = isa.or_lower();
-    assert!(row.len().is_multiple_of(super::channels_last::lanes(isa)));
+    let token = isa.token();
+    assert!(row.len().is_multiple_of(token.lanes()));
     assert!(corners.iter().all(|corner| corner.len() == row.len()));
-    // SAFETY: the machine has `isa`; lengths are equal whole vectors.
-    unsafe { dispatch_add(isa, corners, shares, row) }
+    dispatch_add(token, corners, shares, row);
 }
 
 for_each_isa! {
-    /// # Safety
-    /// The machine has `isa`, whose lanes divide the lengths, which are equal.
-    dispatch_add => add(corners: [&[f32]; 4], shares: [f32; 4], row: &mut [f32]) -> ()
+    fn dispatch_add(corners: [&[f32]; 4], shares: [f32; 4], row: &mut [f32]) => add
 }
 
 #[inline(always)]
-unsafe fn add<V: Simd>(corners: [&[f32]; 4], shares: [f32; 4], row: &mut [f32]) {
-    // SAFETY: the caller's contract: every vector lies in all slices.
-    unsafe {
-        for at in (0..row.len()).step_by(V::LANES) {
-            let mut sum = V::load(row.as_ptr().add(at));
-            for (corner, share) in corners.iter().zip(shares) {
-                sum = V::multiply_add(V::splat(share), V::load(corner.as_ptr().add(at)), sum);
-            }
-            V::store(row.as_mut_ptr().add(at), sum);
+fn add<S: Simd>(simd: S, corners: [&[f32]; 4], shares: [f32; 4], row: &mut [f32]) {
+    let corners = corners.map(|corner| &corner[..row.len()]);
+    for (i, row) in row.chunks_exact_mut(S::LANES).enumerate() {
+        let mut sum = simd.load(row);
+        for (corner, share) in corners.iter().zip(shares) {
+            sum = simd.multiply_add(simd.splat(share), simd.load(&corner[i * S::LANES..]), sum);
         }
+        simd.store(row, sum);
     }
 }
 

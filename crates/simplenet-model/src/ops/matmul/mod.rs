@@ -25,7 +25,7 @@ impl<'a> Matrix<'a> {
     /// # Errors
     /// `ModelError::InputShape` when `data` does not hold `rows * columns` numbers.
     pub fn row_major(data: &'a [f32], rows: usize, columns: usize) -> Result<Self, ModelError> {
-        if data.len() != rows * columns {
+        if rows.checked_mul(columns) != Some(data.len()) {
             return Err(mismatch(format!("{rows} x {columns} numbers"), vec![data.len()]));
         }
         Ok(Self { data, rows, columns, row_stride: columns, column_stride: 1 })
@@ -139,7 +139,7 @@ fn check(a: Matrix<'_>, b: Matrix<'_>, out: &[f32]) -> Result<(), ModelError> {
             vec![a.rows, a.columns, b.rows, b.columns],
         ));
     }
-    if out.len() != a.rows * b.columns {
+    if a.rows.checked_mul(b.columns) != Some(out.len()) {
         return Err(mismatch(format!("an output of {} x {} numbers", a.rows, b.columns), vec![out.len()]));
     }
     Ok(())
@@ -184,6 +184,9 @@ mod tests {
     fn shapes_that_do_not_fit_are_errors() {
         let x = [0.0; 6];
         assert!(Matrix::row_major(&x, 2, 2).is_err());
+        assert!(Matrix::row_major(&[], 1 << 32, 1 << 32).is_err(), "2^64 is not 0");
+        let tall = Matrix::row_major(&[], 1 << 32, 0).unwrap();
+        assert!(matmul_into(tall, tall.transposed(), &mut []).is_err(), "2^64 is not 0");
         let a = Matrix::row_major(&x, 2, 3).unwrap();
         assert!(matmul_into(a, a, &mut [0.0; 4]).is_err());
         assert!(matmul_into(a, a.transposed(), &mut [0.0; 3]).is_err());

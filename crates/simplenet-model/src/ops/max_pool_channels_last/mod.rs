@@ -17,6 +17,7 @@ mod tensor;
 pub(crate) use tensor::max_pool;
 
 use crate::ops::Isa;
+use crate::ops::aligned::size;
 use crate::ops::channels_last::lanes;
 use crate::ops::encoding::Encoding;
 use crate::ops::geometry::Geometry;
@@ -54,13 +55,13 @@ pub(crate) fn forward(
     let geometry = geometry(height, width);
     let [out_height, out_width] = geometry.output();
     let expected =
-        [height * width, out_height * out_width].map(|pixels| encoding.words(pixels * lanes_channels));
+        [[height, width], [out_height, out_width]].map(|[h, w]| encoding.words(size([h, w, lanes_channels])));
     assert!(
         [input.len(), out.len()] == expected,
         "max pooling: lengths {expected:?} of input and output, got {:?}",
         [input.len(), out.len()]
     );
-    cpu::forward(team, isa.or_lower(), &geometry, lanes_channels, encoding, input, out);
+    cpu::forward(team, isa.token(), &geometry, lanes_channels, encoding, input, out);
 }
 
 #[cfg(test)]

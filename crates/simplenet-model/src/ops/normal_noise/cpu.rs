@@ -6,10 +6,7 @@
 use rayon::prelude::*;
 
 use super::Draws;
-use crate::ops::{
-    Isa,
-    simd::{Simd, for_each_isa},
-};
+use crate::ops::isa::{Isa, Simd, for_each_isa};
 
 /// Multipliers and key increments of Philox4x32 (the paper's table 2 and section 4.2).
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
@@ -43,12 +40,11 @@ const ROOT_HALF: u32 = 0x3F35_04F3;
 /// Fills `out` with draws of standard deviation `sigma`: number `i` depends on `draws` and `i` only. On the current rayon
 /// pool.
 pub fn fill(isa: Isa, draws: Draws, sigma: f32, out: &mut [f32]) {
-    let isa = isa.or_lower();
+    let token = isa.token();
     out.par_chunks_mut(4 * BLOCKS).enumerate().for_each(|(chunk, out)| {
         let first = (chunk * BLOCKS) as u64;
         let (fours, rest) = out.as_chunks_mut::<4>();
-        // SAFETY: the machine has `isa`, by `or_lower`.
-        unsafe { blocks(isa, &draws, sigma, first, fours) };
+        blocks(token, &draws, sigma, first, fours);
         for (slot, draw) in rest.iter_mut().zip(normals(draws.block(first + fours.len() as u64))) {
             *slot = draw * sigma;
         }
@@ -56,17 +52,12 @@ pub fn fill(isa: Isa, draws: Draws, sigma: f32, out: &mut [f32]) {
 }
 
 for_each_isa! {
-    /// # Safety
-    /// The machine has `isa`.
-    blocks => blocks_of(draws: &Draws, sigma: f32, first: u64, out: &mut [[f32; 4]]) -> ()
+    fn blocks(draws: &Draws, sigma: f32, first: u64, out: &mut [[f32; 4]]) => blocks_of
 }
 
 /// Blocks from `first` on, a multiple of [`BLOCKS`].
-///
-/// # Safety
-/// None of its own: it is called by the instruction set's function.
 #[inline(always)]
-unsafe fn blocks_of<V: Simd>(draws: &Draws, sigma: f32, first: u64, out: &mut [[f32; 4]]) {
+fn blocks_of<S: Simd>(_: S, draws: &Draws, sigma: f32, first: u64, out: &mut [[f32; 4]]) {
     let Draws { key, stream } = *draws;
     let (low, high) = (first as u32, (first >> 32) as u32);
     for (i, four) in out.iter_mut().enumerate() {

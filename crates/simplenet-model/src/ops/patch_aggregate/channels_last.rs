@@ -9,9 +9,9 @@ use std::cell::RefCell;
 
 use super::plan::LayerPlan;
 use crate::ops::Isa;
-use crate::ops::aligned::Aligned;
-use crate::ops::encoding::{self, Encoded, Encoding, RAW, bf16, raw};
-use crate::ops::simd::for_each_isa;
+use crate::ops::aligned::{Aligned, size};
+use crate::ops::encoding::{self, Encoding, RAW, bf16, raw};
+use crate::ops::isa::{Simd, for_each_isa};
 use crate::ops::team::Team;
 
 const PATCH: usize = 3;
@@ -85,8 +85,8 @@ impl PatchRows {
         (map, kept): (&[f32], Encoding),
         (out, wanted): (&mut [f32], Encoding),
     ) {
-        let isa = isa.or_lower();
-        assert!(self.stride.is_multiple_of(crate::ops::channels_last::lanes(isa)));
+        let token = isa.token();
+        assert!(self.stride.is_multiple_of(token.lanes()));
         let step = match kept {
             Encoding::U8 { step, zero } => {
                 assert!(zero == 0);
@@ -105,13 +105,12 @@ impl PatchRows {
         };
         let line = width * wanted.words(self.outputs());
         assert!(self.outputs().is_multiple_of(wanted.in_a_word()));
-        assert!(map.len() == kept.words(height * width * self.stride));
+        assert!(map.len() == kept.words(size([height, width, self.stride])));
         assert!(out.len().is_multiple_of(line) && first + out.len() / line <= height);
         SUMS.with_borrow_mut(|sums| {
             let sums = sums.at_least(PATCH * self.stride);
             for (y, out) in (first..).zip(out.chunks_exact_mut(line)) {
-                // SAFETY: the machine has `isa`, whose lanes divide the stride; lengths as asserted.
-                unsafe { run(isa, self, step, [height, width], y, map, sums, out) }
+                run(token, self, step, [height, width], y, map, sums, out);
             }
         });
     }
@@ -119,16 +118,14 @@ impl PatchRows {
 
 for_each_isa! {
     /// Row `y` of a map kept as [`RAW`]`[E]`, a byte being worth `step`, into an output kept as `RAW[O]`.
-    ///
-    /// # Safety
-    /// The machine has `isa`, whose lanes divide the stride; `map` has height x width pixels, `sums` three of them.
-    row<E, O> => pool_row(
+    fn row<E, O>(
         layer: &PatchRows, step: f32, size: [usize; 2], y: usize, map: &[f32], sums: &mut [f32], out: &mut [f32]
-    ) -> ()
+    ) => pool_row
 }
 
 #[inline(always)]
-unsafe fn pool_row<V: Encoded, const E: usize, const O: usize>(
+fn pool_row<S: Simd, const E: usize, const O: usize>(
+    simd: S,
     layer: &PatchRows,
     step: f32,
     [height, width]: [usize; 2],
@@ -149,16 +146,13 @@ unsafe fn pool_row<V: Encoded, const E: usize, const O: usize>(
                 continue;
             }
             let line = (y + row - 1) * width;
-            for channel in (0..stride).step_by(V::LANES) {
-                // SAFETY: the caller's contract: pixels of the map, whole vectors of their channels.
-                unsafe {
-                    let mut sum = V::splat(0.0);
-                    for column in columns.clone() {
-                        let at = (line + column) * stride + channel;
-                        sum = V::add(sum, encoding::load::<V>(map.as_ptr().cast(), at, RAW[E]));
-                    }
-                    V::store(sums.as_mut_ptr().add(channel), sum);
+            for (i, sums) in sums.chunks_exact_mut(S::LANES).enumerate() {
+                let mut sum = simd.splat(0.0);
+                for column in columns.clone() {
+                    let at = (line + column) * stride + i * S::LANES;
+                    sum = simd.add(sum, encoding::load(simd, map, at, RAW[E]));
                 }
+                simd.store(sums, sum);
             }
         }
         // Written out for what is in use, so that the sum of an output is not a loop.

@@ -23,9 +23,10 @@ use rayon::prelude::*;
 use super::dense::{
     Clamp,
     packed::PackedMatrix,
-    tile::{Rows, Target, multiply},
+    rows::Rows,
+    tile::{Target, multiply},
 };
-use super::{Isa, channels_last::lanes, encoding::Encoding, team::Team};
+use super::{Isa, aligned::size, isa::Token, team::Team};
 pub(crate) use tile::Tile;
 use tile::{Group, MOST_POSITIONS};
 use transform::{Image, OutputTile, TileSource};
@@ -33,7 +34,7 @@ use transform::{Image, OutputTile, TileSource};
 /// A 3×3 layer with transformed, packed filters.
 #[derive(Debug, Clone)]
 pub(crate) struct Winograd {
-    isa: Isa,
+    token: Token,
     tile: Tile,
     height: usize,
     width: usize,
@@ -51,7 +52,7 @@ impl Winograd {
     /// stride is a multiple of the instruction set's lanes); `weight(tap, channel, output)` with taps row by row.
     ///
     /// # Panics
-    /// A stride that is not whole vectors or below the channels.
+    /// A stride that is not whole vectors or below the channels; sizes beyond memory.
     pub(crate) fn new(
         isa: Isa,
         tile: Tile,
@@ -62,13 +63,16 @@ impl Winograd {
         clamp: Clamp,
         weight: impl Fn(usize, usize, usize) -> f32 + Sync,
     ) -> Self {
-        let isa = isa.or_lower();
+        let token = isa.token();
         assert!(
-            channels <= stride && stride.is_multiple_of(lanes(isa)),
+            channels <= stride && stride.is_multiple_of(token.lanes()),
             "Winograd: {channels} channels in pixels of {stride} numbers, whole vectors of {}",
-            lanes(isa)
+            token.lanes()
         );
         let (outputs, groups) = (bias.len(), tile.groups());
+        // All that is multiplied later: the image, and what the tiles make of it.
+        let sides = [height, width].map(|side| side.next_multiple_of(tile.outputs() * tile.stride()));
+        size([sides[0], sides[1], stride.max(outputs.next_multiple_of(token.lanes())), tile.positions()]);
         let count = groups.len();
         // For each channel: filter after filter, all outputs.
         let mut transformed = vec![0.0; channels * count * outputs];
@@ -80,13 +84,13 @@ impl Winograd {
                 }
             }
         });
-        let filters = PackedMatrix::stack(isa, count, channels, outputs, |index, channel| {
+        let filters = PackedMatrix::stack(token, count, channels, outputs, |index, channel| {
             let row = &transformed[(channel * count + index) * outputs..][..outputs];
             move |output| row[output]
         });
         let mut padded_bias = bias.to_vec();
         padded_bias.resize(filters[0].padded_columns(), 0.0);
-        Self { isa, tile, height, width, stride, groups, filters, bias: padded_bias, clamp }
+        Self { token, tile, height, width, stride, groups, filters, bias: padded_bias, clamp }
     }
 
     /// Numbers of one output pixel: the outputs, rounded up to whole vectors.
@@ -147,43 +151,31 @@ impl Winograd {
         let transformed = Shared(inputs.as_mut_ptr());
         self.for_each_tile(team, |tile, y, x| {
             let source = TileSource { image: &image, y, x };
-            // SAFETY: `isa` was bounded by what the machine has. `inputs` holds positions x tiles x stride numbers, and
-            // this task alone writes those of its tile.
+            // SAFETY: `inputs` holds positions x tiles x stride numbers, and this task alone writes those of its tile.
             unsafe {
                 let to = transformed.at(tile * self.stride);
                 match self.tile {
-                    Tile::Three => transform::input::<5>(self.isa, &source, to, &places),
-                    Tile::Four => transform::input::<6>(self.isa, &source, to, &places),
-                    Tile::ThreeWithStride2 => transform::input::<7>(self.isa, &source, to, &places),
+                    Tile::Three => transform::input::<5>(self.token, &source, to, &places),
+                    Tile::Four => transform::input::<6>(self.token, &source, to, &places),
+                    Tile::ThreeWithStride2 => transform::input::<7>(self.token, &source, to, &places),
                 }
             };
         });
 
         let stride = self.output_stride();
-        let product = Shared(products.as_mut_ptr());
         // As many tasks for each thread.
         let (groups, threads) = (self.groups.len(), team.threads());
         let parts = if groups.is_multiple_of(threads) { 1 } else { threads };
+        let inputs = &*inputs;
+        let target = Target::new(&mut *products, stride);
         team.for_each(groups * parts, |task| {
             let (index, part) = (task / parts, task % parts);
             let (Group { first, count, .. }, filter) = (self.groups[index], &self.filters[index]);
             let panels = filter.panels() * part / parts..filter.panels() * (part + 1) / parts;
             let rows = &inputs[first * tiles * self.stride..][..count * tiles * self.stride];
-            super::dense::with_row_pointers(rows, self.stride, |pointers| {
-                let rows = Rows { pointers, taps: 1, depth: filter.rows(), count: count * tiles };
-                let target = Target {
-                    out: product.at(first * tiles * stride).cast(),
-                    encoding: Encoding::F32,
-                    stride,
-                    residual: std::ptr::null(),
-                    residual_encoding: Encoding::F32,
-                    bias: std::ptr::null(),
-                    scale: std::ptr::null(),
-                    clamp: Clamp::NONE,
-                };
-                // SAFETY: as above; `depth` channels are within a tile's stride; `products` holds positions x tiles x
-                // stride numbers, and this task alone writes those of its group and panels.
-                unsafe { multiply(self.isa, &rows, filter, panels, &target, 0) };
+            Rows::dense(rows, self.stride, filter.rows(), |rows| {
+                // SAFETY: this task alone writes the rows of its group in its panels.
+                unsafe { multiply(self.token, rows, filter, panels, &target, first * tiles) };
             });
         });
 
@@ -192,7 +184,7 @@ impl Winograd {
         self.for_each_tile(team, |tile, y, x| {
             let to = OutputTile {
                 out: target.at(0),
-                residual: residual.map_or(std::ptr::null(), <[f32]>::as_ptr),
+                residual,
                 bias: &self.bias,
                 clamp: self.clamp,
                 height,
@@ -200,14 +192,13 @@ impl Winograd {
                 y,
                 x,
             };
-            // SAFETY: as above; out and residual hold the output's numbers, and this task alone writes the
-            // pixels of its tile.
+            // SAFETY: out holds the output's numbers, and this task alone writes the pixels of its tile.
             unsafe {
                 let products = &products[tile * stride..];
                 match self.tile {
-                    Tile::Three => transform::output::<5, 3>(self.isa, products, &places, &to),
-                    Tile::Four => transform::output::<6, 4>(self.isa, products, &places, &to),
-                    Tile::ThreeWithStride2 => transform::output::<7, 3>(self.isa, products, &places, &to),
+                    Tile::Three => transform::output::<5, 3>(self.token, products, &places, &to),
+                    Tile::Four => transform::output::<6, 4>(self.token, products, &places, &to),
+                    Tile::ThreeWithStride2 => transform::output::<7, 3>(self.token, products, &places, &to),
                 }
             };
         });

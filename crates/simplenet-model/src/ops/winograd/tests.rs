@@ -59,6 +59,12 @@ fn check(tile: Tile, size: [usize; 2], channels: usize, outputs: usize, clamp: C
 }
 
 #[test]
+#[should_panic(expected = "more than memory can hold")]
+fn sizes_beyond_memory_are_refused() {
+    Winograd::new(Isa::Scalar, Tile::Four, [1 << 31, 1 << 31], 4, 4, &[0.0; 4], Clamp::NONE, |_, _, _| 0.0);
+}
+
+#[test]
 fn agrees_with_the_direct_form() {
     for tile in [Tile::Three, Tile::Four, Tile::ThreeWithStride2] {
         for size in [[1, 1], [1, 9], [3, 4], [4, 4], [5, 8], [18, 18], [7, 13]] {
