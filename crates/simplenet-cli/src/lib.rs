@@ -1,7 +1,4 @@
-//! The simplenet command line as a library: `main.rs` and the workspace's `xtask` call it.
-//!
-//! Data flows one way: arguments (`args`) -> settings (`settings`) -> command (`commands/`) -> files and sentences
-//! (`output/`). Only this crate prints.
+#![doc = include_str!("../README.md")]
 
 /// As the standard `print!`, but a reader that has gone (`simplenet infer | head -3`) is no reason to stop: the results
 /// are files. Defined before the modules, so that it holds in all of them.
