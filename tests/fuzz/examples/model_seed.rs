@@ -1,5 +1,5 @@
-//! Writes the smallest model files that the format has, as seeds for `model_file`:
-//! `cargo run --release --manifest-path tests/fuzz/Cargo.toml --example model_seed -- tests/fuzz/seeds/model_file`.
+//! Writes the smallest model files that the format has, as seeds for `model_file`, and both presets, for `configuration`:
+//! `cargo run --release --manifest-path tests/fuzz/Cargo.toml --example model_seed -- tests/fuzz/seeds`.
 
 use std::{env, fs, path::PathBuf};
 
@@ -8,8 +8,12 @@ use simplenet_model::{BackboneId, BackboneWeights, Levels};
 use simplenet_train::{FitOptions, Preset, Silent, TrainConfig, config::Position, fit::fit};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let out = PathBuf::from(env::args().nth(1).ok_or("a folder to write to")?);
-    fs::create_dir_all(&out)?;
+    let seeds = PathBuf::from(env::args().nth(1).ok_or("the folder of the seeds")?);
+    for (name, preset) in [("paper", Preset::Paper), ("default", Preset::Default)] {
+        let config = TrainConfig::preset(preset, BackboneId::EfficientNetLite0);
+        fs::write(seeds.join("configuration").join(name).with_extension("toml"), config.to_toml()?)?;
+    }
+    let out = seeds.join("model_file");
     let demo = env::temp_dir().join("simplenet-fuzz-demo");
     let mut options = DemoOptions::default();
     (options.image_size, options.train_good, options.test_good, options.test_per_defect) = (96, 8, 0, 0);

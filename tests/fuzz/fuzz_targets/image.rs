@@ -13,8 +13,7 @@ const MAX_PIXELS: u64 = 1 << 18;
 fuzz_target!(|bytes: &[u8]| {
     let name = Path::new("fuzzed");
     for (exif, sixteen_bit) in [(Exif::Apply, SixteenBit::Scale), (Exif::Ignore, SixteenBit::Clip)] {
-        let options =
-            DecodeOptions { exif, sixteen_bit, max_pixels: MAX_PIXELS, ..DecodeOptions::default() };
+        let options = DecodeOptions { exif, sixteen_bit, max_pixels: MAX_PIXELS, ..DecodeOptions::default() };
         let announced = image_size_of(bytes, name, &options);
         if let Ok(decoded) = decode_image(bytes, name, &options) {
             let (width, height) = decoded.pixels.dimensions();
