@@ -7,7 +7,8 @@ use std::{
     sync::OnceLock,
 };
 
-/// This process's folder for files, made once. libFuzzer ends processes without cleaning up: `run` empties it.
+/// This process's folder for files, made once. libFuzzer ends processes without cleaning up, so `run` gives each target
+/// a folder for temporary files that it removes.
 pub fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
