@@ -183,17 +183,26 @@ fn anchor(heading: &str) -> String {
     kept.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>().replace(' ', "-")
 }
 
+/// How pages that are read elsewhere too (docs.rs, crates.io) name a file of this repository.
+const REPOSITORY: &str = "https://github.com/simplenet-rs/simplenet/blob/main/";
+
 /// Where a page's links lead, those into the web left out.
 fn links(text: &str) -> Vec<&str> {
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-    targets.filter(|target| !target.contains("://") && !target.starts_with("mailto:")).collect()
+    let is_here = |target: &&str| {
+        target.starts_with(REPOSITORY) || !(target.contains("://") || target.starts_with("mailto:"))
+    };
+    targets.filter(is_here).collect()
 }
 
 #[test]
 fn every_link_leads_somewhere() {
     let root = workspace_root();
-    let mut pages = vec![root.join("README.md"), root.join("data/README.md")];
-    for folder in ["docs", "docs/guide"] {
+    let mut pages: Vec<PathBuf> =
+        ["README.md", "CONTRIBUTING.md", "SECURITY.md", "data/README.md", "tests/fuzz/README.md"]
+            .map(|page| root.join(page))
+            .into();
+    for folder in ["docs", "docs/guide", "docs/reference"] {
         pages.extend(
             images(&root.join(folder)).into_iter().filter(|path| path.extension().is_some_and(|e| e == "md")),
         );
@@ -212,7 +221,11 @@ fn every_link_leads_somewhere() {
         let text = fs::read_to_string(&page).unwrap();
         for link in links(&text) {
             let (file, part) = link.split_once('#').unwrap_or((link, ""));
-            let target = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            let target = match file.strip_prefix(REPOSITORY) {
+                Some(file) => root.join(file),
+                None if file.is_empty() => page.clone(),
+                None => page.parent().unwrap().join(file),
+            };
             assert!(target.exists(), "{}: {link}", page.display());
             assert!(
                 part.is_empty() || headings(&target).contains(&part.to_string()),

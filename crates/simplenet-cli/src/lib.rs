@@ -1,7 +1,4 @@
-//! The simplenet command line as a library: `main.rs` and the workspace's `xtask` call it.
-//!
-//! Data flows one way: arguments (`args`) -> settings (`settings`) -> command (`commands/`) -> files and sentences
-//! (`output/`). Only this crate prints.
+#![doc = include_str!("../README.md")]
 
 #![forbid(unsafe_code)]
 

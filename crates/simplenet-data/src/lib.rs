@@ -1,11 +1,4 @@
-//! Images for SimpleNet: data sets on disk, decoding, preprocessing, augmentation, a synthetic demo.
-//!
-//! In: paths or bytes. Out: network inputs (f32, channels first) and masks, with the [`Placement`] that maps
-//! results back to the original image's pixels. The crate knows neither the model nor the metrics.
-//!
-//! The way of an image: [`decode`] -> resize -> [`augment`] (training only, off by default) -> crop ->
-//! normalise ([`preprocess`]); [`loader`] runs it on all cores and keeps the order.
-
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
 pub mod ahead;
@@ -40,8 +33,3 @@ pub use profile::{Difference, DifferenceCounts, ImageProfile, Trait};
 pub use region::RegionOfInterest;
 pub use tiles::{TileLayout, Tiles};
 pub use traits::{FileTraits, ImageTraits};
-
-/// The README's example, compiled by the tests.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

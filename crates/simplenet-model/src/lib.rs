@@ -1,7 +1,4 @@
-//! SimpleNet in candle: frozen backbones, patch aggregation, adaptor, discriminator, anomaly map, model file.
-//!
-//! In: image batches as (B, 3, H, W) f32 tensors, normalised with ImageNet's mean and standard deviation.
-//! Out: patch scores and anomaly maps, higher = more anomalous; and one model file that carries all of it.
+#![doc = include_str!("../README.md")]
 
 #![deny(unsafe_code)]
 
@@ -39,8 +36,3 @@ pub use lower::{
     onnx,
 };
 pub use weights::{BackboneWeights, WeightsSource};
-
-/// The README's example, compiled by the tests.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;

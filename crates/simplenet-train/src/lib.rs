@@ -1,9 +1,4 @@
-//! Trains, evaluates, calibrates and runs SimpleNet detectors.
-//!
-//! In: samples (`simplenet_data`), a `TrainConfig`, backbone weights (`simplenet_model`). Out: a `Detector` that takes
-//! decoded photographs to scores, maps and regions, and the metrics of a test set (`simplenet_metrics`).
-//!
-//! `fit::fit` is the whole of training; `evaluate::evaluate` measures; `detector::Detector` inspects.
+#![doc = include_str!("../README.md")]
 
 #![forbid(unsafe_code)]
 
@@ -68,8 +63,3 @@ pub fn program() -> String {
         None => format!("simplenet {version}"),
     }
 }
-
-/// The README's example, compiled by the tests.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
