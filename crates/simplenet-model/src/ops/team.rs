@@ -4,9 +4,14 @@
 //! threads fall asleep in between, and waking one takes as long as the step.
 //!
 //! So the thread that runs the network leads: it publishes one job after the other, each a number of tasks, and takes
-//! tasks itself. Helpers join once, take tasks of whatever job is out, and spin in between. The leader waits only for tasks
-//! that a helper has begun. If no helper comes, because all help elsewhere, it does all of them: there is nothing to
-//! deadlock on. Which thread runs a task changes nothing.
+//! tasks itself. Helpers join once and take tasks of whatever job is out. The leader waits only for tasks that a helper has
+//! begun. If no helper comes, because all help elsewhere, it does all of them: there is nothing to deadlock on. Which
+//! thread runs a task changes nothing.
+//!
+//! Whoever waits spins for a moment and then sleeps until it is woken. Where other programs want the same processors that
+//! matters: a thread that spins uses up its share of one while its partner waits for another, and is sent away when that one
+//! comes back; a thread that sleeps keeps its share, is woken at once, and both then run at the same time. Nobody waits for
+//! a helper that has no task, at the end of a run neither.
 //!
 //! Helpers are threads of their own, as many as the caller's rayon pool has threads besides one, and not rayon's: after a
 //! pause of 100 ms a worker of rayon joined 1 to 5 ms late on the project's machine (two virtual processors, one of them
@@ -17,10 +22,9 @@ use std::{
     cell::UnsafeCell,
     hint::spin_loop,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
-    ptr::null_mut,
     sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread::Thread,
 };
@@ -32,25 +36,8 @@ const FIELD: u32 = 21;
 const MASK: u64 = (1 << FIELD) - 1;
 /// No further job will come.
 const FINISHED: u64 = u64::MAX;
-/// Turns of waiting before a thread offers its time to others, or sleeps: about 100 microseconds.
+/// Turns of spinning before a thread that waits sleeps: about 100 microseconds.
 const PATIENCE: u32 = 2_000;
-
-/// A wait for another thread: at first it watches, then it gives way to whoever else wants the processor.
-#[derive(Default)]
-struct Pause {
-    turns: u32,
-}
-
-impl Pause {
-    fn wait(&mut self) {
-        if self.turns < PATIENCE {
-            self.turns += 1;
-            spin_loop();
-        } else {
-            std::thread::yield_now();
-        }
-    }
-}
 
 /// Where a task is taken from.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +56,7 @@ type Job<'a> = &'a (dyn Fn(usize) + Sync);
 /// closures need the team as their own at the same time (E0499, E0500).
 pub(crate) struct Team<'a> {
     shared: &'a Shared,
+    helpers: &'a [&'static Helper],
     threads: usize,
 }
 
@@ -77,8 +65,11 @@ struct Shared {
     state: AtomicU64,
     /// The job that `state` speaks of; written by the leader while there is none.
     job: UnsafeCell<Option<Job<'static>>>,
+    /// Tasks of the job, and how many of them are done.
+    tasks: AtomicUsize,
     done: AtomicUsize,
     panicked: AtomicBool,
+    leader: Sleeper,
 }
 
 // SAFETY: `job` is written by the leader only, before it publishes the job's state (release) and after all tasks of the
@@ -86,15 +77,49 @@ struct Shared {
 // leader: `Team` is made once for a `Shared`, and whoever publishes holds it as `&mut` until the job's tasks are done.
 unsafe impl Sync for Shared {}
 
-/// A thread that helps whoever asks; it lives as long as the program.
-struct Helper {
-    /// The team that it is to help: null for none, [`HELPING`] once it has joined.
-    team: AtomicPtr<Shared>,
+/// A thread that may sleep until something has happened.
+struct Sleeper {
     thread: Thread,
+    asleep: AtomicBool,
 }
 
-/// What `Helper::team` holds while the helper is in a team: the address of nothing that could be one.
-const HELPING: *mut Shared = std::ptr::without_provenance_mut(1);
+impl Sleeper {
+    fn this() -> Self {
+        Self { thread: std::thread::current(), asleep: AtomicBool::new(false) }
+    }
+
+    /// Waits, as the thread that it is of. Whoever makes `ready` true calls [`Sleeper::wake`] afterwards; both sides are
+    /// sequentially consistent, so that one of them sees the other.
+    fn wait_until(&self, ready: impl Fn() -> bool) {
+        for _ in 0..PATIENCE {
+            if ready() {
+                return;
+            }
+            spin_loop();
+        }
+        while !ready() {
+            self.asleep.store(true, Ordering::SeqCst);
+            if !ready() {
+                std::thread::park();
+            }
+            self.asleep.store(false, Ordering::SeqCst);
+        }
+    }
+
+    fn wake(&self) {
+        if self.asleep.load(Ordering::SeqCst) && self.asleep.swap(false, Ordering::SeqCst) {
+            self.thread.unpark();
+        }
+    }
+}
+
+/// A thread that helps whoever asks; it lives as long as the program.
+struct Helper {
+    /// The team that it is to help next, until it joins.
+    offer: Mutex<Option<Arc<Shared>>>,
+    offered: AtomicBool,
+    sleeper: Sleeper,
+}
 
 /// All helpers, and those that nobody has asked.
 struct Helpers {
@@ -104,10 +129,14 @@ struct Helpers {
 
 static HELPERS: Mutex<Helpers> = Mutex::new(Helpers { count: 0, idle: Vec::new() });
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Helpers {
     /// Up to `wanted` idle helpers; new ones are made while there are fewer than that in all.
     fn ask(wanted: usize) -> Vec<&'static Helper> {
-        let mut helpers = HELPERS.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut helpers = lock(&HELPERS);
         while helpers.count < wanted {
             // Where the system gives no further thread, the team is smaller.
             let Some(helper) = Helper::spawn() else { break };
@@ -117,10 +146,6 @@ impl Helpers {
         let kept = helpers.idle.len().saturating_sub(wanted);
         helpers.idle.split_off(kept)
     }
-
-    fn give_back(used: Vec<&'static Helper>) {
-        HELPERS.lock().unwrap_or_else(PoisonError::into_inner).idle.extend(used);
-    }
 }
 
 impl Helper {
@@ -129,8 +154,9 @@ impl Helper {
         let named = std::thread::Builder::new().name("simplenet-helper".into());
         let spawned = named.spawn(move || {
             let helper: &'static Self = Box::leak(Box::new(Self {
-                team: AtomicPtr::new(null_mut()),
-                thread: std::thread::current(),
+                offer: Mutex::new(None),
+                offered: AtomicBool::new(false),
+                sleeper: Sleeper::this(),
             }));
             // Where nobody listens, the thread has nothing to do.
             if send.send(helper).is_ok() {
@@ -142,47 +168,34 @@ impl Helper {
     }
 
     /// Asks it to join a team.
-    fn call(&self, team: *mut Shared) {
-        self.team.store(team, Ordering::Release);
-        self.thread.unpark();
+    fn offer(&self, team: Arc<Shared>) {
+        let mut offer = lock(&self.offer);
+        *offer = Some(team);
+        self.offered.store(true, Ordering::SeqCst);
+        drop(offer);
+        self.sleeper.wake();
+    }
+
+    /// The offer, which nobody else has then.
+    fn take_offer(&self) -> Option<Arc<Shared>> {
+        let mut offer = lock(&self.offer);
+        self.offered.store(false, Ordering::SeqCst);
+        offer.take()
     }
 
     /// The thread's whole life.
     fn serve(&self) -> ! {
-        let mut waited = 0;
         loop {
-            let team = self.team.load(Ordering::Acquire);
-            let joined = !team.is_null()
-                && self.team.compare_exchange(team, HELPING, Ordering::AcqRel, Ordering::Relaxed).is_ok();
-            if joined {
-                // SAFETY: the leader that offered the team waits, before it lets go of it, until `self.team` is null
-                // again or takes the offer back; the exchange has made the latter impossible.
-                unsafe { &*team }.help();
-                self.team.store(null_mut(), Ordering::Release);
-                waited = 0;
-            } else if waited < PATIENCE {
-                // The next image may follow at once.
-                waited += 1;
-                spin_loop();
-            } else {
-                std::thread::park();
-                waited = 0;
-            }
-        }
-    }
-
-    /// Takes the offer back, or waits until the helper has left.
-    fn release(&self, team: *mut Shared) {
-        if self.team.compare_exchange(team, null_mut(), Ordering::AcqRel, Ordering::Acquire).is_err() {
-            let mut pause = Pause::default();
-            while !self.team.load(Ordering::Acquire).is_null() {
-                pause.wait();
+            self.sleeper.wait_until(|| self.offered.load(Ordering::SeqCst));
+            if let Some(team) = self.take_offer() {
+                team.help(&self.sleeper);
             }
         }
     }
 }
 
-/// Ends the team when the leader is through, also by a panic: no helper knows of it after that.
+/// Ends the team when the leader is through, also by a panic. Helpers that have joined leave by themselves: all they see
+/// from then on is that it is over. They can be offered the next team before.
 struct Ended<'a> {
     shared: &'a Shared,
     helpers: Vec<&'static Helper>,
@@ -190,32 +203,31 @@ struct Ended<'a> {
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
-        self.shared.state.store(FINISHED, Ordering::Release);
-        let helpers = std::mem::take(&mut self.helpers);
-        helpers.iter().for_each(|helper| helper.release(address(self.shared)));
-        Helpers::give_back(helpers);
+        self.shared.state.store(FINISHED, Ordering::SeqCst);
+        for helper in &self.helpers {
+            drop(helper.take_offer());
+            helper.sleeper.wake();
+        }
+        lock(&HELPERS).idle.append(&mut self.helpers);
     }
-}
-
-/// What helpers are given: they only share it.
-fn address(shared: &Shared) -> *mut Shared {
-    std::ptr::from_ref(shared).cast_mut()
 }
 
 /// Runs `lead` on this thread while others help: as many as the current rayon pool has threads, this one included, where
 /// they are not helping elsewhere.
 pub(crate) fn with_team<R>(lead: impl FnOnce(&mut Team<'_>) -> R) -> R {
-    let shared = Shared {
+    let shared = Arc::new(Shared {
         state: AtomicU64::new(0),
         job: UnsafeCell::new(None),
+        tasks: AtomicUsize::new(0),
         done: AtomicUsize::new(0),
         panicked: AtomicBool::new(false),
-    };
+        leader: Sleeper::this(),
+    });
     let threads = rayon::current_num_threads();
     let helpers = if threads > 1 { Helpers::ask(threads - 1) } else { Vec::new() };
     let ended = Ended { shared: &shared, helpers };
-    ended.helpers.iter().for_each(|helper| helper.call(address(&shared)));
-    lead(&mut Team { shared: &shared, threads })
+    ended.helpers.iter().for_each(|helper| helper.offer(Arc::clone(&shared)));
+    lead(&mut Team { shared: &shared, helpers: &ended.helpers, threads })
 }
 
 impl Team<'_> {
@@ -233,18 +245,17 @@ impl Team<'_> {
         }
         let shared = self.shared;
         let job: Job<'_> = &run;
+        shared.tasks.store(tasks, Ordering::Relaxed);
         shared.done.store(0, Ordering::Relaxed);
         // SAFETY: no task is out, so nobody reads `job`. The longer lifetime is never used beyond this call: whoever
         // reads it holds a task, and this call returns only when all tasks are done.
         unsafe { *shared.job.get() = Some(std::mem::transmute::<Job<'_>, Job<'static>>(job)) };
-        let generation = (shared.state.load(Ordering::Relaxed) >> (2 * FIELD)) + 1;
+        let generation = (shared.state.load(Ordering::Relaxed) >> (2 * FIELD)).wrapping_add(1);
         // The generation wraps; FINISHED is not among the values because the tasks are fewer than MASK.
-        shared.state.store((generation << (2 * FIELD)) | ((tasks as u64) << FIELD), Ordering::Release);
+        shared.state.store((generation << (2 * FIELD)) | ((tasks as u64) << FIELD), Ordering::SeqCst);
+        self.helpers.iter().take(tasks - 1).for_each(|helper| helper.sleeper.wake());
         while shared.take_task(End::Front) {}
-        let mut pause = Pause::default();
-        while shared.done.load(Ordering::Acquire) < tasks {
-            pause.wait();
-        }
+        shared.leader.wait_until(|| shared.done.load(Ordering::SeqCst) == tasks);
         if shared.panicked.load(Ordering::Relaxed) {
             resume_unwind(Box::new("a task of the network panicked"));
         }
@@ -269,11 +280,16 @@ impl Team<'_> {
 }
 
 impl Shared {
+    /// Whether a task of the job is left.
+    fn has_task(state: u64) -> bool {
+        state != FINISHED && state & MASK < (state >> FIELD) & MASK
+    }
+
     /// Does a task of the current job, if one is left.
     fn take_task(&self, end: End) -> bool {
         let mut state = self.state.load(Ordering::Acquire);
         loop {
-            if state == FINISHED || state & MASK >= (state >> FIELD) & MASK {
+            if !Self::has_task(state) {
                 return false;
             }
             let taken = match end {
@@ -289,27 +305,30 @@ impl Shared {
             End::Front => state & MASK,
             End::Back => ((state >> FIELD) & MASK) - 1,
         };
+        let tasks = self.tasks.load(Ordering::Relaxed);
         // SAFETY: this thread holds a task, so the leader does not touch `job` before `done` counts it.
         let job = unsafe { *self.job.get() };
-        if let Some(job) = job {
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(|| job(task as usize))) {
-                // Dropping what was thrown may panic once more, before the task counts as done.
-                std::mem::forget(payload);
-                self.panicked.store(true, Ordering::Relaxed);
-            }
+        if let Some(job) = job
+            && let Err(payload) = catch_unwind(AssertUnwindSafe(|| job(task as usize)))
+        {
+            // Dropping what was thrown may panic once more, before the task counts as done.
+            std::mem::forget(payload);
+            self.panicked.store(true, Ordering::Relaxed);
         }
-        self.done.fetch_add(1, Ordering::Release);
+        if self.done.fetch_add(1, Ordering::SeqCst) + 1 == tasks {
+            self.leader.wake();
+        }
         true
     }
 
-    /// Does tasks until the leader is through.
-    fn help(&self) {
-        let mut pause = Pause::default();
-        while self.state.load(Ordering::Acquire) != FINISHED {
-            if self.take_task(End::Back) {
-                pause = Pause::default();
-            } else {
-                pause.wait();
+    /// Does tasks until the leader is through, as the thread that `this` is of.
+    fn help(&self, this: &Sleeper) {
+        loop {
+            while self.take_task(End::Back) {}
+            let news = |state| state == FINISHED || Self::has_task(state);
+            this.wait_until(|| news(self.state.load(Ordering::SeqCst)));
+            if self.state.load(Ordering::SeqCst) == FINISHED {
+                return;
             }
         }
     }
@@ -341,7 +360,8 @@ mod tests {
         for threads in [1, 2, 5] {
             pool(threads).install(|| {
                 with_team(|team| {
-                    for tasks in (0..300).chain([5000]) {
+                    let all: Vec<usize> = if cfg!(miri) { vec![0, 1, 2, 7, 50] } else { (0..300).chain([5000]).collect() };
+                    for tasks in all {
                         let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
                         team.for_each(tasks, |task| {
                             counts[task].fetch_add(1, Ordering::Relaxed);

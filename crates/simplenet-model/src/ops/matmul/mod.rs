@@ -1,13 +1,13 @@
 //! Matrix product of f32 slices with any strides, for code that keeps its own buffers.
 //!
 //! In: two matrices as slices with shape and strides. Out: their product, row-major, into a given slice.
-//! The arithmetic is the `gemm` crate's (the one candle uses); this is its safe door. The reference is
+//! The arithmetic is the `gemm` crate's (the one candle uses); this is its safe entry point. The reference is
 //! `reference::matmul`.
 
 #[cfg(test)]
 mod reference;
 
-use crate::error::ModelError;
+use crate::{error::ModelError, ops::team::with_team};
 
 /// A view of a matrix in a slice. Element (row, column) is `data[row * row_stride + column * column_stride]`.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +29,12 @@ impl<'a> Matrix<'a> {
             return Err(mismatch(format!("{rows} x {columns} numbers"), vec![data.len()]));
         }
         Ok(Self { data, rows, columns, row_stride: columns, column_stride: 1 })
+    }
+
+    /// `count` of its rows from `first` on.
+    fn some_rows(self, first: usize, count: usize) -> Self {
+        assert!(first + count <= self.rows);
+        Self { data: &self.data[first * self.row_stride..], rows: count, ..self }
     }
 
     /// Rows of `columns` values, `row_stride` values from one to the next.
@@ -57,41 +63,32 @@ impl<'a> Matrix<'a> {
     }
 }
 
-/// `out = a · b`: (m, k) by (k, n) into row-major (m, n), on the current rayon pool.
+/// Multiplications from which on threads share a product: about a millisecond.
+const SHARED: usize = 1 << 25;
+/// Rows of the result per task: as many as `gemm` goes through with one pack of the right side, and enough that a pack pays.
+const TASK_ROWS: [usize; 2] = [64, 512];
+
+/// `out = a · b`: (m, k) by (k, n) into row-major (m, n), by as many threads as the current rayon pool has.
+///
+/// Threads take some rows of the result after the other: one that has to wait for a processor holds up the others by one
+/// task. A sum runs over k as in the whole product, so the bits are the same for any number of threads.
 ///
 /// # Errors
 /// `ModelError::InputShape` when the shapes do not fit.
 pub fn matmul_into(a: Matrix<'_>, b: Matrix<'_>, out: &mut [f32]) -> Result<(), ModelError> {
     check(a, b, out)?;
-    let threads = rayon::current_num_threads();
-    let parallelism = if threads > 1 { gemm::Parallelism::Rayon(threads) } else { gemm::Parallelism::None };
-    // SAFETY: `Matrix` is made by `row_major`, which checks that the slice holds rows * columns numbers, and by
-    // `transposed`, which swaps shape and strides together: every (row, column) below the shape lies inside the
-    // slice. `check` has made sure that the inner dimensions agree and that `out` holds m * n numbers. `out` is
-    // borrowed mutably, so it overlaps neither input. With read_dst = false its old contents are not read.
-    unsafe {
-        gemm::gemm(
-            a.rows,
-            b.columns,
-            a.columns,
-            out.as_mut_ptr(),
-            1,
-            b.columns as isize,
-            false,
-            a.data.as_ptr(),
-            a.column_stride as isize,
-            a.row_stride as isize,
-            b.data.as_ptr(),
-            b.column_stride as isize,
-            b.row_stride as isize,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            parallelism,
-        );
+    let work = a.rows.saturating_mul(a.columns).saturating_mul(b.columns);
+    if work < SHARED || a.rows < 2 * TASK_ROWS[0] {
+        multiply(a, b, out, b.columns);
+        return Ok(());
     }
+    with_team(|team| {
+        let [least, most] = TASK_ROWS;
+        let rows = (a.rows / (4 * team.threads())).clamp(least, most).next_multiple_of(least);
+        team.for_each_chunk(out, rows * b.columns, |task, out| {
+            multiply(a.some_rows(task * rows, out.len() / b.columns), b, out, b.columns);
+        });
+    });
     Ok(())
 }
 
@@ -175,6 +172,25 @@ mod tests {
                         // k products of numbers below 1: rounding grows with k.
                         assert!((g - w).abs() <= 1e-6 * k as f32, "{m} {k} {n}: {g} {w}");
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn threads_do_not_change_a_bit() {
+        for (m, k, n) in [(700, 300, 200), (129, 1030, 257), (1296, 150, 180)] {
+            let (a, b) = (numbers(m * k, 1), numbers(k * n, 2));
+            let (at, bt) = (Matrix::row_major(&a, k, m).unwrap(), Matrix::row_major(&b, n, k).unwrap());
+            let (a, b) = (Matrix::row_major(&a, m, k).unwrap(), Matrix::row_major(&b, k, n).unwrap());
+            for (a, b) in [(a, b), (at.transposed(), b), (a, bt.transposed())] {
+                let mut whole = vec![f32::NAN; m * n];
+                multiply(a, b, &mut whole, n);
+                for threads in [1, 2, 3] {
+                    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                    let mut got = vec![f32::NAN; m * n];
+                    pool.install(|| matmul_into(a, b, &mut got)).unwrap();
+                    assert!(got == whole, "{m} {k} {n}, {threads} threads");
                 }
             }
         }

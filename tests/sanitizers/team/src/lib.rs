@@ -1,0 +1,5 @@
+//! The thread team of `simplenet-model`, with its tests.
+#![allow(dead_code)]
+
+#[path = "../../../../crates/simplenet-model/src/ops/team.rs"]
+mod team;
