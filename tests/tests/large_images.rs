@@ -13,6 +13,7 @@ use image::{GrayImage, Luma, Rgb, RgbImage};
 use serde_json::Value;
 use simplenet_data::RegionOfInterest;
 use simplenet_inference::{Detector, Inspection};
+use simplenet_model::checkpoint;
 use simplenet_tests::{
     detector::{open, open_with},
     files::{json, predictions},

@@ -1,10 +1,7 @@
 //! A test set through a detector and onto the disk: predictions.jsonl, heat maps, metrics.json. `eval` and `train-all`
 //! share it.
 
-use std::{
-    path::{Component, Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Component, Path, PathBuf};
 
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
@@ -72,8 +69,8 @@ pub struct MetricsFile {
     pub thresholds_chosen_on_test_data: Option<TestThresholds>,
     /// Seconds from start to calibrated detector; null when only evaluated.
     pub fit_seconds: Option<f64>,
-    /// Median milliseconds an image: decode, preprocess, network, postprocess; on the CPU of one thread, beside as many others as
-    /// there are; on a GPU with an image's share of its batch.
+    /// Median milliseconds an image: decode, preprocess, network, postprocess; one image at a time on the CPU, on a GPU with an
+    /// image's share of its batch.
     pub inference_ms: f64,
     /// Highest memory use while training and evaluating, MiB; null where the system does not tell.
     pub peak_memory_mib: Option<f64>,
@@ -279,7 +276,7 @@ pub fn summarise(
         at_threshold: at_threshold(detector, evaluation),
         thresholds_chosen_on_test_data: evaluation.test_thresholds(),
         fit_seconds: fit.map(|report| report.fit_seconds),
-        inference_ms: median(evaluation.images.iter().map(total_ms).collect()),
+        inference_ms: median(evaluation.times.iter().map(|time| 1e3 * time.as_secs_f64()).collect()),
         peak_memory_mib,
         oracle: fit.and_then(|report| report.oracle),
         baselines: None,
@@ -307,12 +304,6 @@ fn at_threshold(detector: &Detector, evaluation: &Evaluation) -> Option<AtThresh
             normal: count(Label::Normal, &[Decision::Review]),
         }),
     })
-}
-
-fn total_ms(image: &Evaluated) -> f64 {
-    let times = image.inspection.times;
-    let total: Duration = image.decode + times.preprocess + times.network + times.postprocess;
-    total.as_secs_f64() * 1e3
 }
 
 /// The median; 0 for none.

@@ -1,10 +1,10 @@
-// Inspects photographs by a model file: `cargo run --release --example inspect -- MODEL PHOTOGRAPH…`.
+//! Inspects photographs by a model file: `cargo run --release --example inspect -- MODEL PHOTOGRAPH…`.
 
 use std::path::{Path, PathBuf};
 
 use simplenet_inference::{Detector, DetectorOptions, InferenceError, inspect_stream};
 
-fn inspect(model: &Path, photographs: &[PathBuf]) -> Result<(), InferenceError> {
+pub(crate) fn inspect(model: &Path, photographs: &[PathBuf]) -> Result<(), InferenceError> {
     let detector = Detector::open(model, &DetectorOptions::default())?;
     inspect_stream(
         &detector,

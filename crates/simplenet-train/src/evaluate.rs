@@ -19,7 +19,9 @@ use simplenet_data::{
     decode::decode_file,
     preprocess::MaskRule,
 };
-use simplenet_inference::{Detector, InferenceError, Inspected, Inspection, inspect_stream};
+use simplenet_inference::{
+    Detector, InferenceError, Inspected, Inspection, Times, inspect_one, inspect_stream,
+};
 use simplenet_metrics::{AnomalyMap, MetricError, PixelAccumulator, PixelMetrics};
 
 use crate::{
@@ -29,6 +31,10 @@ use crate::{
 
 /// Limits of the false-positive rate for AUPRO: MVTec AD's, and the strict one of MVTec AD 2.
 const AUPRO_LIMITS: [f64; 2] = [0.30, 0.05];
+
+/// Most images that are inspected again, to see how long one takes alone; and one in so many at most.
+const MOST_ALONE: usize = 9;
+const ONE_ALONE_IN: usize = 8;
 
 /// The metrics of a test set, under the names of `metrics.json`. What is undefined is `None`, and `reasons` says why.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -106,6 +112,9 @@ pub struct Evaluation {
     pub images: Vec<Evaluated>,
     /// The metrics over all of them.
     pub metrics: Metrics,
+    /// How long an image takes from its file to its regions: on the CPU alone, on all threads, of some of them; on a GPU with its
+    /// part of a batch, of each.
+    pub times: Vec<Duration>,
 }
 
 impl Evaluation {
@@ -165,13 +174,35 @@ pub fn evaluate<T: Send, E: From<TrainError>>(
         Err(Ended::Caller(error)) => return Err(error),
     }
     reporter.finish();
+    let times = times(detector, &images, reporter)?;
     warn_of_large_masks(&images, reporter);
     let measured: Vec<Measured<'_>> = images.iter().map(Evaluated::measured).collect();
     let mut metrics = measure(&measured);
     if let Some(overlap) = overlap {
         overlap.finish(&mut metrics);
     }
-    Ok(Evaluation { images, metrics })
+    Ok(Evaluation { images, metrics, times })
+}
+
+/// How long an image takes: [`Evaluation::times`].
+fn times(
+    detector: &Detector,
+    images: &[Evaluated],
+    reporter: &dyn Reporter,
+) -> Result<Vec<Duration>, TrainError> {
+    let total = |decode: Duration, Times { preprocess, network, postprocess, .. }: Times| {
+        decode + preprocess + network + postprocess
+    };
+    if detector.takes_batches() || rayon::current_num_threads() == 1 {
+        return Ok(images.iter().map(|image| total(image.decode, image.inspection.times)).collect());
+    }
+    let count = MOST_ALONE.min(images.len().div_ceil(ONE_ALONE_IN));
+    let alone = |i: usize| {
+        stop_if_asked(reporter)?;
+        let inspected = inspect_one(detector, &images[i * images.len() / count].sample)?;
+        Ok(total(inspected.decode, inspected.inspection.times))
+    };
+    (0..count).map(alone).collect()
 }
 
 /// What has ended an evaluation.
