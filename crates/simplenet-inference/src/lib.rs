@@ -18,7 +18,7 @@ pub use inspection::{Inspection, Times, timed};
 pub use options::{BATCH, DetectorOptions, Roi};
 pub use precision::InferencePrecision;
 pub use profile::profile_of;
-pub use regions::{AnomalousRegion, regions_above};
+pub use regions::AnomalousRegion;
 pub use simplenet_data::RegionOfInterest;
 pub use simplenet_model::{DeviceChoice, checkpoint::Decision};
 pub use stream::{Inspected, Source, SourceImage, inspect_one, inspect_stream};

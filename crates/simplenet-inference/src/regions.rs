@@ -21,7 +21,7 @@ pub struct AnomalousRegion {
 ///
 /// # Errors
 /// A map that does not have `width` times `height` numbers.
-pub fn regions_above(
+pub(crate) fn regions_above(
     map: &[f32],
     width: usize,
     height: usize,

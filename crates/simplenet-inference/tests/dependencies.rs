@@ -33,7 +33,6 @@ fn nothing_is_built_that_inspecting_does_not_need() {
         "rustls",
         "indicatif",
         "clap",
-        "strsim",
     ] {
         assert!(!packages.contains(other), "{other} is built for a program that only inspects");
     }

@@ -63,7 +63,7 @@ fn from_good_parts(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<
         ));
     }
     let too_few = if args.strict { TooFew::Refuse } else { TooFew::Estimate };
-    let knew = detector.image_profile().is_some();
+    let knew = detector.record().image_profile.is_some();
     let images = recalibrate(&mut detector, rates, &good, too_few, progress)?;
     let mut differences = DifferenceCounts::default();
     images.iter().for_each(|image| differences.add(&image.differences));

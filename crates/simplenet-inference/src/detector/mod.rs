@@ -9,9 +9,7 @@ use std::path::Path;
 
 use image::RgbImage;
 use rayon::prelude::*;
-use simplenet_data::{
-    DataError, FileTraits, ImageProfile, ImageTraits, decode::Decoded, preprocess::Preprocess,
-};
+use simplenet_data::{DataError, FileTraits, ImageProfile, ImageTraits, preprocess::Preprocess};
 use simplenet_model::{
     Opened,
     checkpoint::{self, ModelRecord, Threshold},
@@ -147,27 +145,13 @@ impl Detector {
         &self.preprocess
     }
 
-    /// What the images were like that it was trained on; none in models of versions that did not measure it.
-    pub fn image_profile(&self) -> Option<&ImageProfile> {
-        self.profile.as_ref()
-    }
-
-    /// Inspects one image.
+    /// Inspects the pixels of one image; [`inspect_one`](crate::inspect_one) reads a file.
     ///
     /// # Errors
     /// An image without pixels; one smaller than a tile, or of another number of tiles than the model was trained on, if it
     /// knows their positions; a region of interest that leaves nothing of it; a failing tensor operation.
     pub fn inspect(&self, image: &RgbImage) -> Result<Inspection, InferenceError> {
         self.finish(self.network.score(self.prepare(image, None)?)?)
-    }
-
-    /// Inspects one image that was decoded from a file, whose kind is compared with those trained on, too.
-    ///
-    /// # Errors
-    /// As [`Detector::inspect`].
-    pub fn inspect_decoded(&self, image: &Decoded) -> Result<Inspection, InferenceError> {
-        let file = FileTraits::from(&image.source);
-        self.finish(self.network.score(self.prepare(&image.pixels, Some(file))?)?)
     }
 
     /// Inspects the pixels of an image that is not a file: (height, width, 3) bytes, RGB, row by row, as cameras and
