@@ -94,9 +94,10 @@ pub fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<BenchReport,
         options.batch = Some(batch);
         Detector::open(&path, &options)
     };
-    let batches = match detector.takes_batches() {
-        true => bench_batches::measure(with_batch, &turns, &args.batch, progress)?,
-        false => vec![],
+    let batches = if detector.takes_batches() {
+        bench_batches::measure(with_batch, &turns, &args.batch, progress)?
+    } else {
+        vec![]
     };
 
     let ms = |time: std::time::Duration| rounded(time.as_secs_f64() * 1e3);

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use image::{Rgb, RgbImage};
 use simplenet_data::Preprocess;
 use simplenet_model::{
@@ -55,9 +55,10 @@ fn write_model(path: &Path) {
     let head = HeadConfig::new(dim, 16);
     let mut tensors = HashMap::new();
     for (number, (name, shape)) in head.tensor_specs().into_iter().enumerate() {
-        let tensor = match name.ends_with("running_var") {
-            true => Tensor::ones(shape, candle_core::DType::F32, &Device::Cpu).unwrap(),
-            false => drawn(&shape, number),
+        let tensor = if name.ends_with("running_var") {
+            Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap()
+        } else {
+            drawn(&shape, number)
         };
         tensors.insert(name, tensor);
     }
