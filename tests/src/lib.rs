@@ -13,6 +13,7 @@ use safetensors::{Dtype, SafeTensors};
 pub mod browser;
 pub mod config_calls;
 pub mod demo;
+pub mod detector;
 pub mod files;
 pub mod program;
 pub mod scheme;

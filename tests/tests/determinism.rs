@@ -4,20 +4,20 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use candle_core::Device;
 use serde_json::Value;
 use simplenet_data::{
     dataset::{Sample, mvtec},
     preprocess::MaskRule,
 };
+use simplenet_inference::Detector;
 use simplenet_tests::{
-    demo,
+    demo, detector,
     files::{json, predictions},
     program::run,
 };
 use simplenet_train::{
-    Detector, Silent,
-    evaluate::{Metrics, evaluate},
+    Silent, TrainError,
+    evaluate::{Evaluated, Metrics, evaluate},
 };
 
 #[test]
@@ -89,7 +89,7 @@ fn scores_do_not_depend_on_the_order_of_files() {
     assert_eq!(alone, all, "a photograph alone has another score than among others");
 
     // The metrics of a whole test set, in any order.
-    let detector = Detector::load(&shared.path().join("out/model.safetensors"), &Device::Cpu).unwrap();
+    let detector = detector::open(&shared.path().join("out/model.safetensors"));
     let test = mvtec::load_category(&shared.path().join("demo/oak_plank")).unwrap().test;
     let forwards = metrics(&detector, &test);
     assert!(forwards.pixel_AUPRO.is_some() && forwards.image_AUROC.is_some(), "{forwards:?}");
@@ -105,7 +105,7 @@ fn scores_do_not_depend_on_the_order_of_files() {
 #[test]
 fn pixels_in_memory_are_inspected_as_their_file_is() {
     let shared = demo::trained();
-    let detector = Detector::load(&shared.path().join("out/model.safetensors"), &Device::Cpu).unwrap();
+    let detector = detector::open(&shared.path().join("out/model.safetensors"));
     let photograph = image::open(shared.path().join("demo/oak_plank/test/stain/000.png")).unwrap().to_rgb8();
     let (width, height) = photograph.dimensions();
     let decoded = detector.inspect(&photograph).unwrap();
@@ -120,7 +120,8 @@ fn pixels_in_memory_are_inspected_as_their_file_is() {
 }
 
 fn metrics(detector: &Detector, samples: &[Sample]) -> Metrics {
-    evaluate(detector, samples, MaskRule::Half, &Silent, &mut |_, _| Ok(())).unwrap().metrics
+    let take = |_: &Evaluated, (): ()| Ok::<_, TrainError>(());
+    evaluate(detector, samples, MaskRule::Half, &Silent, |_, _, _| (), take).unwrap().metrics
 }
 
 /// What a run found in each photograph: score, verdict and regions, bit for bit as the file has them.

@@ -18,20 +18,22 @@ use simplenet_cli::{
     inputs::Input,
     progress::TerminalProgress,
 };
+use simplenet_inference::{
+    Detector, DetectorOptions, InferenceError, InferencePrecision, Inspected, Inspection, inspect_stream,
+};
 use simplenet_model::{
-    DeviceChoice, Opened,
+    DeviceChoice,
     checkpoint::{self, Threshold},
 };
 use simplenet_tests::{
     demo,
+    detector::{self, open},
     files::{json, predictions, text},
     program::run,
 };
 use simplenet_train::{
-    Detector, InferencePrecision, Silent, TrainError,
+    Silent,
     calibrate::{Rates, TooFew, recalibrate},
-    detector::Inspection,
-    in_batches::{Inspected, inspect_files},
 };
 
 /// How far the batches' numbers may lie from the CPU's, as a share of the largest: both sum thousands of f32 products, in
@@ -39,9 +41,11 @@ use simplenet_train::{
 const TOLERANCE: f32 = 1e-4;
 
 /// The model of [`demo::trained`] in batches.
-fn in_batches(root: &Path) -> Detector {
-    let (net, record) = checkpoint::load(&root.join("out/model.safetensors"), &Device::Cpu).unwrap();
-    Detector::in_batches(&net, record, InferencePrecision::F32, &Opened::cpu()).unwrap()
+fn in_batches(root: &Path, change: impl FnOnce(&mut DetectorOptions)) -> Detector {
+    detector::open_with(&root.join("out/model.safetensors"), |options| {
+        options.batches_on_cpu = true;
+        change(options);
+    })
 }
 
 /// The demo's test photographs, three of them resized: 7 of several sizes.
@@ -89,21 +93,21 @@ fn bits(inspections: &[Inspection]) -> Vec<Vec<u32>> {
 fn batches_give_the_verdicts_and_scores_of_the_cpu_whatever_their_size() {
     let shared = demo::trained();
     let photographs = photographs(shared.path());
-    let mut single = Detector::load(&shared.path().join("out/model.safetensors"), &Device::Cpu).unwrap();
-    assert_eq!((single.device(), single.batch(), single.batch_predictor().is_some()), ("CPU", 1, false));
+    let model = shared.path().join("out/model.safetensors");
+    let single = open(&model);
+    assert_eq!((single.device(), single.batch(), single.takes_batches()), ("CPU", 1, false));
     // A threshold between the photographs' scores, so that both verdicts come up.
     let mut scores: Vec<f32> = single.inspect_batch(&photographs).unwrap().iter().map(|i| i.score).collect();
     scores.sort_unstable_by(f32::total_cmp);
     let threshold = 0.5 * (scores[2] + scores[3]);
-    single.override_threshold(threshold);
+    let single = detector::open_with(&model, |options| options.threshold = Some(threshold));
     let want = single.inspect_batch(&photographs).unwrap();
     assert_eq!(want.iter().filter(|i| i.regions.is_empty()).count(), 3);
     let one_by_one: Vec<Inspection> = photographs.iter().map(|p| single.inspect(p).unwrap()).collect();
     assert_eq!(bits(&want), bits(&one_by_one), "on the CPU there are no batches");
 
-    let mut batches = in_batches(shared.path());
-    batches.override_threshold(threshold);
-    assert_eq!(batches.batch(), simplenet_train::detector::BATCH);
+    let batches = in_batches(shared.path(), |options| options.threshold = Some(threshold));
+    assert_eq!(batches.batch(), simplenet_inference::BATCH);
     let got = batches.inspect_batch(&photographs).unwrap();
     for (i, (got, want)) in got.iter().zip(&want).enumerate() {
         let far = (got.score - want.score).abs() / want.score.abs().max(1.0);
@@ -114,18 +118,17 @@ fn batches_give_the_verdicts_and_scores_of_the_cpu_whatever_their_size() {
         assert_eq!(got.regions.is_empty(), want.regions.is_empty(), "photograph {i}");
         assert_eq!(got.placement, want.placement);
         assert!(got.times.network > std::time::Duration::ZERO);
+        assert_eq!((&got.note, got.decision), (&None, want.decision));
     }
     let exact = bits(&got);
-    let mut detector = batches;
     for batch in [1, 3, 4] {
-        detector = detector.with_batch(batch);
+        let detector = in_batches(shared.path(), |options| options.batch = Some(batch));
         assert_eq!(detector.batch(), batch);
         assert_eq!(bits(&detector.inspect_batch(&photographs).unwrap()), exact, "batches of {batch}");
     }
-    let alone = bits(&[detector.inspect(&photographs[4]).unwrap()]);
+    let alone = bits(&[batches.inspect(&photographs[4]).unwrap()]);
     assert_eq!(alone[..], exact[4..5], "one photograph alone");
-    assert!(detector.inspect_batch(&[]).unwrap().is_empty());
-    assert_eq!(detector.take_note(), None);
+    assert!(batches.inspect_batch(&[]).unwrap().is_empty());
 }
 
 #[test]
@@ -140,22 +143,21 @@ fn files_come_in_order_and_one_that_cannot_be_read_spoils_only_itself() {
     paths.push(folder.join("absent.png"));
     let inspect = |detector: &Detector, threads: usize| {
         let mut got = vec![];
-        let finish = |i: usize, inspected: Result<Inspected, TrainError>| {
+        let finish = |&(i, _): &(usize, &PathBuf), inspected: Result<Inspected, InferenceError>| {
             (i, inspected.map(|it| it.inspection.score.to_bits()).map_err(|error| error.to_string()))
         };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            inspect_files(detector, &paths, &Silent, finish, |i, (same, result)| {
-                assert_eq!(i, same);
+            inspect_stream(detector, paths.iter().enumerate(), finish, |(i, _), (same, result)| {
+                assert_eq!((i, i), (same, got.len()));
                 got.push(result);
-                Ok::<_, TrainError>(())
+                Ok::<_, InferenceError>(())
             })
         })
         .unwrap();
         got
     };
-    let mut detector = in_batches(shared.path());
-    let want = inspect(&detector, 2);
+    let want = inspect(&in_batches(shared.path(), |_| {}), 2);
     assert_eq!(want.len(), paths.len());
     for (path, result) in paths.iter().zip(&want) {
         match path.starts_with(&folder) {
@@ -167,17 +169,23 @@ fn files_come_in_order_and_one_that_cannot_be_read_spoils_only_itself() {
         }
     }
     for (batch, threads) in [(1, 1), (2, 3), (3, 1)] {
-        detector = detector.with_batch(batch);
+        let detector = in_batches(shared.path(), |options| options.batch = Some(batch));
         assert_eq!(inspect(&detector, threads), want, "batches of {batch} on {threads} threads");
     }
     // What the caller cannot go on with ends it.
-    let mut seen = 0;
-    let finish = |_, _: Result<Inspected, TrainError>| ();
-    let stopped = inspect_files(&detector, &paths, &Silent, finish, |_, ()| {
-        seen += 1;
-        if seen < 2 { Ok(()) } else { Err(TrainError::Stopped) }
-    });
-    assert!(matches!(stopped, Err(TrainError::Stopped)) && seen == 2, "{seen}");
+    for detector in [in_batches(shared.path(), |_| {}), open(&shared.path().join("out/model.safetensors"))] {
+        let mut seen = 0;
+        let stopped = inspect_stream(
+            &detector,
+            &paths,
+            |_, _| (),
+            |_, ()| {
+                seen += 1;
+                if seen < 2 { Ok(()) } else { Err(InferenceError::NoActivationRanges) }
+            },
+        );
+        assert!(matches!(stopped, Err(InferenceError::NoActivationRanges)) && seen == 2, "{seen}");
+    }
 }
 
 #[test]
@@ -204,8 +212,8 @@ fn the_verbs_write_the_same_in_batches() {
         }
     };
     let want = infer::run(&infer_into(&cpu), &progress).unwrap();
-    let detector = in_batches(shared.path()).with_batch(3);
-    let got = infer::with_detector(&infer_into(&batched), &model, detector, &progress).unwrap();
+    let detector = in_batches(shared.path(), |options| options.batch = Some(3));
+    let got = infer::with_detector(&infer_into(&batched), &model, &detector, &progress).unwrap();
     assert_eq!((got, got.failed), (want, 1));
     let (want, got) = (predictions(&cpu), predictions(&batched));
     assert_eq!(got.len(), 8);
@@ -234,7 +242,6 @@ fn the_verbs_write_the_same_in_batches() {
         }
     };
     let want = eval::run(&eval_args("eval-cpu"), &progress).unwrap();
-    let detector = in_batches(shared.path()).with_batch(3);
     let got = eval::with_detector(&eval_args("eval-batched"), &detector, &progress).unwrap();
     assert_eq!((want.device.as_str(), want.batch, got.batch), ("CPU", 1, 3));
     assert_eq!(json(&folder.join("eval-batched/metrics.json"))["batch"], 3);
@@ -252,8 +259,8 @@ fn thresholds_set_in_batches_are_those_of_the_cpu() {
     let good = walk(&shared.path().join("demo/oak_plank/test/good"));
     let good = [good, walk(&shared.path().join("demo/oak_plank/train/good"))].concat();
     let rates = Rates { false_reject: 0.1, review: 0.1 };
-    let mut single = Detector::load(&shared.path().join("out/model.safetensors"), &Device::Cpu).unwrap();
-    let mut batches = in_batches(shared.path()).with_batch(4);
+    let mut single = open(&shared.path().join("out/model.safetensors"));
+    let mut batches = in_batches(shared.path(), |options| options.batch = Some(4));
     let [want, got] = [&mut single, &mut batches].map(|detector| {
         let scores = recalibrate(detector, rates, &good, TooFew::Estimate, &Silent).unwrap();
         let scores: Vec<f32> = scores.iter().map(|image| image.score).collect();
@@ -274,7 +281,8 @@ fn bench_measures_each_batch_that_it_is_asked_for() {
         .collect();
     let turns: Vec<&Input> = inputs.iter().take(2).collect();
     let progress = TerminalProgress::plain();
-    let (_, batches) = bench_batches::measure(in_batches(shared.path()), &turns, &[1, 2], &progress).unwrap();
+    let with_batch = |batch| Ok(in_batches(shared.path(), |options| options.batch = Some(batch)));
+    let batches = bench_batches::measure(with_batch, &turns, &[1, 2], &progress).unwrap();
     let sizes: Vec<_> = batches.iter().map(|b| (b.batch, b.network.runs, b.inspection.inspections)).collect();
     assert_eq!(sizes, [(1, 2, 8), (2, 2, 16)]);
     for batch in &batches {
@@ -284,13 +292,14 @@ fn bench_measures_each_batch_that_it_is_asked_for() {
         assert!(batch.network.images_per_second >= 0.99 * slowest, "{batch:?}");
         assert!(batch.inspection.images_per_second > 0.0);
     }
-    let model = shared.path().join("out/model.safetensors");
-    let single = Detector::load(&model, &Device::Cpu).unwrap();
-    let (_, none) = bench_batches::measure(single, &turns, &[], &progress).unwrap();
-    assert!(none.is_empty(), "there are no batches on the CPU");
+    let bench =
+        "simplenet bench --model out/model.safetensors --repeats 1 --device cpu --json no-batches.json";
+    run(shared.path(), bench).ok();
+    let bench = json(&shared.path().join("no-batches.json"));
+    assert_eq!(bench.get("batches"), None, "there are no batches on the CPU");
     let mut absent = inputs[0].clone();
     absent.path.set_extension("absent");
-    let failed = bench_batches::measure(in_batches(shared.path()), &[&absent], &[1], &progress);
+    let failed = bench_batches::measure(with_batch, &[&absent], &[1], &progress);
     assert!(matches!(failed, Err(CliError::Data(_))), "{:?}", failed.err());
 }
 
@@ -300,14 +309,18 @@ fn each_device_refuses_what_it_cannot_do() {
     let (net, record) = checkpoint::load(&shared.path().join("out/model.safetensors"), &Device::Cpu).unwrap();
     use InferencePrecision::{Bf16, F16, F32, Int8};
     for precision in [Bf16, Int8] {
-        let error = Detector::in_batches(&net, record.clone(), precision, &Opened::cpu()).err().unwrap();
+        let batched = detector::options(|options| {
+            (options.batches_on_cpu, options.precision) = (true, precision);
+        });
+        let error = Detector::from_network(&net, record.clone(), &batched).err().unwrap();
         let message = error.to_string();
         assert!(message.contains(precision.name()) && message.contains("take f16"), "{message}");
     }
-    let error = Detector::on_device(&net, record.clone(), F16, &Opened::cpu()).err().unwrap().to_string();
+    let f16 = detector::options(|options| options.precision = F16);
+    let error = Detector::from_network(&net, record.clone(), &f16).err().unwrap().to_string();
     assert!(error.contains("f16 is for GPUs") && error.contains("take bf16"), "{error}");
     for precision in [F32, F16] {
-        let detector = Detector::in_batches(&net, record.clone(), precision, &Opened::cpu()).unwrap();
+        let detector = in_batches(shared.path(), |options| options.precision = precision);
         assert_eq!(detector.precision(), precision);
     }
 

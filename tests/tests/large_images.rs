@@ -9,16 +9,16 @@ use std::{
     sync::{Arc, Mutex, Weak},
 };
 
-use candle_core::Device;
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use serde_json::Value;
 use simplenet_data::RegionOfInterest;
-use simplenet_model::{Opened, checkpoint};
+use simplenet_inference::{Detector, Inspection};
+use simplenet_model::checkpoint;
 use simplenet_tests::{
+    detector::{open, open_with},
     files::{json, predictions},
     program::run,
 };
-use simplenet_train::{Detector, InferencePrecision, detector::Inspection};
 use tempfile::TempDir;
 
 /// Photographs of the tests; tiles of 160 with an overlap of 32 are 3 x 2 of them.
@@ -100,7 +100,7 @@ fn trained() -> Arc<TempDir> {
 }
 
 fn detector(root: &Path, model: &str) -> Detector {
-    Detector::load(&root.join(model), &Device::Cpu).unwrap()
+    open(&root.join(model))
 }
 
 /// Column and row of the largest number of the map in the photograph.
@@ -199,9 +199,10 @@ fn the_map_of_a_good_part_is_as_smooth_across_seams_as_elsewhere() {
 fn tiles_in_batches_are_tiles_one_by_one() {
     let shared = trained();
     let single = detector(shared.path(), "out/model.safetensors");
-    let (net, record) = checkpoint::load(&shared.path().join("out/model.safetensors"), &Device::Cpu).unwrap();
-    let batches =
-        Detector::in_batches(&net, record, InferencePrecision::F32, &Opened::cpu()).unwrap().with_batch(2);
+    let batches = open_with(&shared.path().join("out/model.safetensors"), |options| {
+        options.batches_on_cpu = true;
+        options.batch = Some(2);
+    });
     // Six tiles each, three of one place: batches of two and one.
     let photographs = [good(60, SIZE), spoil(&good(61, SIZE), (130, 100)), good(62, SIZE)];
     let got = batches.inspect_batch(&photographs).unwrap();
@@ -348,9 +349,10 @@ fn what_lies_outside_the_region_counts_for_nothing() {
             .says(&["region of interest", "a mask of 256 x 192"]);
     }
     // A region at inference narrows the model's own.
-    let mut narrow = detector(root, "whole/model.safetensors");
     let corner = vec![vec![[0.0, 0.0], [0.5, 0.0], [0.5, 1.0], [0.0, 1.0]]];
-    narrow.narrow(RegionOfInterest { polygons: corner, ..RegionOfInterest::default() }).unwrap();
+    let corner = RegionOfInterest { polygons: corner, ..RegionOfInterest::default() };
+    let narrow =
+        open_with(&root.join("whole/model.safetensors"), |options| options.roi = Some(corner.into()));
     let share = narrow.inspect(&good(20, (256, 192))).unwrap().inspected_share;
     assert!((share - 64.0 * 128.0 / (256.0 * 192.0)).abs() < 0.01, "{share}");
     fs::write(

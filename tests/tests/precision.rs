@@ -6,13 +6,13 @@ use std::fs;
 
 use image::{Rgb, imageops};
 use serde_json::Value;
+use simplenet_inference::InferencePrecision::{self, Bf16, F32, Int8};
 use simplenet_model::{checkpoint, compute::Isa};
 use simplenet_tests::{
     demo,
     files::{json, predictions, text},
     program::run,
 };
-use simplenet_train::InferencePrecision::{self, Bf16, F32, Int8};
 
 /// How far scores may move, and as much again for each ten of score. The loss puts normal and anomalous two margins apart, which
 /// is 1: the tolerances are a tenth of that for bf16, which keeps 8 bits of a number, and half of it for int8, which keeps 8 bits

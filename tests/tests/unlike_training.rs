@@ -9,8 +9,7 @@ use candle_core::Device;
 use image::{DynamicImage, RgbImage, imageops};
 use serde_json::{Value, json};
 use simplenet_model::checkpoint;
-use simplenet_tests::{demo, files::predictions, program::run};
-use simplenet_train::Detector;
+use simplenet_tests::{demo, detector, files::predictions, program::run};
 
 /// One part of the test set, as other cameras and files would have it.
 fn draw(folder: &Path, part: &RgbImage) {
@@ -107,7 +106,7 @@ fn what_differs_is_noted_and_changes_no_verdict() {
     assert_eq!(judged(&predictions(&folder.join("unlike-old"))), judged(&lines));
 
     // From pixels alone, what a file would say is not known.
-    let detector = Detector::load(&folder.join("out/model.safetensors"), &Device::Cpu).unwrap();
+    let detector = detector::open(&folder.join("out/model.safetensors"));
     assert_eq!(detector.inspect(&part).unwrap().differences, []);
     let larger = detector.inspect(&imageops::resize(&part, 192, 192, imageops::Triangle)).unwrap();
     assert_eq!(larger.differences[0].to_string(), "192 x 192 pixels, trained on 96 x 96");

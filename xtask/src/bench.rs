@@ -10,8 +10,8 @@ use std::{cell::RefCell, path::Path, path::PathBuf, thread::sleep, time::Duratio
 
 use clap::Args;
 use simplenet_cli::{CliError, output::atomic, progress::TerminalProgress};
+use simplenet_inference::timed;
 use simplenet_model::{BackboneId, CompiledExtractor, ModelError, Precision, Predictor, PredictorOptions};
-use simplenet_train::detector::timed;
 
 mod peers;
 mod report;

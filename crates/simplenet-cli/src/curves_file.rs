@@ -7,8 +7,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use simplenet_data::dataset::Label;
+use simplenet_inference::Detector;
 use simplenet_metrics::{roc_curve, thin_curve};
-use simplenet_train::{Detector, curves::pro_curve, evaluate::Evaluation};
+use simplenet_train::{curves::pro_curve, evaluate::Evaluation};
 
 use crate::{
     error::CliError,

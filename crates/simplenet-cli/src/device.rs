@@ -1,48 +1,65 @@
-//! The device of a run: opened, and said once. In: `--device` and `--batch`. Out: the device, with a line on standard error
-//! where it is not simply the CPU.
+//! The device of a run, said once. In: `--device` and `--batch`. Out: the device, with a line on standard error where it is not
+//! simply the CPU.
 
-use simplenet_model::{DeviceChoice, Opened, device};
+use simplenet_inference::Detector;
+use simplenet_model::{
+    DeviceChoice, Opened,
+    device::{self, CPU},
+};
 
 use crate::{error::CliError, progress::TerminalProgress};
 
-/// Opens the device that was chosen. A GPU is named on standard error; so is the reason why `auto` has come to the CPU.
+/// Why the CPU takes no batches.
+const ONE_BY_ONE: &str = "the CPU takes photographs one by one, several at once on its threads";
+
+/// Opens the device that was chosen, and says which, where it is not simply the CPU.
 ///
 /// # Errors
 /// A GPU that cannot be used; says what to do.
 pub fn open(choice: DeviceChoice, progress: &TerminalProgress) -> Result<Opened, CliError> {
     let opened = device::open(choice)?;
-    match &opened.note {
-        Some(note) => progress.note(note),
-        None if opened.device.is_cpu() => {}
-        None => progress.note(&format!("computing on {}", opened.name)),
-    }
+    tell(&opened.name, opened.note.as_deref(), progress);
     Ok(opened)
 }
 
-/// Checks what `--batch` asks for. On the CPU photographs go through the network one by one; where `auto` has come to it,
-/// this is said, and otherwise refused.
+/// Says which device a detector computes on, where it is not simply the CPU; and that it leaves batches of these sizes aside,
+/// where `auto` has come to the CPU.
+pub fn tell_of(detector: &Detector, batches: &[u16], progress: &TerminalProgress) {
+    tell(detector.device(), detector.device_note(), progress);
+    tell_of_batches(detector, batches, progress);
+}
+
+/// The second half of [`tell_of`].
+pub fn tell_of_batches(detector: &Detector, batches: &[u16], progress: &TerminalProgress) {
+    if let Some(batch) = several(batches).filter(|_| !detector.takes_batches()) {
+        progress.warn(&format!("--batch {batch} is left aside: {ONE_BY_ONE}"));
+    }
+}
+
+/// A GPU is named on standard error; so is the reason why `auto` has come to the CPU.
+fn tell(name: &str, note: Option<&str>, progress: &TerminalProgress) {
+    match note {
+        Some(note) => progress.note(note),
+        None if name == CPU => {}
+        None => progress.note(&format!("computing on {name}")),
+    }
+}
+
+/// Checks what `--batch` asks for: on the CPU photographs go through the network one by one.
 ///
 /// # Errors
 /// A batch of several on a CPU that was chosen.
-pub fn check_batches(
-    batches: &[u16],
-    choice: DeviceChoice,
-    opened: &Opened,
-    progress: &TerminalProgress,
-) -> Result<(), CliError> {
-    let Some(batch) = batches.iter().find(|&&batch| batch > 1).filter(|_| opened.device.is_cpu()) else {
-        return Ok(());
-    };
-    let one_by_one = "the CPU takes photographs one by one, several at once on its threads";
-    match choice {
-        DeviceChoice::Auto => {
-            progress.warn(&format!("--batch {batch} is left aside: {one_by_one}"));
-            Ok(())
-        }
-        _ => Err(CliError::Usage(format!(
-            "--batch {batch} is for GPUs: {one_by_one}; leave it out, or add `--device cuda`"
+pub fn check_batches(batches: &[u16], choice: DeviceChoice) -> Result<(), CliError> {
+    match several(batches).filter(|_| choice == DeviceChoice::Cpu) {
+        None => Ok(()),
+        Some(batch) => Err(CliError::Usage(format!(
+            "--batch {batch} is for GPUs: {ONE_BY_ONE}; leave it out, or add `--device cuda`"
         ))),
     }
+}
+
+fn several(batches: &[u16]) -> Option<u16> {
+    batches.iter().copied().find(|&batch| batch > 1)
 }
 
 #[cfg(test)]
@@ -51,10 +68,8 @@ mod tests {
 
     #[test]
     fn batches_are_refused_where_they_cannot_be() {
-        let progress = TerminalProgress::plain();
-        let check = |batches: &[u16], choice| {
-            check_batches(batches, choice, &Opened::cpu(), &progress).map_err(|error| error.to_string())
-        };
+        let check =
+            |batches: &[u16], choice| check_batches(batches, choice).map_err(|error| error.to_string());
         for batches in [&[][..], &[1], &[1, 1]] {
             assert_eq!(check(batches, DeviceChoice::Cpu), Ok(()));
         }

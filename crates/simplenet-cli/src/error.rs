@@ -7,6 +7,7 @@ use std::{
 
 use serde_json::json;
 use simplenet_data::DataError;
+use simplenet_inference::InferenceError;
 use simplenet_model::ModelError;
 use simplenet_train::error::TrainError;
 
@@ -58,6 +59,17 @@ pub enum CliError {
     /// A call that cannot be carried out as typed; says what would.
     #[error("{0}")]
     Usage(String),
+}
+
+/// What inference only passes on stays what it is.
+impl From<InferenceError> for CliError {
+    fn from(error: InferenceError) -> Self {
+        match TrainError::from(error) {
+            TrainError::Data(error) => Self::Data(error),
+            TrainError::Model(error) => Self::Model(error),
+            other => Self::Train(other),
+        }
+    }
 }
 
 impl CliError {

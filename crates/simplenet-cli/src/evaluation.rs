@@ -1,16 +1,15 @@
 //! A test set through a detector and onto the disk: predictions.jsonl, heat maps, metrics.json. `eval` and `train-all`
 //! share it.
 
-use std::{
-    path::{Component, Path, PathBuf},
-    time::Duration,
-};
+use std::path::{Component, Path, PathBuf};
 
+use image::RgbImage;
 use serde::{Deserialize, Serialize};
-use simplenet_data::dataset::{Category, Label};
+use simplenet_data::dataset::{Category, Label, Sample};
+use simplenet_inference::{Detector, InferencePrecision};
 use simplenet_model::checkpoint::{self, Decision};
 use simplenet_train::{
-    Detector, InferencePrecision, Reporter, TrainError,
+    Reporter, TrainError,
     baselines::BaselineResults,
     config::TrainConfig,
     evaluate::{Evaluated, Evaluation, Metrics, evaluate},
@@ -22,14 +21,14 @@ use crate::{
     args::RegionArgs,
     curves_file::CurvesFile,
     error::CliError,
-    inspect::{Recorder, settings},
+    inspect::{Recorded, Recorder, settings},
     output::{
         anomaly_map_file::MapFormat,
         atomic,
         contour::outline_path,
         layers::LayerSizes,
         layers_file::LayersWriter,
-        prediction::{PredictionLine, Verdict, cpu},
+        prediction::{PredictionLine, PredictionRecord, Verdict, cpu},
         run_folder::{Begin, RunFolder, RunRecord},
         table::RunNumbers,
     },
@@ -130,44 +129,28 @@ pub fn evaluate_category(
     out: Option<&Path>,
     reporter: &dyn Reporter,
 ) -> Result<(Evaluation, usize), CliError> {
-    let mut sink = match out {
-        Some(out) => {
-            let settings = settings("eval", detector, region)?;
-            let record = RunRecord::new(category.test.len(), settings, vec![]);
-            let run = RunFolder::begin(out, record, Begin::Anew)?;
-            let recorder = Recorder::new(detector, out, None::<MapFormat>)?;
-            let sizes = LayerSizes::for_count(category.test.len());
-            Some(Sink { recorder, run, pictures: Some(LayersWriter::open(out, 0)?), sizes, reporter })
-        }
-        None => None,
+    let started = out.map(|out| start(detector, category, region, out, reporter)).transpose()?;
+    let (artist, mut sink) = started.unzip();
+    let draw = |i: usize, image: &Evaluated, photograph: &RgbImage| {
+        artist.as_ref().map(|artist| artist.draw(i, image, photograph))
     };
-    // What the disk says must not be lost on its way through the evaluation, whose callback has its own error type.
-    let mut failure = None;
-    let mut on_image = |image: &Evaluated, photograph: &image::RgbImage| {
-        let Some(sink) = &mut sink else { return Ok(()) };
-        sink.record(&category.root, image, photograph).map_err(|error| {
-            failure = Some(error);
-            TrainError::Stopped
-        })
+    let take = |_: &Evaluated, drawn: Option<Recorded>| match (drawn, &mut sink, &artist) {
+        (Some(drawn), Some(sink), Some(artist)) => sink.take(drawn?, &artist.recorder),
+        _ => Ok(()),
     };
-    let evaluation = evaluate(detector, &category.test, config.mask_rule, reporter, &mut on_image);
-    if let Some(error) = failure {
-        return Err(error);
-    }
-    let evaluation = match evaluation {
+    let evaluation = match evaluate(detector, &category.test, config.mask_rule, reporter, draw, take) {
         // Images that cannot be read: there is no evaluation, and nothing that could pass for one.
-        Err(error @ (TrainError::Data(_) | TrainError::UnreadableImages { .. })) => {
+        Err(error @ CliError::Train(TrainError::Data(_) | TrainError::UnreadableImages { .. })) => {
             if let Some(Sink { run, pictures, .. }) = sink {
                 pictures.into_iter().for_each(LayersWriter::remove);
                 run.discard()?;
             }
-            return Err(error.into());
+            return Err(error);
         }
         evaluation => evaluation?,
     };
-    let mut without_maps = 0;
+    let without_maps = artist.map_or(0, |artist| artist.recorder.without_maps());
     if let (Some(sink), Some(out)) = (sink, out) {
-        without_maps = sink.recorder.without_maps();
         CurvesFile::of(detector, &evaluation).write(out)?;
         sink.pictures.map_or(Ok(()), LayersWriter::finish)?;
         sink.run.complete()?;
@@ -175,41 +158,73 @@ pub fn evaluate_category(
     Ok((evaluation, without_maps))
 }
 
-/// Where an evaluation's photographs go.
-struct Sink<'a> {
-    recorder: Recorder<'a>,
-    run: RunFolder,
-    /// None once the disk is full: the space is for the predictions.
-    pictures: Option<LayersWriter>,
-    sizes: LayerSizes,
+/// Begins the results of an evaluation in `out`.
+fn start<'a>(
+    detector: &'a Detector,
+    category: &Category,
+    region: &RegionArgs,
+    out: &'a Path,
     reporter: &'a dyn Reporter,
+) -> Result<(Artist<'a>, Sink<'a>), CliError> {
+    let settings = settings("eval", detector, region)?;
+    let record = RunRecord::new(category.test.len(), settings, vec![]);
+    let run = RunFolder::begin(out, record, Begin::Anew)?;
+    let mut recorder = Recorder::new(detector, out, None::<MapFormat>)?;
+    let name = |sample: &Sample| recorder.reserve(&name_below(&sample.path, &category.root));
+    let names = category.test.iter().map(name).collect();
+    let sizes = LayerSizes::for_count(category.test.len());
+    let sink = Sink { run, pictures: Some(LayersWriter::open(out, 0)?), reporter };
+    Ok((Artist { recorder, names, sizes }, sink))
 }
 
-impl Sink<'_> {
-    fn record(
-        &mut self,
-        root: &Path,
-        image: &Evaluated,
-        photograph: &image::RgbImage,
-    ) -> Result<(), CliError> {
-        let path = &image.sample.path;
-        let name = self.recorder.reserve(&name_below(path, root));
-        let mut record = self.recorder.record(path, &name, photograph, &image.inspection, image.decode)?;
+/// Draws an evaluation's photographs, several at once.
+struct Artist<'a> {
+    recorder: Recorder<'a>,
+    /// What the test images are called in the output folder.
+    names: Vec<PathBuf>,
+    sizes: LayerSizes,
+}
+
+impl Artist<'_> {
+    fn draw(&self, i: usize, image: &Evaluated, photograph: &RgbImage) -> Recorded {
+        let (path, name) = (&image.sample.path, self.names.get(i).map_or(Path::new(""), PathBuf::as_path));
+        let mut record = self.recorder.record(path, name, photograph, &image.inspection, image.decode)?;
         record.label = Some(match image.sample.label {
             Label::Normal => Verdict::Normal,
             Label::Anomalous => Verdict::Anomalous,
         });
         record.defect = Some(image.sample.defect.clone());
-        if let Some(note) = self.recorder.take_note() {
+        if self.recorder.is_disk_full() {
+            return Ok((record, None));
+        }
+        let mut layers = self.recorder.layers(photograph, &image.inspection, self.sizes)?;
+        layers.truth = truth(image);
+        Ok((record, Some(layers.to_json()?)))
+    }
+}
+
+/// Where an evaluation's photographs go, one after the other.
+struct Sink<'a> {
+    run: RunFolder,
+    /// None once the disk is full: the space is for the predictions.
+    pictures: Option<LayersWriter>,
+    reporter: &'a dyn Reporter,
+}
+
+impl Sink<'_> {
+    fn take(
+        &mut self,
+        (record, drawn): (PredictionRecord, Option<String>),
+        recorder: &Recorder<'_>,
+    ) -> Result<(), CliError> {
+        if let Some(note) = recorder.take_note() {
             self.reporter.warn(&note);
         }
-        if self.recorder.is_disk_full() {
+        if recorder.is_disk_full() {
             self.pictures.take().into_iter().for_each(LayersWriter::remove);
         }
         if let Some(mut pictures) = self.pictures.take() {
-            let mut layers = self.recorder.layers(photograph, &image.inspection, self.sizes)?;
-            layers.truth = truth(image);
-            match pictures.push(Some(&layers.to_json()?)) {
+            match pictures.push(drawn.as_deref()) {
                 Ok(()) => self.pictures = Some(pictures),
                 Err(error) => {
                     self.reporter.warn(&format!("{error}: the report will have no pictures"));
@@ -261,7 +276,7 @@ pub fn summarise(
         at_threshold: at_threshold(detector, evaluation),
         thresholds_chosen_on_test_data: evaluation.test_thresholds(),
         fit_seconds: fit.map(|report| report.fit_seconds),
-        inference_ms: median(evaluation.images.iter().map(total_ms).collect()),
+        inference_ms: median(evaluation.times.iter().map(|time| 1e3 * time.as_secs_f64()).collect()),
         peak_memory_mib,
         oracle: fit.and_then(|report| report.oracle),
         baselines: None,
@@ -289,12 +304,6 @@ fn at_threshold(detector: &Detector, evaluation: &Evaluation) -> Option<AtThresh
             normal: count(Label::Normal, &[Decision::Review]),
         }),
     })
-}
-
-fn total_ms(image: &Evaluated) -> f64 {
-    let times = image.inspection.times;
-    let total: Duration = image.decode + times.preprocess + times.network + times.postprocess;
-    total.as_secs_f64() * 1e3
 }
 
 /// The median; 0 for none.

@@ -14,7 +14,7 @@ use simplenet_data::{
         listing::{ListOptions, Listing, PassedOver, Reason, list},
     },
 };
-use simplenet_train::Detector;
+use simplenet_inference::Detector;
 
 use crate::{commands::train::TRAINING_FILE, error::CliError, output::prediction::JsonPath};
 

@@ -1,5 +1,5 @@
 //! One photograph from its file through the detector, and onto the disk: heat map, raw map, and its line in
-//! predictions.jsonl. `infer` and `bench` share the first, which is `simplenet_train::in_batches`, `infer` and `eval` the second.
+//! predictions.jsonl. The first is `simplenet_inference`, the second is here, for `infer` and `eval`.
 
 use std::{
     collections::HashSet,
@@ -13,9 +13,8 @@ use std::{
 
 use image::RgbImage;
 use serde_json::{Map, Value, json};
+use simplenet_inference::{Detector, Inspected, Inspection};
 use simplenet_model::{checkpoint, weights::sha256_hex};
-pub use simplenet_train::in_batches::{Inspected, inspect_file};
-use simplenet_train::{Detector, detector::Inspection};
 
 use crate::{
     args::RegionArgs,
@@ -41,6 +40,9 @@ pub fn milliseconds(inspected: &Inspected) -> Milliseconds {
     let times = inspected.inspection.times;
     Milliseconds::new(inspected.decode, times.preprocess, times.network, times.postprocess)
 }
+
+/// A photograph's record and the pictures of it that a report shows, or why there are none.
+pub(crate) type Recorded = Result<(PredictionRecord, Option<String>), CliError>;
 
 /// Writes what is known of each photograph below one folder.
 pub struct Recorder<'a> {

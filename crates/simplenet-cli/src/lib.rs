@@ -33,7 +33,6 @@ pub mod inputs;
 pub mod inspect;
 pub mod interrupt;
 pub mod machine;
-pub mod one_a_thread;
 pub mod output;
 pub mod plots_folder;
 pub mod program;

@@ -1,7 +1,7 @@
 //! Facts about the machine and the process: peak and free memory, threads, processor.
 
+use simplenet_inference::InferencePrecision;
 use simplenet_model::compute::{Isa, release_free_memory};
-use simplenet_train::InferencePrecision;
 
 /// Highest resident memory of this process since its start or the last `reset_peak_memory`, in MiB; `None` where the
 /// system does not tell (only Linux does, in /proc).

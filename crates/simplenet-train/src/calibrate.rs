@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use simplenet_data::{Difference, dataset::Sample};
+use simplenet_inference::{Detector, InferenceError, Inspected, inspect_stream};
 use simplenet_metrics::quantiles;
-use simplenet_model::checkpoint::{ReviewBand, Threshold};
+use simplenet_model::checkpoint::{ModelRecord, ReviewBand, Threshold};
 
 use crate::{
     config::{Calibration, MARGIN, TrainConfig},
-    detector::Detector,
     error::TrainError,
     false_reject::{images_needed, threshold},
+    fit::to_json,
     image_profile::profile_of_files,
-    in_batches::{Inspected, inspect_files},
     noise::{Generator, Purpose},
     reporter::Reporter,
     resume::stop_if_asked,
@@ -81,11 +81,14 @@ pub fn calibrate_detector(
     if held_out.is_empty() {
         let typical = median(&normal.map_peaks)?;
         let spread = typical - median(&normal.map_means)?;
-        detector.set_display_range(range(typical, typical + 2.0 * spread));
-        return Ok(());
+        let mut record = detector.record().clone();
+        record.display_range = Some(range(typical, typical + 2.0 * spread));
+        return Ok(detector.set_record(record)?);
     }
     let rates = Rates { false_reject: config.calibration.target_false_reject_rate, review: 0.0 };
-    normal.set_thresholds(detector, rates, config.margin)
+    let mut record = detector.record().clone();
+    normal.set_thresholds(&mut record, rates, config.margin)?;
+    Ok(detector.set_record(record)?)
 }
 
 /// Shares of good parts that thresholds are set for.
@@ -168,13 +171,14 @@ pub fn recalibrate(
     }
     let margin = detector.record().training.get("margin").and_then(serde_json::Value::as_f64);
     let normal = NormalScores::of(detector, good, reporter)?;
-    if detector.image_profile().is_none() {
+    let mut record = detector.record().clone();
+    if record.image_profile.is_none() {
         let paths: Vec<&Path> = good.iter().map(PathBuf::as_path).collect();
-        if let Some(profile) = profile_of_files(&paths, &detector.preprocess().decode)? {
-            detector.set_image_profile(profile)?;
-        }
+        let profile = profile_of_files(&paths, &detector.preprocess().decode)?;
+        record.image_profile = profile.as_ref().map(to_json).transpose()?;
     }
-    normal.set_thresholds(detector, rates, margin.unwrap_or(MARGIN))?;
+    normal.set_thresholds(&mut record, rates, margin.unwrap_or(MARGIN))?;
+    detector.set_record(record)?;
     let scores = normal.image_scores.into_iter().zip(normal.differences);
     Ok(scores.map(|(score, differences)| CalibrationImage { score, differences }).collect())
 }
@@ -191,6 +195,7 @@ pub struct CalibrationImage {
 
 /// Scores of a good image.
 struct NormalScore {
+    note: Option<String>,
     differences: Vec<Difference>,
     image_score: f32,
     map_peak: f32,
@@ -203,6 +208,7 @@ impl NormalScore {
         let map = || inspection.map.iter().copied().filter(|v| !v.is_nan());
         let sum: f64 = map().map(f64::from).sum();
         Self {
+            note: inspection.note.clone(),
             differences: inspection.differences.clone(),
             image_score: inspection.score,
             map_peak: map().fold(f32::NEG_INFINITY, f32::max),
@@ -227,11 +233,13 @@ impl NormalScores {
         let mut failures = vec![];
         reporter.start("calibrating", paths.len() as u64);
         // Photographs and maps are large, and few numbers of each are needed.
-        let finish = |_, inspected: Result<Inspected, TrainError>| inspected.map(|it| NormalScore::of(&it));
-        inspect_files(detector, paths, reporter, finish, |_, score| {
+        let finish = |_: &&PathBuf, inspected: Result<Inspected, InferenceError>| {
+            inspected.map(|it| NormalScore::of(&it))
+        };
+        inspect_stream(detector, paths, finish, |_, score| {
             match score {
-                Ok(score) => normal.add(score),
-                Err(error) => failures.push(error),
+                Ok(score) => normal.add(score, reporter),
+                Err(error) => failures.push(TrainError::from(error)),
             }
             reporter.advance(1);
             stop_if_asked(reporter)
@@ -248,16 +256,17 @@ impl NormalScores {
         }
     }
 
-    fn add(&mut self, score: NormalScore) {
-        let NormalScore { differences, image_score, map_peak, map_mean } = score;
+    fn add(&mut self, score: NormalScore, reporter: &dyn Reporter) {
+        let NormalScore { note, differences, image_score, map_peak, map_mean } = score;
+        note.iter().for_each(|note| reporter.warn(note));
         self.differences.push(differences);
         self.image_scores.push(image_score);
         self.map_peaks.push(map_peak);
         self.map_means.push(map_mean);
     }
 
-    /// Thresholds, quantiles and display range of a detector whose loss had this margin.
-    fn set_thresholds(&self, detector: &mut Detector, rates: Rates, margin: f64) -> Result<(), TrainError> {
+    /// Thresholds, quantiles and display range for the record of a detector whose loss had this margin.
+    fn set_thresholds(&self, record: &mut ModelRecord, rates: Rates, margin: f64) -> Result<(), TrainError> {
         let borders = |target| -> Result<(f32, f32), TrainError> {
             Ok((threshold(&self.image_scores, target)?, threshold(&self.map_peaks, target)?))
         };
@@ -283,9 +292,10 @@ impl NormalScores {
         // one.
         let typical = median(&self.map_peaks)?;
         let span = (2.0 * (map_value - typical)).max(2.0 * margin as f32);
-        detector.set_display_range(range(typical, typical + span));
         let values = quantiles(&self.image_scores, &NORMAL_QUANTILES)?;
-        detector.set_threshold(threshold, NORMAL_QUANTILES.into_iter().zip(values).collect());
+        record.display_range = Some(range(typical, typical + span));
+        record.threshold = Some(threshold);
+        record.normal_score_quantiles = NORMAL_QUANTILES.into_iter().zip(values).collect();
         Ok(())
     }
 }

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use simplenet_data::DataError;
+use simplenet_inference::InferenceError;
 use simplenet_metrics::MetricError;
 use simplenet_model::ModelError;
 
 use crate::resume::Kept;
 
-/// Errors of training, evaluation and inspection. Each says what, where and what to do next.
+/// Errors of training, calibration and evaluation. Each says what, where and what to do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
@@ -18,6 +19,9 @@ pub enum TrainError {
     /// The network, its weights or a model file.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A detector that cannot be opened, or an image that cannot be inspected.
+    #[error(transparent)]
+    Inference(InferenceError),
     /// A metric that is undefined for the given scores.
     #[error(transparent)]
     Metric(#[from] MetricError),
@@ -95,12 +99,6 @@ pub enum TrainError {
         /// What is wrong with each that cannot be read; names it.
         reasons: Vec<String>,
     },
-    /// A model file without the ranges that int8 needs.
-    #[error(
-        "int8 needs the ranges of the network's activations, and this model has none: it was made by an older version (train it \
-         again), or imported without photographs (`simplenet import --normal DIR`); or use f32 or bf16"
-    )]
-    NoActivationRanges,
     /// The file of the features beyond the memory limit.
     #[error(
         "features beyond the memory limit go to a file in {}, which failed: {source}; free some space there, take another \
@@ -150,12 +148,19 @@ impl From<candle_core::Error> for TrainError {
     }
 }
 
-impl TrainError {
-    /// Whether less at once may go through where this has failed.
-    pub fn is_out_of_memory(&self) -> bool {
-        matches!(self, Self::Model(error) if error.is_out_of_memory())
+/// What inference only passes on stays what it is.
+impl From<InferenceError> for TrainError {
+    fn from(error: InferenceError) -> Self {
+        match error {
+            InferenceError::Data(error) => Self::Data(error),
+            InferenceError::Model(error) => Self::Model(error),
+            InferenceError::Metric(error) => Self::Metric(error),
+            other => Self::Inference(other),
+        }
     }
+}
 
+impl TrainError {
     pub(crate) fn setting(name: &'static str, value: impl ToString, problem: impl Into<String>) -> Self {
         Self::Setting { name, value: value.to_string(), problem: problem.into() }
     }

@@ -19,20 +19,22 @@ use simplenet_data::{
     decode::decode_file,
     preprocess::MaskRule,
 };
+use simplenet_inference::{
+    Detector, InferenceError, Inspected, Inspection, Times, inspect_one, inspect_stream,
+};
 use simplenet_metrics::{AnomalyMap, MetricError, PixelAccumulator, PixelMetrics};
 
 use crate::{
-    detector::{Detector, Inspection},
-    error::TrainError,
-    in_batches::{Inspected, inspect_files},
-    reporter::Reporter,
-    resume::stop_if_asked,
-    saturated_overlap::SaturatedOverlap,
+    error::TrainError, reporter::Reporter, resume::stop_if_asked, saturated_overlap::SaturatedOverlap,
     test_thresholds::TestThresholds,
 };
 
 /// Limits of the false-positive rate for AUPRO: MVTec AD's, and the strict one of MVTec AD 2.
 const AUPRO_LIMITS: [f64; 2] = [0.30, 0.05];
+
+/// Most images that are inspected again, to see how long one takes alone; and one in so many at most.
+const MOST_ALONE: usize = 9;
+const ONE_ALONE_IN: usize = 8;
 
 /// The metrics of a test set, under the names of `metrics.json`. What is undefined is `None`, and `reasons` says why.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -110,6 +112,9 @@ pub struct Evaluation {
     pub images: Vec<Evaluated>,
     /// The metrics over all of them.
     pub metrics: Metrics,
+    /// How long an image takes from its file to its regions: on the CPU alone, on all threads, of some of them; on a GPU with its
+    /// part of a batch, of each.
+    pub times: Vec<Duration>,
 }
 
 impl Evaluation {
@@ -124,64 +129,101 @@ impl Evaluation {
     }
 }
 
-/// Runs the detector over `samples`, one image at a time on the CPU (so that the times are those of a single part) and batch by
-/// batch on a GPU, hands each result with its decoded photograph to `on_image`, in order, and measures all of them.
+/// Runs the detector over `samples`, one image per thread on the CPU and batch by batch on a GPU, and measures all of them.
+/// `draw` is given each result with its decoded photograph, on one of several threads; what it returns is handed to `on_image`,
+/// on this thread, in the order of `samples`.
 ///
 /// # Errors
 /// Images or masks that cannot be read, all of them named; what `on_image` returns. Undefined metrics are not errors.
-pub fn evaluate(
+pub fn evaluate<T: Send, E: From<TrainError>>(
     detector: &Detector,
     samples: &[Sample],
     mask_rule: MaskRule,
     reporter: &dyn Reporter,
-    on_image: &mut dyn FnMut(&Evaluated, &RgbImage) -> Result<(), TrainError>,
-) -> Result<Evaluation, TrainError> {
+    draw: impl Fn(usize, &Evaluated, &RgbImage) -> T + Sync,
+    mut on_image: impl FnMut(&Evaluated, T) -> Result<(), E>,
+) -> Result<Evaluation, E> {
     let mut images = Vec::with_capacity(samples.len());
     reporter.start("evaluating", samples.len() as u64);
-    let paths: Vec<&PathBuf> = samples.iter().map(|sample| &sample.path).collect();
     let overlap = SaturatedOverlap::of(samples.iter());
-    let finish = |i: usize, inspected: Result<Inspected, TrainError>| {
-        let Inspected { photograph, inspection, decode } = inspected?;
-        let sample = samples[i].clone();
-        let mask = ground_truth(detector, &sample, &inspection, mask_rule)?;
+    let finish = |&(i, sample): &(usize, &Sample), inspected: Result<Inspected, InferenceError>| {
+        let Inspected { photograph, inspection, decode, .. } = inspected?;
+        let mask = ground_truth(detector, sample, &inspection, mask_rule)?;
         if let Some(overlap) = &overlap {
-            overlap.add(i, &sample, &inspection.photograph_map, &detector.preprocess().decode)?;
+            overlap.add(i, sample, &inspection.photograph_map, &detector.preprocess().decode)?;
         }
-        Ok((Evaluated { sample, inspection, decode, mask }, photograph))
-    };
-    let mut failed = None;
-    let inspected = inspect_files(detector, &paths, reporter, finish, |i, result: Result<_, TrainError>| {
-        let (mut image, photograph) = result.inspect_err(|_| failed = Some(i))?;
-        on_image(&image, &photograph)?;
+        let mut image = Evaluated { sample: sample.clone(), inspection, decode, mask };
+        let drawn = draw(i, &image, &photograph);
         // The large map is for the heat map only: a test set of large photographs would not fit in memory.
         image.inspection.photograph_map = vec![];
+        Ok((image, drawn))
+    };
+    let numbered = samples.iter().enumerate();
+    let inspected = inspect_stream(detector, numbered, finish, |(i, _), result: Result<_, TrainError>| {
+        let (image, drawn): (Evaluated, T) = result.map_err(|error| Ended::Image(i, error))?;
+        image.inspection.note.iter().for_each(|note| reporter.warn(note));
+        on_image(&image, drawn).map_err(Ended::Caller)?;
         images.push(image);
         reporter.advance(1);
-        stop_if_asked(reporter)
+        stop_if_asked(reporter).map_err(Ended::Run)
     });
-    if let (Some(first), Err(error)) = (failed, &inspected)
-        && let Some(all) = all_unreadable(detector, samples, first, error)
-    {
-        return Err(all);
+    match inspected {
+        Ok(()) => {}
+        Err(Ended::Image(first, error)) => return Err(all_unreadable(detector, samples, first, error).into()),
+        Err(Ended::Run(error)) => return Err(error.into()),
+        Err(Ended::Caller(error)) => return Err(error),
     }
-    inspected?;
     reporter.finish();
+    let times = times(detector, &images, reporter)?;
     warn_of_large_masks(&images, reporter);
     let measured: Vec<Measured<'_>> = images.iter().map(Evaluated::measured).collect();
     let mut metrics = measure(&measured);
     if let Some(overlap) = overlap {
         overlap.finish(&mut metrics);
     }
-    Ok(Evaluation { images, metrics })
+    Ok(Evaluation { images, metrics, times })
 }
 
-/// All images and masks that cannot be read, where the `first` one has ended an evaluation; `None` where it is the only one.
-fn all_unreadable(
+/// How long an image takes: [`Evaluation::times`].
+fn times(
     detector: &Detector,
-    samples: &[Sample],
-    first: usize,
-    error: &TrainError,
-) -> Option<TrainError> {
+    images: &[Evaluated],
+    reporter: &dyn Reporter,
+) -> Result<Vec<Duration>, TrainError> {
+    let total = |decode: Duration, Times { preprocess, network, postprocess, .. }: Times| {
+        decode + preprocess + network + postprocess
+    };
+    if detector.takes_batches() || rayon::current_num_threads() == 1 {
+        return Ok(images.iter().map(|image| total(image.decode, image.inspection.times)).collect());
+    }
+    let count = MOST_ALONE.min(images.len().div_ceil(ONE_ALONE_IN));
+    let alone = |i: usize| {
+        stop_if_asked(reporter)?;
+        let inspected = inspect_one(detector, &images[i * images.len() / count].sample)?;
+        Ok(total(inspected.decode, inspected.inspection.times))
+    };
+    (0..count).map(alone).collect()
+}
+
+/// What has ended an evaluation.
+enum Ended<E> {
+    /// An image that cannot be used.
+    Image(usize, TrainError),
+    /// The network, or whoever asked to stop.
+    Run(TrainError),
+    /// Whoever takes the results.
+    Caller(E),
+}
+
+impl<E> From<InferenceError> for Ended<E> {
+    fn from(error: InferenceError) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+/// All images and masks that cannot be read, where the `first` one has ended an evaluation; its own error where it is the only
+/// one.
+fn all_unreadable(detector: &Detector, samples: &[Sample], first: usize, error: TrainError) -> TrainError {
     let decode = &detector.preprocess().decode;
     let reason = |sample: &Sample| {
         let image = decode_file(&sample.path, decode).err();
@@ -189,9 +231,12 @@ fn all_unreadable(
         image.or_else(mask).map(|error| error.to_string())
     };
     let others: Vec<Option<String>> = samples[first + 1..].par_iter().map(reason).collect();
-    let mut reasons = vec![error.to_string()];
-    reasons.extend(others.into_iter().flatten());
-    (reasons.len() > 1).then_some(TrainError::UnreadableImages { found: samples.len(), reasons })
+    let others: Vec<String> = others.into_iter().flatten().collect();
+    if others.is_empty() {
+        return error;
+    }
+    let reasons = [vec![error.to_string()], others].concat();
+    TrainError::UnreadableImages { found: samples.len(), reasons }
 }
 
 /// Says where most masks mark most of their image: such masks are inverted more often than parts are wholly defective.

@@ -17,6 +17,7 @@ use std::{
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
+use simplenet_inference::views::TileView;
 use simplenet_model::{compute::free_bytes, feature_norm::FeatureNorm};
 
 pub use crate::feature_rows::{ImageRows, Precision};
@@ -24,7 +25,6 @@ use crate::{
     error::TrainError,
     feature_rows::{BLOCK, Rows, Sums},
     position_statistics::ONE_TILE,
-    views::TileView,
 };
 
 /// Where the rows of a cache may lie.

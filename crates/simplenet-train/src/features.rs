@@ -19,6 +19,7 @@ use simplenet_data::{
     decode::{image_size, image_size_of, read_file},
     loader::{LoaderOptions, prepare_tiles},
 };
+use simplenet_inference::views::{TileView, View, Views};
 use simplenet_model::{ActivationRanges, simplenet::FeatureExtractor};
 
 use crate::{
@@ -34,7 +35,6 @@ use crate::{
     reporter::Reporter,
     resume::stop_if_asked,
     training_set::Appearance,
-    views::{TileView, View, Views},
 };
 
 /// Photographs that are cut into tiles and are prepared before they are asked for: each may have dozens of tiles, whose time in the
@@ -161,7 +161,7 @@ impl<'a> Extraction<'a> {
         config.preprocess.validate()?;
         let engine = FeatureEngine::new(config, extractor, device)?;
         let (rows, columns) = engine.grid();
-        let views = Arc::new(Views::new(&config.preprocess, engine.grid()));
+        let views = Arc::new(Views::new(&config.preprocess, &[], engine.grid()));
         let shape = Shape {
             precision: config.feature_precision,
             patches: rows * columns,
@@ -273,7 +273,7 @@ impl<'a> Extraction<'a> {
         let mut count = 0;
         let mut first: Option<(&PathBuf, [usize; 2])> = None;
         for path in paths {
-            let view = self.views.of(image_size(path, &preprocess.decode)?).map_err(|e| named(path, e))?;
+            let view = self.views.of(image_size(path, &preprocess.decode)?).map_err(|e| e.of_image(path))?;
             count += view.tiles.len();
             let grid = view.layout.grid();
             let (of, known) = *first.get_or_insert((path, grid));
@@ -370,7 +370,7 @@ impl<'a> Extraction<'a> {
             let path: &Path = &paths[index];
             let bytes = read_file(path, preprocess.decode.max_pixels)?;
             let view =
-                views.of(image_size_of(&bytes, path, &preprocess.decode)?).map_err(|e| named(path, e))?;
+                views.of(image_size_of(&bytes, path, &preprocess.decode)?).map_err(|e| e.of_image(path))?;
             let mut missing = vec![];
             type Looked<T> = (TileView, Option<State<T>>, Option<Key>, Option<PathBuf>);
             let mut fetched: Vec<Looked<T>> = vec![];
@@ -449,16 +449,6 @@ fn check_finite(features: &[f32], dim: usize, path: &Path) -> Result<(), TrainEr
             features[at]
         ),
     })
-}
-
-/// What is wrong with a photograph, with its name.
-pub(crate) fn named(path: &Path, error: TrainError) -> TrainError {
-    match error {
-        TrainError::Data(error @ (DataError::WrongSize { .. } | DataError::InvalidOption { .. })) => {
-            TrainError::Photograph { path: path.to_path_buf(), problem: error.to_string() }
-        }
-        other => other,
-    }
 }
 
 impl Drop for Extraction<'_> {

@@ -15,10 +15,11 @@ use simplenet_data::{
     dataset::{Label, Sample},
     loader::{Loader, LoaderOptions},
 };
+use simplenet_inference::{Detector, DetectorOptions, DeviceChoice, timed};
 use simplenet_model::{
     ActivationRanges, BackboneWeights,
     anomaly_map::AnomalyMapConfig,
-    checkpoint::{GoldenInput, ModelRecord, RecordInput},
+    checkpoint::{self, GoldenInput, ModelRecord, RecordInput},
     feature_norm::FeatureNorm,
     simplenet::{FeatureExtractor, SimpleNet},
 };
@@ -27,7 +28,6 @@ use crate::{
     activation_ranges::activation_ranges,
     calibrate::{self, calibrate_detector},
     config::{FeatureScale, TrainConfig},
-    detector::{Detector, timed},
     error::TrainError,
     feature_cache::FeatureStatistics,
     features::{Extraction, FeatureStorage, FeatureUse},
@@ -69,7 +69,8 @@ impl Fit {
     /// # Errors
     /// When the file cannot be written.
     pub fn save(&mut self, path: &Path) -> Result<(), TrainError> {
-        self.detector.save(path, &self.net)
+        let saved = checkpoint::save(path, &self.net, self.detector.record())?;
+        Ok(self.detector.set_record(saved)?)
     }
 }
 
@@ -233,7 +234,7 @@ pub fn fit(
         None => net,
     };
     let record = record(config, &net, Some(ranges), set.profile().as_ref())?;
-    let mut detector = Detector::new(&net, record)?;
+    let mut detector = Detector::from_network(&net, record, &on_cpu())?;
     calibrate_detector(&mut detector, config, &held_out, &train, reporter)?;
     let report = FitReport {
         trained_images: train.len(),
@@ -249,6 +250,13 @@ pub fn fit(
         oracle: state.oracle,
     };
     Ok(Fit { detector, net, report })
+}
+
+/// A detector as calibration needs it: the threshold is set with the processor's scores.
+pub(crate) fn on_cpu() -> DetectorOptions {
+    let mut options = DetectorOptions::default();
+    options.device = DeviceChoice::Cpu;
+    options
 }
 
 /// The good samples that are trained on, and those that give the threshold: the validation set, or samples held out where

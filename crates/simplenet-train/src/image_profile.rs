@@ -1,4 +1,4 @@
-//! What the images are like that a model was trained on: from files to a profile, and the profile of a model file.
+//! What the images are like that a model is trained on: from files to a profile.
 
 use std::path::Path;
 
@@ -7,9 +7,6 @@ use simplenet_data::{
     DataError, DecodeOptions, FileTraits, ImageProfile, ImageTraits,
     decode::{decode_image, read_file},
 };
-use simplenet_model::checkpoint::ModelRecord;
-
-use crate::error::TrainError;
 
 /// The profile of these files; none of none.
 ///
@@ -25,13 +22,4 @@ pub(crate) fn profile_of_files(
     };
     let all = paths.par_iter().map(traits).collect::<Result<Vec<_>, DataError>>()?;
     Ok(ImageProfile::of(&all))
-}
-
-/// The profile in a model file; none in those of older versions.
-///
-/// # Errors
-/// `TrainError::Config` for one that this program does not know.
-pub fn profile_of(record: &ModelRecord) -> Result<Option<ImageProfile>, TrainError> {
-    let profile = record.image_profile.clone().map(serde_json::from_value).transpose();
-    profile.map_err(|e| TrainError::config(Path::new("the image profile in the model file"), e))
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use candle_core::Device;
 use simplenet_data::dataset::Sample;
+use simplenet_inference::Detector;
 use simplenet_model::{
     BackboneId, BackboneWeights, ModelError,
     feature_norm::FeatureNorm,
@@ -16,10 +17,9 @@ use simplenet_model::{
 use crate::{
     activation_ranges::activation_ranges,
     config::{FeatureScale, Position, TrainConfig},
-    detector::Detector,
     error::TrainError,
     features::{Extraction, FeatureStorage},
-    fit::record,
+    fit::{on_cpu, record},
     image_profile::profile_of_files,
     reporter::Reporter,
     sample_range::with_sample_range,
@@ -91,7 +91,7 @@ pub fn import(
     let file = checkpoint.path.file_name().unwrap_or_default().to_string_lossy();
     record.created_by =
         format!("{}, head imported from {file} (SHA-256 {})", crate::program(), checkpoint.sha256);
-    Ok(Imported { detector: Detector::new(&net, record)?, net })
+    Ok(Imported { detector: Detector::from_network(&net, record, &on_cpu())?, net })
 }
 
 /// What to say of a head that takes features of width `head` where the settings give `features`.

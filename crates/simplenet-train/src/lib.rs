@@ -4,13 +4,11 @@
 
 mod activation_ranges;
 pub mod baselines;
-mod batch_limit;
 pub mod calibrate;
 mod cholesky;
 pub mod config;
 pub mod config_text;
 pub mod curves;
-pub mod detector;
 pub mod error;
 pub mod evaluate;
 pub mod false_reject;
@@ -22,17 +20,14 @@ mod feature_store;
 pub mod features;
 pub mod fit;
 pub mod head_step;
-pub mod image_profile;
+mod image_profile;
 pub mod import;
-pub mod in_batches;
-pub mod inference_precision;
 pub mod loss;
 pub mod noise;
 pub mod optimizer;
 mod placed_deserializer;
 pub mod placed_toml;
 pub mod position_statistics;
-mod regions;
 pub mod reporter;
 pub mod resume;
 mod sample_range;
@@ -44,14 +39,11 @@ pub mod test_thresholds;
 pub mod trainer;
 mod training_set;
 pub mod training_state;
-mod views;
 
 pub use config::{Preset, TrainConfig};
-pub use detector::Detector;
 pub use error::TrainError;
 pub use features::FeatureStorage;
 pub use fit::FitOptions;
-pub use inference_precision::InferencePrecision;
 pub use reporter::{Reporter, Silent};
 
 /// Name and version of this program, as model files and reports name what made them; with the source's revision where the

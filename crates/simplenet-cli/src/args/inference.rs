@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use simplenet_train::InferencePrecision;
+use simplenet_inference::InferencePrecision;
 
 use super::{
     DataSource, DeviceArgs,

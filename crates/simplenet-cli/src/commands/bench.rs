@@ -8,9 +8,10 @@
 use std::path::Path;
 
 use candle_core::Device;
+use simplenet_inference::{Detector, DetectorOptions, inspect_one, inspect_stream, timed};
 use simplenet_metrics::quantiles;
 use simplenet_model::{checkpoint, compute::Isa};
-use simplenet_train::{Detector, TrainError, detector::timed};
+use simplenet_train::TrainError;
 
 use super::{bench_batches, model_path, warn_of_slow_precision};
 use crate::{
@@ -18,8 +19,8 @@ use crate::{
     device,
     error::CliError,
     inputs::{Input, inputs, passed_over_words},
-    inspect::{inspect_file, milliseconds},
-    machine, one_a_thread,
+    inspect::milliseconds,
+    machine,
     output::{
         atomic,
         bench_report::{
@@ -43,19 +44,23 @@ const LEAST_A_THREAD: usize = 8;
 pub fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<BenchReport, CliError> {
     let path = model_path(args.photographs.model.as_deref())?;
     let choice = args.inference.device.device;
+    device::check_batches(&args.batch, choice)?;
+    // Stays open while the detector opens it too, so that `compile` is without it.
     let (opened, open) = timed(|| device::open(choice, progress));
     let opened = opened?;
     let open = (!opened.device.is_cpu()).then_some(open);
-    device::check_batches(&args.batch, choice, &opened, progress)?;
     let (loaded, load) = timed(|| checkpoint::load(&path, &Device::Cpu));
     let (net, record) = loaded?;
-    let precision = args.inference.precision.precision();
+    let mut options = DetectorOptions::default();
+    options.device = choice;
+    options.precision = args.inference.precision.precision();
     let (detector, compile) = timed(|| {
-        let detector = Detector::on_device(&net, record, precision, &opened);
+        let detector = Detector::from_network(&net, record, &options);
         drop(net);
         detector
     });
     let detector = detector?;
+    device::tell_of_batches(&detector, &args.batch, progress);
     warn_of_slow_precision(&detector);
     let found = inputs(&args.photographs.input, &[], &path, &detector)?;
     if !found.passed_over.is_empty() {
@@ -72,25 +77,34 @@ pub fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<BenchReport,
     let [first, ..] = turns[..] else {
         return Err(CliError::Usage("nothing to inspect: give --input IMAGE_OR_FOLDER".into()));
     };
-    let (inspected, first_inspection) = timed(|| inspect_file(&detector, &first.path));
+    let (inspected, first_inspection) = timed(|| inspect_one(&detector, &first.path));
     inspected?;
     progress.start("warming up", distinct.len() as u64);
     let mut sizes = vec![];
     for input in distinct {
-        sizes.push(inspect_file(&detector, &input.path)?.photograph.dimensions());
+        sizes.push(inspect_one(&detector, &input.path)?.photograph.dimensions());
         progress.advance(1);
     }
     progress.finish();
 
     let one_at_a_time = one_at_a_time(&detector, &turns, progress)?;
     let several_at_once = several_at_once(&detector, &turns, progress)?;
-    let (detector, batches) = bench_batches::measure(detector, &turns, &args.batch, progress)?;
+    let with_batch = |batch: usize| {
+        let mut options = options.clone();
+        options.batch = Some(batch);
+        Detector::open(&path, &options)
+    };
+    let batches = if detector.takes_batches() {
+        bench_batches::measure(with_batch, &turns, &args.batch, progress)?
+    } else {
+        vec![]
+    };
 
     let ms = |time: std::time::Duration| rounded(time.as_secs_f64() * 1e3);
     let report = BenchReport {
         program: concat!("simplenet ", env!("CARGO_PKG_VERSION")).into(),
         model: benched_model(&path, &detector)?,
-        precision,
+        precision: detector.precision(),
         device: detector.device().to_string(),
         machine: BenchedMachine {
             description: machine::description(),
@@ -134,7 +148,7 @@ fn one_at_a_time(
     progress.start("one at a time", turns.len() as u64);
     let mut times = vec![];
     for input in turns {
-        times.push(milliseconds(&inspect_file(detector, &input.path)?));
+        times.push(milliseconds(&inspect_one(detector, &input.path)?));
         progress.advance(1);
     }
     progress.finish();
@@ -161,21 +175,26 @@ fn several_at_once(
     progress: &TerminalProgress,
 ) -> Result<Option<SeveralAtOnce>, CliError> {
     let at_once = rayon::current_num_threads();
-    if at_once < 2 || detector.batch_predictor().is_some() {
+    if at_once < 2 || detector.takes_batches() {
         return Ok(None);
     }
     let inspections = turns.len().max(LEAST_A_THREAD * at_once);
-    let tasks: Vec<&Input> = turns.iter().copied().cycle().take(inspections).collect();
-    let work = |input: &&Input| inspect_file(detector, &input.path).map(drop).map_err(CliError::from);
+    let inspect = |count: usize, progress: &TerminalProgress| {
+        let paths = turns.iter().map(|input| &input.path).cycle().take(count);
+        inspect_stream(
+            detector,
+            paths,
+            |_, inspected| inspected.map(drop),
+            |_, result| {
+                progress.advance(1);
+                result.map_err(CliError::from)
+            },
+        )
+    };
     // Each thread's memory, before the clock runs.
-    one_a_thread::in_order(&tasks[..at_once], work, |_, result| result)?;
+    inspect(at_once, &TerminalProgress::plain())?;
     progress.start("several at once", inspections as u64);
-    let (done, time) = timed(|| {
-        one_a_thread::in_order(&tasks, work, |_, result| {
-            progress.advance(1);
-            result
-        })
-    });
+    let (done, time) = timed(|| inspect(inspections, progress));
     done?;
     progress.finish();
     Ok(Some(SeveralAtOnce {

@@ -4,13 +4,8 @@
 use std::collections::HashSet;
 
 use simplenet_data::decode;
+use simplenet_inference::{Detector, InferenceError, inspect_stream, timed};
 use simplenet_metrics::quantiles;
-use simplenet_model::BatchPredictor;
-use simplenet_train::{
-    Detector, TrainError,
-    detector::timed,
-    in_batches::{Inspected, inspect_files},
-};
 
 use super::bench::rounded;
 use crate::{
@@ -29,27 +24,26 @@ const MOST_INPUTS: usize = 256;
 /// From files, at least so many batches: while the first is decoded and the last is finished, the GPU waits.
 const LEAST_BATCHES: usize = 8;
 
-/// Measures batches of these sizes, or of the usual ones; none on the CPU. As many runs of each as `turns`. A batch that memory
-/// does not hold is left out, which is said.
+/// Measures batches of these sizes, or of the usual ones, by a detector that `open` gives for each. As many runs of each as
+/// `turns`. A batch that memory does not hold is left out, which is said.
 ///
 /// # Errors
 /// A photograph that cannot be read, a network that cannot run.
 pub fn measure(
-    mut detector: Detector,
+    open: impl Fn(usize) -> Result<Detector, InferenceError>,
     turns: &[&Input],
     asked: &[u16],
     progress: &TerminalProgress,
-) -> Result<(Detector, Vec<Batch>), CliError> {
+) -> Result<Vec<Batch>, CliError> {
     let mut measured = vec![];
-    if detector.batch_predictor().is_none() {
-        return Ok((detector, measured));
-    }
-    let inputs = network_inputs(&detector, turns)?;
+    let mut inputs = vec![];
     for &batch in if asked.is_empty() { &BATCHES } else { asked } {
         let batch = usize::from(batch);
-        detector = detector.with_batch(batch);
-        let Some(predictor) = detector.batch_predictor() else { break };
-        match network(predictor, &inputs, batch, turns.len(), progress) {
+        let detector = open(batch)?;
+        if inputs.is_empty() {
+            inputs = network_inputs(&detector, turns)?;
+        }
+        match network(&detector, &inputs, batch, turns.len(), progress) {
             Ok(network) => {
                 let inspection = inspection(&detector, turns, batch, progress)?;
                 measured.push(Batch { batch, network, inspection });
@@ -60,7 +54,7 @@ pub fn measure(
             Err(error) => return Err(error.into()),
         }
     }
-    Ok((detector, measured))
+    Ok(measured)
 }
 
 /// The photographs' bytes at the network's size, each photograph once, of the first ones.
@@ -78,21 +72,21 @@ fn network_inputs(detector: &Detector, turns: &[&Input]) -> Result<Vec<Vec<u8>>,
 }
 
 fn network(
-    predictor: &BatchPredictor,
+    detector: &Detector,
     inputs: &[Vec<u8>],
     batch: usize,
     runs: usize,
     progress: &TerminalProgress,
-) -> Result<BatchedNetwork, TrainError> {
+) -> Result<BatchedNetwork, InferenceError> {
     let bytes: Vec<u8> = inputs.iter().cycle().take(batch).flatten().copied().collect();
     for _ in 0..WARM_UP {
-        predictor.run(&bytes)?;
+        detector.run_network(&bytes)?;
     }
     progress.start(&format!("batches of {batch}"), runs as u64);
     let mut times = vec![];
     for _ in 0..runs {
-        let (output, time) = timed(|| predictor.run(&bytes));
-        output?;
+        let (done, time) = timed(|| detector.run_network(&bytes));
+        done?;
         times.push((time.as_secs_f64() * 1e3) as f32);
         progress.advance(1);
     }
@@ -114,14 +108,19 @@ fn inspection(
     progress: &TerminalProgress,
 ) -> Result<BatchedInspection, CliError> {
     let inspections = turns.len().max(LEAST_BATCHES * batch);
-    let paths: Vec<_> = turns.iter().map(|input| &input.path).cycle().take(inspections).collect();
+    let paths = turns.iter().map(|input| &input.path).cycle().take(inspections);
     progress.start(&format!("from files, batches of {batch}"), inspections as u64);
-    let finish = |_, inspected: Result<Inspected, TrainError>| inspected.map(drop);
+    let note = |note: Option<String>| note.iter().for_each(|note| progress.warn(note));
     let (done, time) = timed(|| {
-        inspect_files(detector, &paths, progress, finish, |_, result| {
-            progress.advance(1);
-            result.map_err(CliError::from)
-        })
+        inspect_stream(
+            detector,
+            paths,
+            |_, inspected| inspected.map(|it| note(it.inspection.note)),
+            |_, result| {
+                progress.advance(1);
+                result.map_err(CliError::from)
+            },
+        )
     });
     done?;
     progress.finish();

@@ -6,14 +6,12 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use serde::Serialize;
 use simplenet_data::{
-    DifferenceCounts, RegionOfInterest,
+    DifferenceCounts,
     dataset::{Place, folder},
 };
+use simplenet_inference::{Detector, DetectorOptions, DeviceChoice};
 use simplenet_model::checkpoint::{self, Threshold};
-use simplenet_train::{
-    Detector, InferencePrecision,
-    calibrate::{Rates, TooFew, recalibrate},
-};
+use simplenet_train::calibrate::{Rates, TooFew, recalibrate};
 
 use super::train::{TRAINING_FILE, note_left_out};
 use crate::{
@@ -47,9 +45,13 @@ fn from_good_parts(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<
     rates.validate()?;
     let out = args.out.as_deref().unwrap_or(&args.model);
     require_writable(out)?;
-    let opened = device::open(args.device.device, progress)?;
     let (net, record) = checkpoint::load(&args.model, &Device::Cpu)?;
     let (before, calibrated_model_id) = (record.threshold, checkpoint::model_id(&record));
+    let mut options = DetectorOptions::default();
+    options.device = args.device.device;
+    options.roi = args.roi.clone().map(Into::into);
+    let mut detector = Detector::from_network(&net, record, &options)?;
+    device::tell_of(&detector, &[], progress);
     let category = folder::load_good(&args.normal)?;
     note_left_out(&category, progress);
     let good: Vec<PathBuf> = category.train.into_iter().map(|sample| sample.path).collect();
@@ -60,20 +62,15 @@ fn from_good_parts(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<
             folder.display()
         ));
     }
-    let mut detector = Detector::on_device(&net, record, InferencePrecision::F32, &opened)?;
-    if let Some(file) = &args.roi {
-        detector.narrow(RegionOfInterest::read(file, &detector.preprocess().decode)?)?;
-    }
     let too_few = if args.strict { TooFew::Refuse } else { TooFew::Estimate };
-    let knew = detector.image_profile().is_some();
+    let knew = detector.record().image_profile.is_some();
     let images = recalibrate(&mut detector, rates, &good, too_few, progress)?;
     let mut differences = DifferenceCounts::default();
     images.iter().for_each(|image| differences.add(&image.differences));
     let scores: Vec<f32> = images.iter().map(|image| image.score).collect();
-    detector.set_calibrated_by(simplenet_train::program());
-    detector.save(out, &net)?;
-
-    let record = detector.record();
+    let mut record = detector.record().clone();
+    record.calibrated_by = Some(simplenet_train::program());
+    let record = checkpoint::save(out, &net, &record)?;
     let Some(threshold) = record.threshold else {
         return Err(CliError::Usage("the calibration has set no threshold".into()));
     };
@@ -82,7 +79,7 @@ fn from_good_parts(args: &CalibrateArgs, progress: &TerminalProgress) -> Result<
     let report = CalibrationReport {
         program: simplenet_train::program(),
         model: JsonPath::new(out),
-        model_id: checkpoint::model_id(record),
+        model_id: checkpoint::model_id(&record),
         calibrated_model_id,
         normal: args.normal.iter().map(|folder| JsonPath::new(folder)).collect(),
         images: scores.len(),
@@ -134,16 +131,17 @@ fn require_writable(model: &Path) -> Result<(), CliError> {
 fn write_threshold(args: &CalibrateArgs, value: f32) -> Result<(), CliError> {
     let (net, record) = checkpoint::load(&args.model, &Device::Cpu)?;
     let (before, calibrated_model_id) = (record.threshold, checkpoint::model_id(&record));
-    let mut detector = Detector::new(&net, record)?;
-    detector.override_threshold(value);
-    detector.set_calibrated_by(simplenet_train::program());
+    let mut options = DetectorOptions::default();
+    options.device = DeviceChoice::Cpu;
+    options.threshold = Some(value);
+    let mut record = Detector::from_network(&net, record, &options)?.record().clone();
+    record.calibrated_by = Some(simplenet_train::program());
     let out = args.out.as_deref().unwrap_or(&args.model);
-    detector.save(out, &net)?;
-    let record = detector.record();
+    let record = checkpoint::save(out, &net, &record)?;
     let report = ChosenThreshold {
         program: simplenet_train::program(),
         model: JsonPath::new(out),
-        model_id: checkpoint::model_id(record),
+        model_id: checkpoint::model_id(&record),
         calibrated_model_id,
         before,
         threshold: record.threshold,

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use simplenet_data::DifferenceCounts;
+use simplenet_inference::Detector;
 use simplenet_model::device::CPU;
-use simplenet_train::{Detector, TrainError, config::TrainConfig};
+use simplenet_train::{TrainError, config::TrainConfig};
 
-use super::{narrow, train::note_left_out, warn_of_slow_precision};
+use super::{detector_options, open_detector, train::note_left_out, warn_of_slow_precision};
 use crate::{
     args::EvalArgs,
-    device,
     error::CliError,
     evaluation::{METRICS_FILE, MetricsFile, evaluate_category, run_numbers, summarise, write_metrics},
     inspect::PREDICTIONS_FILE,
@@ -31,19 +31,12 @@ use crate::{
 /// # Errors
 /// An unreadable model, image or mask; a category without a test set; a file that cannot be written.
 pub fn run(args: &EvalArgs, progress: &TerminalProgress) -> Result<MetricsFile, CliError> {
-    let precision = args.inference.precision.precision();
-    let choice = args.inference.device.device;
-    let opened = device::open(choice, progress)?;
-    device::check_batches(args.batch.batch.as_slice(), choice, &opened, progress)?;
-    let mut detector = Detector::load_on(&args.model, precision, &opened)?;
-    if let Some(batch) = args.batch.batch {
-        detector = detector.with_batch(batch.into());
-    }
-    narrow(&mut detector, &args.region)?;
+    let options = detector_options(&args.inference, &args.batch, &args.region);
+    let detector = open_detector(&args.model, &options, &args.batch, progress)?;
     with_detector(args, &detector, progress)
 }
 
-/// Evaluates a detector that is at hand.
+/// Evaluates a detector that was opened as the flags say.
 ///
 /// # Errors
 /// As [`run`].

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use simplenet_data::dataset::{Sample, folder};
-use simplenet_model::{WeightsSource, official::OfficialCheckpoint};
+use simplenet_model::{WeightsSource, checkpoint, official::OfficialCheckpoint};
 use simplenet_train::{
     TrainConfig,
     calibrate::{Rates, TooFew, recalibrate},
@@ -41,12 +41,15 @@ pub fn run(
     if !good.is_empty() {
         let paths: Vec<PathBuf> = good.iter().map(|sample| sample.path.clone()).collect();
         recalibrate(&mut detector, rates, &paths, TooFew::Estimate, progress)?;
-        detector.set_calibrated_by(simplenet_train::program());
+    }
+    let mut record = detector.record().clone();
+    if !good.is_empty() {
+        record.calibrated_by = Some(simplenet_train::program());
     }
     if let Some(folder) = args.out.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(CliError::io("create", folder))?;
     }
-    detector.save(&args.out, &net)?;
+    let record = checkpoint::save(&args.out, &net, &record)?;
 
     let head = checkpoint.config;
     let layers = match head.adaptor.layers {
@@ -67,7 +70,7 @@ pub fn run(
              --proj_layer_type 0 and 1 of the official code; one that was trained with 2 gives other scores there",
         );
     }
-    match &detector.record().threshold {
+    match &record.threshold {
         Some(threshold) => println!(
             "threshold {:.4} on the raw score: expect up to {:.1} % of good parts to be rejected",
             threshold.value,

@@ -3,26 +3,22 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use simplenet_data::DifferenceCounts;
+use simplenet_data::{DecodeOptions, DifferenceCounts};
+use simplenet_inference::{Detector, InferenceError, Inspected, Source, SourceImage, inspect_stream};
 use simplenet_model::checkpoint::Decision;
-use simplenet_train::{
-    Detector, TrainError,
-    in_batches::{Inspected, inspect_file, inspect_files},
-};
 
 use super::{
+    detector_options,
     infer_report::Gathered,
-    infer_run::{Recorded, Results, tasks},
-    model_path, narrow, warn_of_slow_precision,
+    infer_run::{Results, tasks},
+    model_path, open_detector, warn_of_slow_precision,
 };
 use crate::{
     args::InferArgs,
-    device,
     error::CliError,
     inputs::{Inputs, PassedOverFields, inputs, passed_over_words},
-    inspect::{PREDICTIONS_FILE, Recorder, settings},
+    inspect::{PREDICTIONS_FILE, Recorded, Recorder, settings},
     interrupt::Interrupt,
-    one_a_thread,
     output::{
         OutputError,
         prediction::{JsonPath, PredictionRecord, Verdict},
@@ -67,25 +63,20 @@ impl Outcome {
 pub fn run(args: &InferArgs, progress: &TerminalProgress) -> Result<Outcome, CliError> {
     let interrupt = Interrupt::on_signals()?;
     let model = model_path(args.photographs.model.as_deref())?;
-    let precision = args.inference.precision.precision();
-    let choice = args.inference.device.device;
-    let opened = device::open(choice, progress)?;
-    device::check_batches(args.batch.batch.as_slice(), choice, &opened, progress)?;
-    let mut detector = Detector::load_on(&model, precision, &opened)?;
-    if let Some(batch) = args.batch.batch {
-        detector = detector.with_batch(batch.into());
-    }
-    inspect(args, &model, detector, &interrupt, progress)
+    let mut options = detector_options(&args.inference, &args.batch, &args.region);
+    options.threshold = args.threshold;
+    let detector = open_detector(&model, &options, &args.batch, progress)?;
+    inspect(args, &model, &detector, &interrupt, progress)
 }
 
-/// Inspects by a detector that is at hand; `model` is its file.
+/// Inspects by a detector that was opened as the flags say; `model` is its file.
 ///
 /// # Errors
 /// As [`run`].
 pub fn with_detector(
     args: &InferArgs,
     model: &Path,
-    detector: Detector,
+    detector: &Detector,
     progress: &TerminalProgress,
 ) -> Result<Outcome, CliError> {
     inspect(args, model, detector, &Interrupt::on_signals()?, progress)
@@ -94,19 +85,15 @@ pub fn with_detector(
 fn inspect(
     args: &InferArgs,
     model: &Path,
-    mut detector: Detector,
+    detector: &Detector,
     interrupt: &Interrupt,
     progress: &TerminalProgress,
 ) -> Result<Outcome, CliError> {
-    if let Some(threshold) = args.threshold {
-        detector.override_threshold(threshold);
-    }
-    narrow(&mut detector, &args.region)?;
     println!("model: {}, in {}", model.display(), detector.precision().name());
-    warn_of_slow_precision(&detector);
+    warn_of_slow_precision(detector);
     let outputs = std::slice::from_ref(&args.output);
     let Inputs { photographs, passed_over, repeated } =
-        inputs(&args.photographs.input, outputs, model, &detector)?;
+        inputs(&args.photographs.input, outputs, model, detector)?;
     if !passed_over.is_empty() {
         tell::line(
             Level::Warn,
@@ -119,8 +106,8 @@ fn inspect(
         progress.note(&format!("{repeated} photographs were named more than once, and are inspected once"));
     }
 
-    let mut recorder = Recorder::new(&detector, &args.output, args.map_format.format())?;
-    let mut settings = settings("infer", &detector, &args.region)?;
+    let mut recorder = Recorder::new(detector, &args.output, args.map_format.format())?;
+    let mut settings = settings("infer", detector, &args.region)?;
     settings.insert("map_format".into(), format!("{:?}", args.map_format).to_lowercase().into());
     let named = passed_over
         .iter()
@@ -155,8 +142,9 @@ fn inspect(
         total,
     };
     progress.start("inspecting", tasks.len() as u64);
-    let record = |task: &Task, inspected: Result<Inspected, TrainError>| -> Recorded {
-        let Inspected { photograph, inspection, decode } = inspected?;
+    let record = |task: &&Task, inspected: Result<Inspected, InferenceError>| -> Recorded {
+        let Inspected { photograph, inspection, decode, .. } = inspected?;
+        inspection.note.iter().for_each(|note| progress.warn(note));
         let record = recorder.record(&task.path, &task.name, &photograph, &inspection, decode)?;
         let pictures = match sizes.filter(|_| !recorder.is_disk_full()) {
             Some(sizes) => Some(recorder.layers(&photograph, &inspection, sizes)?.to_json()?),
@@ -164,9 +152,9 @@ fn inspect(
         };
         Ok((record, pictures))
     };
-    let inspected = results.stop_if_asked().and_then(|()| {
-        inspect_tasks(&detector, &tasks, &record, progress, |task, result| results.take(task, result))
-    });
+    let inspected = results
+        .stop_if_asked()
+        .and_then(|()| inspect_stream(detector, &tasks, record, |task, result| results.take(task, result)));
     progress.finish();
     inspected?;
 
@@ -174,45 +162,13 @@ fn inspect(
     outcome.without_maps = recorder.without_maps();
     run.predictions.finish()?;
     let report = match gathered {
-        Some(gathered) => gathered.write(args, model, &detector)?,
+        Some(gathered) => gathered.write(args, model, detector)?,
         None => "",
     };
     run.complete()?;
-    summarise(args, &detector, &outcome, report);
+    summarise(args, detector, &outcome, report);
     unlike_training::warn(&differences);
     Ok(outcome)
-}
-
-/// Inspects what can be inspected, and hands over the results in the order of the tasks, those that cannot among them.
-fn inspect_tasks(
-    detector: &Detector,
-    tasks: &[Task],
-    record: &(impl Fn(&Task, Result<Inspected, TrainError>) -> Recorded + Sync),
-    progress: &TerminalProgress,
-    mut on_result: impl FnMut(&Task, Recorded) -> Result<(), CliError>,
-) -> Result<(), CliError> {
-    let readable: Vec<&Task> = tasks.iter().filter(|task| task.problem.is_none()).collect();
-    let mut due = tasks.iter();
-    let mut in_order = |result: Option<Recorded>| {
-        for task in due.by_ref() {
-            match &task.problem {
-                Some(problem) => on_result(task, Err(CliError::Usage(problem.clone())))?,
-                None => return result.map_or(Ok(()), |result| on_result(task, result)),
-            }
-        }
-        Ok(())
-    };
-    match detector.batch_predictor() {
-        Some(_) => {
-            let finish = |i: usize, inspected| record(readable[i], inspected);
-            inspect_files(detector, &readable, progress, finish, |_, result| in_order(Some(result)))?;
-        }
-        None => {
-            let work = |task: &&Task| record(task, inspect_file(detector, &task.path));
-            one_a_thread::in_order(&readable, work, |_, result| in_order(Some(result)))?;
-        }
-    }
-    in_order(None)
 }
 
 /// Says what is done with an earlier run's results.
@@ -264,9 +220,16 @@ pub(super) struct Task {
     pub(super) problem: Option<String>,
 }
 
-impl AsRef<Path> for Task {
-    fn as_ref(&self) -> &Path {
+impl Source for Task {
+    fn name(&self) -> &Path {
         &self.path
+    }
+
+    fn read(&self, options: &DecodeOptions) -> Result<SourceImage, InferenceError> {
+        match &self.problem {
+            Some(problem) => Err(InferenceError::Source { reason: problem.clone() }),
+            None => self.path.read(options),
+        }
     }
 }
 

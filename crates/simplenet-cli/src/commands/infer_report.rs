@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use simplenet_train::Detector;
+use simplenet_inference::Detector;
 
 use super::eval::training_config;
 use crate::{

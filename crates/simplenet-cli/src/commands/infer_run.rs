@@ -16,18 +16,15 @@ use super::{
 use crate::{
     error::CliError,
     inputs::Input,
-    inspect::Recorder,
+    inspect::{Recorded, Recorder},
     interrupt::Interrupt,
     output::{
-        prediction::{JsonPath, PredictionError, PredictionLine, PredictionRecord, Verdict},
+        prediction::{JsonPath, PredictionError, PredictionLine, Verdict},
         run_folder::RunFolder,
     },
     progress::TerminalProgress,
     tell,
 };
-
-/// A photograph's record and the pictures of it that a report shows, or why there are none.
-pub(super) type Recorded = Result<(PredictionRecord, Option<String>), CliError>;
 
 /// A run's results as they come.
 pub(super) struct Results<'a> {

@@ -1,8 +1,9 @@
 //! `simplenet info`: what is in a model file, readable.
 
 use simplenet_data::{Preprocess, Tiles};
+use simplenet_inference::profile_of;
 use simplenet_model::{checkpoint, position_energy::PositionEnergyConfig};
-use simplenet_train::{false_reject::expected_false_reject_rate, image_profile::profile_of};
+use simplenet_train::false_reject::expected_false_reject_rate;
 
 use super::model_path;
 use crate::{args::ModelArgs, error::CliError, tell};

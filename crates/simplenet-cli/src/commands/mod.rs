@@ -19,33 +19,49 @@ pub mod verify;
 
 use std::path::{Path, PathBuf};
 
-use simplenet_data::RegionOfInterest;
+use simplenet_inference::{Detector, DetectorOptions};
 use simplenet_model::{BackboneId, BackboneWeights, WeightsSource, compute::Isa, weights};
-use simplenet_train::Detector;
 
-use crate::{args::RegionArgs, error::CliError, machine::precision_note, progress::TerminalProgress, tell};
+use crate::{
+    args::{BatchArgs, InferenceArgs, RegionArgs},
+    device,
+    error::CliError,
+    machine::precision_note,
+    progress::TerminalProgress,
+    tell,
+};
 
 /// Where results go and are looked for.
 pub const RESULTS: &str = "results";
 /// The model file's name in a result folder.
 pub const MODEL_FILE: &str = "model.safetensors";
 
-/// Looks only at what was asked for, and gives only regions that are large enough.
+/// How `eval` and `infer` open a detector.
+fn detector_options(inference: &InferenceArgs, batch: &BatchArgs, region: &RegionArgs) -> DetectorOptions {
+    let mut options = DetectorOptions::default();
+    options.device = inference.device.device;
+    options.precision = inference.precision.precision();
+    options.batch = batch.batch.map(usize::from);
+    options.roi = region.roi.clone().map(Into::into);
+    options.min_area = region.min_region_area;
+    options.max_pixels = region.max_pixels;
+    options
+}
+
+/// Opens a model file, and says on which device where it is not simply the CPU.
 ///
 /// # Errors
-/// A file that is no region of interest.
-fn narrow(detector: &mut Detector, args: &RegionArgs) -> Result<(), CliError> {
-    if let Some(file) = &args.roi {
-        let region = RegionOfInterest::read(file, &detector.preprocess().decode)?;
-        detector.narrow(region)?;
-    }
-    if let Some(pixels) = args.max_pixels {
-        detector.override_max_pixels(pixels);
-    }
-    if let Some(pixels) = args.min_region_area {
-        detector.override_min_region_area(pixels);
-    }
-    Ok(())
+/// A batch on a CPU that was chosen; as [`Detector::open`].
+fn open_detector(
+    model: &Path,
+    options: &DetectorOptions,
+    batch: &BatchArgs,
+    progress: &TerminalProgress,
+) -> Result<Detector, CliError> {
+    device::check_batches(batch.batch.as_slice(), options.device)?;
+    let detector = Detector::open(model, options)?;
+    device::tell_of(&detector, batch.batch.as_slice(), progress);
+    Ok(detector)
 }
 
 /// The model that was asked for, or the newest one under `results/`.
@@ -66,7 +82,7 @@ pub fn model_path(asked: Option<&Path>) -> Result<PathBuf, CliError> {
 
 /// Says when the processor that a detector runs on is not made for the numbers it computes in.
 fn warn_of_slow_precision(detector: &Detector) {
-    let on_cpu = detector.batch_predictor().is_none();
+    let on_cpu = !detector.takes_batches();
     if let Some(note) = precision_note(detector.precision(), Isa::detect()).filter(|_| on_cpu) {
         tell::result("warning", &format!("{note}\n"), &tell::NoFields {});
     }

@@ -3,8 +3,8 @@
 //! Times are wall-clock milliseconds, memory is in MiB, throughput in photographs a second.
 
 use serde::Serialize;
+use simplenet_inference::InferencePrecision;
 use simplenet_model::device::CPU;
-use simplenet_train::InferencePrecision;
 
 use super::{
     prediction::JsonPath,

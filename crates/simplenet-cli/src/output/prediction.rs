@@ -7,8 +7,8 @@
 use super::OutputError;
 use serde::{Deserialize, Serialize};
 use simplenet_data::Difference;
+use simplenet_inference::InferencePrecision;
 use simplenet_model::checkpoint::Decision;
-use simplenet_train::InferencePrecision;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

@@ -4,10 +4,13 @@
 //! EfficientNet-Lite0 is embedded in this crate. DINOv2 and the ResNets whose hash is known are fetched from the Hugging Face
 //! Hub at a registered revision on first use and cached. Lite1 and Lite2 are in Python packages, ResNet-101 and
 //! WideResNet-101-2 are files of PyTorch's: a person downloads them. A file of the user's own replaces any. A backbone is never
-//! replaced by another one: what cannot be had is an error that says what to do.
+//! replaced by another one: what cannot be had is an error that says what to do. Fetching is the feature `hub`.
 
+#[cfg(feature = "hub")]
 mod hub;
 mod origin;
+#[cfg(feature = "hub")]
+mod resolve;
 
 use std::{
     collections::HashMap,
@@ -24,8 +27,11 @@ use crate::{
     tensor_check::require_finite,
 };
 
+#[cfg(feature = "hub")]
 pub use hub::{DownloadProgress, HubConfig, NetworkUse, Silent, fetch};
 pub use origin::{HubFile, Origin, PackageFile, WebFile, origin};
+#[cfg(feature = "hub")]
+pub use resolve::{download, resolve, resolve_with};
 
 /// The weights of EfficientNet-Lite0 up to its last tap, f16; see `assets/README.md`.
 static EMBEDDED: &[u8] = include_bytes!("../../assets/efficientnet_lite0.f16.safetensors");
@@ -50,72 +56,6 @@ pub enum WeightsSource {
     Default,
     /// A safetensors file or a PyTorch checkpoint with the source framework's names. Its hash is recorded, not checked.
     File(PathBuf),
-}
-
-/// Gets a backbone's weights, from the network if they have to come from there; the environment decides how
-/// ([`HubConfig::from_env`]).
-///
-/// # Errors
-/// As [`resolve_with`].
-pub fn resolve(
-    id: BackboneId,
-    source: &WeightsSource,
-    progress: &dyn DownloadProgress,
-) -> Result<BackboneWeights, ModelError> {
-    resolve_with(id, source, &HubConfig::from_env(), progress)
-}
-
-/// The same with an explicit configuration of the Hub.
-///
-/// # Errors
-/// A file that cannot be read, is of neither form, lacks a tensor or has one of another shape; a download that fails
-/// or has another hash than the registered one; no network; weights that a person has to fetch.
-pub fn resolve_with(
-    id: BackboneId,
-    source: &WeightsSource,
-    hub: &HubConfig,
-    progress: &dyn DownloadProgress,
-) -> Result<BackboneWeights, ModelError> {
-    match (source, origin(id)) {
-        (WeightsSource::File(path), _) => BackboneWeights::from_file(id, path),
-        (WeightsSource::Default, Origin::Embedded) => BackboneWeights::embedded(id),
-        (WeightsSource::Default, Origin::Hub(file)) => {
-            let path = fetch(id, file, hub, progress)?;
-            BackboneWeights::from_file(id, &path)
-        }
-        (WeightsSource::Default, Origin::Package(file)) => Err(in_a_package(id, file)),
-        (WeightsSource::Default, Origin::Web(file)) => Err(by_hand(id, file)),
-    }
-}
-
-/// Makes sure that a backbone's file is on this machine. Returns its path, or `None` for the embedded one.
-///
-/// # Errors
-/// As [`fetch`]; [`ModelError::WeightsInPackage`] and [`ModelError::WeightsByHand`] where a person has to fetch them.
-pub fn download(
-    id: BackboneId,
-    hub: &HubConfig,
-    progress: &dyn DownloadProgress,
-) -> Result<Option<PathBuf>, ModelError> {
-    match origin(id) {
-        Origin::Embedded => Ok(None),
-        Origin::Hub(file) => fetch(id, file, hub, progress).map(Some),
-        Origin::Package(file) => Err(in_a_package(id, file)),
-        Origin::Web(file) => Err(by_hand(id, file)),
-    }
-}
-
-fn in_a_package(backbone: BackboneId, file: &PackageFile) -> ModelError {
-    ModelError::WeightsInPackage {
-        backbone,
-        package: format!("{}=={}", file.package, file.version),
-        file: file.file,
-        sha256: file.sha256,
-    }
-}
-
-fn by_hand(backbone: BackboneId, file: &WebFile) -> ModelError {
-    ModelError::WeightsByHand { backbone, url: file.url, sha256_begins: file.sha256_begins }
 }
 
 impl BackboneWeights {

@@ -18,6 +18,7 @@ use simplenet_data::{
     dataset::Sample,
     loader::{Loader, LoaderOptions},
 };
+use simplenet_inference::timed;
 use simplenet_model::{
     BackboneId, ModelError,
     anomaly_map::{AnomalyMapConfig, ImageScore, anomaly_map, image_score},
@@ -26,7 +27,6 @@ use simplenet_model::{
 
 use crate::{
     config::TrainConfig,
-    detector::timed,
     error::TrainError,
     evaluate::{Evaluated, Measured, Metrics, measure},
     features::{Extraction, FeatureStorage},

@@ -4,7 +4,7 @@
 use simplenet_data::DataError;
 use simplenet_metrics::{Connectivity, connected_components};
 
-use crate::error::TrainError;
+use crate::error::InferenceError;
 
 /// A connected region of the map at or above the map threshold, in the photograph's pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,12 +21,12 @@ pub struct AnomalousRegion {
 ///
 /// # Errors
 /// A map that does not have `width` times `height` numbers.
-pub fn regions_above(
+pub(crate) fn regions_above(
     map: &[f32],
     width: usize,
     height: usize,
     threshold: f32,
-) -> Result<Vec<AnomalousRegion>, TrainError> {
+) -> Result<Vec<AnomalousRegion>, InferenceError> {
     if map.len() != width * height {
         return Err(DataError::WrongSize {
             what: "the anomaly map",

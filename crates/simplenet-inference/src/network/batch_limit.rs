@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use crate::error::TrainError;
+use crate::error::InferenceError;
 
 /// The largest batch that has not been refused.
 #[derive(Debug)]
@@ -35,8 +35,8 @@ impl BatchLimit {
     pub(crate) fn run_all<T, R>(
         &self,
         items: &[T],
-        mut run: impl FnMut(&[T]) -> Result<Vec<R>, TrainError>,
-    ) -> Result<Vec<R>, TrainError> {
+        mut run: impl FnMut(&[T]) -> Result<Vec<R>, InferenceError>,
+    ) -> Result<Vec<R>, InferenceError> {
         let mut results = Vec::with_capacity(items.len());
         let mut left = items;
         while !left.is_empty() {
@@ -77,12 +77,12 @@ mod tests {
 
     use super::*;
 
-    fn full() -> TrainError {
+    fn full() -> InferenceError {
         ModelError::OutOfMemory { device: "a device".into(), said: "full".into() }.into()
     }
 
     /// Runs items through a device that holds `fits` at once; gives the sizes that were tried.
-    fn sizes_tried(limit: &BatchLimit, items: usize, fits: usize) -> Result<Vec<usize>, TrainError> {
+    fn sizes_tried(limit: &BatchLimit, items: usize, fits: usize) -> Result<Vec<usize>, InferenceError> {
         let items: Vec<usize> = (0..items).collect();
         let mut tried = vec![];
         let results = limit.run_all(&items, |batch| {
@@ -120,8 +120,8 @@ mod tests {
         assert!(sizes_tried(&limit, 4, 0).unwrap_err().is_out_of_memory());
         assert_eq!(limit.most(), 1);
         let limit = BatchLimit::new(4);
-        let other = limit.run_all(&[1, 2], |_| Err::<Vec<()>, _>(TrainError::Stopped));
-        assert!(matches!(other, Err(TrainError::Stopped)) && limit.most() == 4);
+        let other = limit.run_all(&[1, 2], |_| Err::<Vec<()>, _>(InferenceError::NoActivationRanges));
+        assert!(matches!(other, Err(InferenceError::NoActivationRanges)) && limit.most() == 4);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use simplenet_model::{BatchPrecision, Precision, checkpoint::ModelRecord, compute::Isa};
 
-use crate::error::TrainError;
+use crate::error::InferenceError;
 
 /// Numbers to inspect in. Training, its threshold and its quantiles are always in f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -48,15 +48,17 @@ impl InferencePrecision {
     /// What the model crate compiles to on the CPU.
     ///
     /// # Errors
-    /// `TrainError::NoActivationRanges` for int8 and a model without them; `TrainError::Setting` for f16.
-    pub(crate) fn of(self, record: &ModelRecord) -> Result<Precision, TrainError> {
+    /// `InferenceError::NoActivationRanges` for int8 and a model without them; `InferenceError::Setting` for f16.
+    pub(crate) fn of(self, record: &ModelRecord) -> Result<Precision, InferenceError> {
         match self {
             Self::F32 => Ok(Precision::F32),
             Self::Bf16 => Ok(Precision::Bf16),
-            Self::Int8 => {
-                record.activation_ranges.clone().map(Precision::Int8).ok_or(TrainError::NoActivationRanges)
-            }
-            Self::F16 => Err(TrainError::setting(
+            Self::Int8 => record
+                .activation_ranges
+                .clone()
+                .map(Precision::Int8)
+                .ok_or(InferenceError::NoActivationRanges),
+            Self::F16 => Err(InferenceError::setting(
                 "precision",
                 self.name(),
                 "f16 is for GPUs (`--device cuda`); on the CPU take bf16, which is as small",
@@ -67,12 +69,12 @@ impl InferencePrecision {
     /// What the model crate compiles to for batches on a GPU.
     ///
     /// # Errors
-    /// `TrainError::Setting` for bf16 and int8.
-    pub(crate) fn of_batches(self) -> Result<BatchPrecision, TrainError> {
+    /// `InferenceError::Setting` for bf16 and int8.
+    pub(crate) fn of_batches(self) -> Result<BatchPrecision, InferenceError> {
         match self {
             Self::F32 => Ok(BatchPrecision::F32),
             Self::F16 => Ok(BatchPrecision::F16),
-            Self::Bf16 | Self::Int8 => Err(TrainError::setting(
+            Self::Bf16 | Self::Int8 => Err(InferenceError::setting(
                 "precision",
                 self.name(),
                 "it is for CPUs (`--device cpu`); on a GPU take f16, or f32",
