@@ -32,8 +32,6 @@ pub mod inference_precision;
 pub mod loss;
 pub mod noise;
 pub mod optimizer;
-mod placed_deserializer;
-pub mod placed_toml;
 pub mod position_statistics;
 mod regions;
 pub mod reporter;
