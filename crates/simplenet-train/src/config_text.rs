@@ -11,7 +11,7 @@ use std::{ops::Range, path::Path};
 use serde::Deserialize;
 use toml::{
     Spanned,
-    de::{DeString, DeTable, DeValue, Deserializer},
+    de::{DeString, DeTable, DeValue, ValueDeserializer},
 };
 
 use crate::{TrainError, config::TrainConfig};
@@ -23,7 +23,7 @@ impl TrainConfig {
     /// `TrainError::Config` with `origin`, the line and the key; unknown keys are errors.
     pub fn from_toml(text: &str, origin: &Path) -> Result<Self, TrainError> {
         let table = parse(text).map_err(|problem| TrainError::config(origin, problem))?;
-        Source { text, table, base: toml::Table::new() }.read(origin)
+        Source { text, table: DeValue::Table(table), base: toml::Table::new() }.read(origin)
     }
 
     /// This configuration with the keys that `text` (TOML, any subset of the keys) gives put in their place.
@@ -49,26 +49,19 @@ impl TrainConfig {
         let behind = " ".repeat(text.len()) + &self.to_toml()?;
         let base = parse(&behind).map_err(|problem| TrainError::config(origin, problem))?;
         fill(&mut table, base);
-        Source { text, table, base: self.to_table()? }.read(origin)
+        Source { text, table: DeValue::Table(table), base: self.to_table()? }.read(origin)
     }
 
     /// The names of all keys from the top, such as `calibration.held_out_share`: those of this configuration, and those that
     /// it could have but has not. The keys of choices are those of the choice that was taken.
     ///
     /// # Errors
-    /// `TrainError::Config` when the configuration cannot be written.
+    /// As `to_toml`.
     pub fn keys(&self) -> Result<Vec<String>, TrainError> {
-        fn collect(value: &serde_json::Value, above: &str, keys: &mut Vec<String>) {
-            for (key, value) in value.as_object().into_iter().flatten() {
-                keys.push(format!("{above}{key}"));
-                collect(value, &format!("{above}{key}."), keys);
-            }
-        }
-        // TOML leaves out what is not set; JSON says that it is not.
-        let value =
-            serde_json::to_value(self).map_err(|e| TrainError::config(Path::new("config.toml"), e))?;
+        let text = self.to_toml()?;
+        let table = parse(&text).map_err(|problem| TrainError::config(Path::new("config.toml"), problem))?;
         let mut keys = vec![];
-        collect(&value, "", &mut keys);
+        collect_keys(&DeValue::Table(table), &[], &mut keys);
         Ok(keys)
     }
 
@@ -134,8 +127,8 @@ pub fn unknown<'a>(what: &str, word: &str, known: impl IntoIterator<Item = &'a s
 /// What settings are read from.
 struct Source<'a> {
     text: &'a str,
-    /// The text's keys, and those that it leaves as they are.
-    table: DeTable<'a>,
+    /// The table of the text's keys, and of those that it leaves as they are.
+    table: DeValue<'a>,
     /// The settings that are changed: examples of what may stand there.
     base: toml::Table,
 }
@@ -216,7 +209,7 @@ impl Source<'_> {
 
     /// The line of the last key of a path that stands in the text.
     fn line_on<'k>(&self, path: impl IntoIterator<Item = &'k str>) -> Option<usize> {
-        let (mut table, mut line) = (Some(&self.table), None);
+        let (mut table, mut line) = (self.table.as_table(), None);
         for name in path {
             let Some((key, value)) = table.and_then(|table| table.get_key_value(name)) else { break };
             if key.span().start >= self.text.len() {
@@ -230,12 +223,8 @@ impl Source<'_> {
 
     /// The names that may stand at the end of a path: what serde says of one that is none of them.
     fn choices(&self, path: &[String]) -> String {
-        let mut table = self.table.clone();
-        if let Some(value) = value_at(&mut table, path) {
-            *value = DeValue::String("".into());
-        }
-        let error = deserialize(table).err();
-        match error.as_ref().map(|error| Said::of(error.message())) {
+        let refused = refused(&self.table, path, |value| *value = DeValue::String("".into()));
+        match refused.as_ref().map(|error| Said::of(error.message())) {
             Some(Said::UnknownChoice { known, .. }) => known.join(", "),
             _ => "its choices".into(),
         }
@@ -254,26 +243,55 @@ type Value<'a> = Spanned<DeValue<'a>>;
 /// Where no text goes.
 const OF_NO_TEXT: Range<usize> = usize::MAX..usize::MAX;
 
-fn deserialize(table: DeTable<'_>) -> Result<TrainConfig, toml::de::Error> {
-    TrainConfig::deserialize(Deserializer::from(Spanned::new(OF_NO_TEXT, table)))
+fn deserialize(table: DeValue<'_>) -> Result<TrainConfig, toml::de::Error> {
+    TrainConfig::deserialize(ValueDeserializer::from(Spanned::new(OF_NO_TEXT, table)))
 }
 
-fn value_at<'t, 'a>(table: &'t mut DeTable<'a>, path: &[String]) -> Option<&'t mut DeValue<'a>> {
-    let (key, rest) = path.split_first()?;
-    let value = table.get_mut(key.as_str())?.get_mut();
-    if rest.is_empty() {
-        return Some(value);
+/// What serde says of settings of which one value was changed.
+fn refused<'a>(
+    table: &DeValue<'a>,
+    path: &[String],
+    change: impl FnOnce(&mut DeValue<'a>),
+) -> Option<toml::de::Error> {
+    let mut table = table.clone();
+    let mut place = Some(&mut table);
+    for key in path {
+        place = match place {
+            Some(DeValue::Table(table)) => table.get_mut(key.as_str()).map(Spanned::get_mut),
+            _ => None,
+        };
     }
-    match value {
-        DeValue::Table(below) => value_at(below, rest),
-        _ => None,
+    place.map(change);
+    deserialize(table).err()
+}
+
+/// The keys that every struct on the way has, as serde names them where one is not known.
+fn collect_keys(whole: &DeValue<'_>, path: &[String], keys: &mut Vec<String>) {
+    let mut names = vec![];
+    let refused = refused(whole, path, |value| {
+        if let DeValue::Table(table) = value {
+            names.extend(
+                table.iter().filter(|(_, value)| value.get_ref().is_table()).map(|(key, _)| key.to_string()),
+            );
+            table.insert(
+                Spanned::new(OF_NO_TEXT, "".into()),
+                Spanned::new(OF_NO_TEXT, DeValue::Boolean(true)),
+            );
+        }
+    });
+    let below = |name: &str| [path, &[name.to_string()]].concat();
+    if let Some(Said::UnknownKey { known, .. }) = refused.as_ref().map(|error| Said::of(error.message())) {
+        keys.extend(known.into_iter().map(|name| below(name).join(".")));
+    }
+    for name in names {
+        collect_keys(whole, &below(&name), keys);
     }
 }
 
 /// The keys that lead to an entry, to the innermost where several are it.
-fn path_to(table: &DeTable<'_>, is_it: &dyn Fn(&Key<'_>, &Value<'_>) -> bool) -> Option<Vec<String>> {
-    table.iter().find_map(|(key, value)| {
-        let below = value.get_ref().as_table().and_then(|table| path_to(table, is_it));
+fn path_to(table: &DeValue<'_>, is_it: &dyn Fn(&Key<'_>, &Value<'_>) -> bool) -> Option<Vec<String>> {
+    table.as_table()?.iter().find_map(|(key, value)| {
+        let below = path_to(value.get_ref(), is_it);
         let path = below.or_else(|| is_it(key, value).then(Vec::new))?;
         Some([vec![key.get_ref().to_string()], path].concat())
     })
