@@ -12,8 +12,7 @@ use crate::{
     inspect::PREDICTIONS_FILE,
     machine,
     output::{
-        OutputError,
-        atomic::AtomicFile,
+        OutputError, atomic,
         layers::{LayerSizes, Layers},
         layers_file::LayersReader,
         prediction::PredictionLine,
@@ -124,9 +123,7 @@ pub fn write(
         table,
         categories,
     };
-    let mut file = AtomicFile::create(path)?;
-    render(&report, &ReportOptions::default(), &mut sources, &mut |piece| file.write(piece.as_bytes()))?;
-    Ok(file.commit()?)
+    Ok(atomic::write_pieces(path, |sink| render(&report, &ReportOptions::default(), &mut sources, sink))?)
 }
 
 /// The pictures of all cards.

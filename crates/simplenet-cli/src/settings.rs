@@ -10,7 +10,6 @@ use simplenet_model::{BackboneId, WeightsSource};
 use simplenet_train::{
     FeatureStorage,
     config::{Preset, TrainConfig},
-    placed_toml::PlacedValue,
 };
 
 use crate::{
@@ -33,12 +32,9 @@ pub fn resolve(
     seed: Option<u64>,
     file: Option<&ConfigFile>,
 ) -> Result<TrainConfig, CliError> {
-    let in_file = file.and_then(|file| file.training().get("backbone")).map(|placed| &placed.value);
+    let in_file = file.map(ConfigFile::training).transpose()?;
     // A preset's settings depend on the backbone. What is no backbone's name is refused below, with its line.
-    let in_file = match in_file {
-        Some(PlacedValue::Text(name)) => name.parse().ok(),
-        _ => None,
-    };
+    let in_file = in_file.and_then(|table| table.get("backbone")?.as_str()?.parse().ok());
     let backbone = args.backbone.or(in_file).unwrap_or(BackboneId::EfficientNetLite0);
     let preset = match args.preset {
         Some(PresetArg::Paper) => Preset::Paper,
@@ -46,7 +42,7 @@ pub fn resolve(
     };
     let mut config = TrainConfig::preset(preset, backbone);
     if let Some(file) = file {
-        config = config.overridden_by_table(file.training(), file.path())?;
+        config = file.change(&config)?;
     }
     config.backbone = backbone;
     if let Some(seed) = seed {

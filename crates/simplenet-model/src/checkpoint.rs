@@ -9,12 +9,12 @@ mod container;
 mod record;
 mod threshold;
 mod verify;
-mod write;
 
 use std::{collections::HashMap, path::Path};
 
 use candle_core::{DType, Device, Tensor};
 use serde::Serialize;
+use simplenet_files::Durability;
 
 use crate::{error::ModelError, simplenet::SimpleNet, weights::BackboneWeights};
 use container::Container;
@@ -74,7 +74,9 @@ pub fn save(path: &Path, net: &SimpleNet, record: &ModelRecord) -> Result<ModelR
         tensors.push((golden.tensor.clone(), golden.to_tensor()?));
     }
     let (bytes, record) = container::write(record, &tensors, path)?;
-    write::whole(path, &bytes).map_err(ModelError::io(path))?;
+    // Before the new one is written: its room may be needed.
+    simplenet_files::clear(simplenet_files::parent_folder(path));
+    simplenet_files::write(path, &bytes, Durability::Disk).map_err(ModelError::io(path))?;
     Ok(record)
 }
 

@@ -10,21 +10,18 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs::{self, File},
-    io::{self, Read, Write},
+    io::{self, Read},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use safetensors::{Dtype, SafeTensors, View};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
+use simplenet_files::Durability;
 
 /// How the names of files end.
 const SUFFIX: &str = ".features";
-/// How those of files that are being written end.
-const PART: &str = ".part";
-/// A file that has been in writing for longer than this is one that a killed run has left.
-const ABANDONED: Duration = Duration::from_secs(3600);
 /// Keys of the metadata.
 const KEY: &str = "key";
 const CHECKSUM: &str = "crc32";
@@ -108,13 +105,8 @@ impl FeatureStore {
     /// Makes the folder, and removes what killed runs have left in it.
     pub(crate) fn open(folder: &Path, limit: u64) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        let store = Self { folder: folder.to_path_buf(), limit };
-        for part in store.files(PART)? {
-            if part.used.elapsed().is_ok_and(|age| age > ABANDONED) {
-                remove(&part.path)?;
-            }
-        }
-        Ok(store)
+        simplenet_files::clear(folder);
+        Ok(Self { folder: folder.to_path_buf(), limit })
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -147,11 +139,8 @@ impl FeatureStore {
 
     /// Puts arrays under a key; gives the file's bytes. Another run that does the same at the same time puts the same.
     pub(crate) fn put(&self, key: &Key, arrays: &Arrays) -> io::Result<u64> {
-        let mut builder = tempfile::Builder::new();
-        let mut file = builder.prefix(".").suffix(PART).tempfile_in(&self.folder)?;
         let bytes = encode(key, arrays)?;
-        file.write_all(&bytes)?;
-        file.persist(self.path(key)).map_err(|refused| refused.error)?;
+        simplenet_files::write(&self.path(key), &bytes, Durability::Process)?;
         Ok(bytes.len() as u64)
     }
 
@@ -162,7 +151,7 @@ impl FeatureStore {
 
     /// Removes files, those that were not used for longest first, until the rest is within the limit.
     pub(crate) fn trim(&self) -> io::Result<()> {
-        let mut files = self.files(SUFFIX)?;
+        let mut files = self.files()?;
         files.sort_by(|a, b| (a.used, &a.path).cmp(&(b.used, &b.path)));
         let mut total: u64 = files.iter().map(|file| file.bytes).sum();
         for file in files {
@@ -180,13 +169,13 @@ impl FeatureStore {
         self.folder.join(key.hex() + SUFFIX)
     }
 
-    /// The folder's own files of one kind: any other file is left alone, whoever put it there.
-    fn files(&self, suffix: &str) -> io::Result<Vec<Listed>> {
+    /// The folder's own files: any other file is left alone, whoever put it there.
+    fn files(&self) -> io::Result<Vec<Listed>> {
         let mut files = vec![];
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
             let name = entry.file_name();
-            if !name.to_str().is_some_and(|name| is_own(name, suffix)) {
+            if !name.to_str().is_some_and(is_own) {
                 continue;
             }
             // Gone since it was listed: another run has removed it.
@@ -206,12 +195,9 @@ struct Listed {
     used: SystemTime,
 }
 
-fn is_own(name: &str, suffix: &str) -> bool {
-    let Some(stem) = name.strip_suffix(suffix) else { return false };
-    match suffix {
-        SUFFIX => stem.len() == 64 && stem.bytes().all(|c| c.is_ascii_hexdigit()),
-        _ => stem.starts_with('.'),
-    }
+fn is_own(name: &str) -> bool {
+    let stem = name.strip_suffix(SUFFIX).unwrap_or_default();
+    stem.len() == 64 && stem.bytes().all(|c| c.is_ascii_hexdigit())
 }
 
 /// Removes a file; one that is gone already is as good.
@@ -377,20 +363,16 @@ mod tests {
     #[test]
     fn what_killed_runs_left_goes_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
-        let old = SystemTime::now() - 2 * ABANDONED;
-        for (name, modified) in [
-            (".left.part", old),
-            (".now.part", SystemTime::now()),
-            ("mine.part", old),
-            (".hidden", old),
-            ("notes.features", old),
-        ] {
-            let file = File::create(dir.path().join(name)).unwrap();
-            file.set_modified(modified).unwrap();
+        for name in [".left.aB3xYz.part", "mine.part", ".hidden", "notes.features"] {
+            File::create(dir.path().join(name)).unwrap();
         }
+        let now = simplenet_files::WholeFile::create(&dir.path().join("now")).unwrap();
         let store = FeatureStore::open(dir.path(), 0).unwrap();
         store.trim().unwrap();
-        assert_eq!(names(dir.path()), [".hidden", ".now.part", "mine.part", "notes.features"]);
+        let is_there = |front: &str| names(dir.path()).iter().any(|name| name.starts_with(front));
+        assert!(is_there(".now.") && !is_there(".left."), "what another run writes stays");
+        drop(now);
+        assert_eq!(names(dir.path()), [".hidden", "mine.part", "notes.features"]);
     }
 
     #[test]
@@ -400,7 +382,7 @@ mod tests {
         let store = FeatureStore::open(dir.path(), 3 * size).unwrap();
         for number in 0..5 {
             store.put(&key(number), &arrays(1)).unwrap();
-            let age = Duration::from_secs(100 * (5 - number as u64));
+            let age = std::time::Duration::from_secs(100 * (5 - number as u64));
             File::options()
                 .append(true)
                 .open(store.path(&key(number)))

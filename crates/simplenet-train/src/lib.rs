@@ -25,8 +25,6 @@ pub mod import;
 pub mod loss;
 pub mod noise;
 pub mod optimizer;
-mod placed_deserializer;
-pub mod placed_toml;
 pub mod position_statistics;
 pub mod reporter;
 pub mod resume;

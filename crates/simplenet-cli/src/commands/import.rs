@@ -90,7 +90,7 @@ pub fn run(
 fn settings(args: &ImportArgs, file: Option<&ConfigFile>) -> Result<TrainConfig, CliError> {
     let preset = TrainConfig::preset(Preset::Paper, args.backbone);
     let mut config = match file {
-        Some(file) => preset.overridden_by_table(file.training(), file.path())?,
+        Some(file) => file.change(&preset)?,
         None => preset,
     };
     config.backbone = args.backbone;

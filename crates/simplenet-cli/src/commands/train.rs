@@ -117,7 +117,7 @@ pub fn run(args: &TrainArgs, file: Option<&ConfigFile>, progress: &TerminalProgr
     let weights = backbone_weights(config.backbone, &weights_source(&args.settings), progress)?;
     // Now, not after the work: a folder that cannot be made would lose it.
     std::fs::create_dir_all(&out).map_err(CliError::io("create", &out))?;
-    atomic::clear_leftovers(&out, Some(atomic::LEFT_FOR));
+    atomic::clear_leftovers(&out);
     let options = FitOptions {
         storage: feature_storage(&args.settings.storage),
         validation: &category.validation,

@@ -12,9 +12,9 @@ use clap::{
     parser::ValueSource,
 };
 
-use simplenet_train::config_text::unknown;
+use toml::de::DeTable;
 
-use super::{ConfigFile, Vocabulary, flags, print};
+use super::{ConfigFile, Entry, Vocabulary, flags, print};
 use crate::{args::LogFormat, error::CliError};
 
 /// What a person asks for.
@@ -55,11 +55,7 @@ impl From<CliError> for Refused {
 /// A flag that a file sets.
 struct FileFlag<'a> {
     flag: &'a Arg,
-    key: String,
-    /// Its table, without brackets; none at the top.
-    table: Option<String>,
-    line: Option<usize>,
-    value: String,
+    entry: Entry<'a>,
     arguments: Vec<OsString>,
 }
 
@@ -95,13 +91,13 @@ fn read<P: CommandFactory + FromArgMatches>(
     };
     let (verb, matches) = deepest(&sketch);
     let command = verb.iter().try_fold(vocabulary.own(), |command, name| command.find_subcommand(name));
-    let of_file = match (&file, command) {
-        (Some(file), Some(command)) => flags_of_file(file, vocabulary, &verb, command, matches)?,
+    let table = file.as_ref().map(ConfigFile::table).transpose()?;
+    let of_file = match (&file, &table, command) {
+        (Some(file), Some(table), Some(command)) => {
+            flags_of_file((file, table), &vocabulary.table_of(&verb), command, matches, log_format)?
+        }
         _ => vec![],
     };
-    if of_file.iter().any(|set| set.key == "log_format" && set.value == "\"json\"") {
-        *log_format = LogFormat::Json;
-    }
     let at = typed.iter().position(|argument| argument == "--").unwrap_or(typed.len());
     let (positional, flags): (Vec<_>, Vec<_>) = of_file.iter().partition(|set| set.flag.is_positional());
     typed.splice(at..at, flags.into_iter().chain(positional).flat_map(|set| set.arguments.clone()));
@@ -109,9 +105,13 @@ fn read<P: CommandFactory + FromArgMatches>(
     let prints = sketch.get_flag("print_config");
     // What is to be seen need not be complete.
     let parser = if prints { without_requirements(P::command()) } else { P::command() };
-    let matches = parser.try_get_matches_from(typed).map_err(|error| match &file {
-        Some(file) => explained(error, file, vocabulary, &verb, &of_file),
-        None => Refused::CommandLine(error),
+    let matches = parser.try_get_matches_from(typed).map_err(|mut error| {
+        if let (Some(file), ErrorKind::MissingRequiredArgument) = (&file, error.kind()) {
+            let table = vocabulary.table_of(&verb).join(".");
+            let tip = format!("{} may say it too, in [{table}]", file.path().display());
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
+        }
+        error
     })?;
     if prints {
         return Ok(Call::PrintConfig(print::configuration(vocabulary, &matches, file.as_ref())?));
@@ -138,41 +138,54 @@ pub(super) fn deepest(matches: &ArgMatches) -> (Vec<String>, &ArgMatches) {
 
 /// What a file sets of a verb's flags, without those that are typed or contradict typed ones.
 fn flags_of_file<'a>(
-    file: &ConfigFile,
-    vocabulary: &Vocabulary,
-    verb: &[String],
+    (file, top): (&ConfigFile, &'a DeTable<'a>),
+    names: &[String],
     command: &'a Command,
     typed: &ArgMatches,
+    log_format: &mut LogFormat,
 ) -> Result<Vec<FileFlag<'a>>, CliError> {
-    let names = vocabulary.table_of(verb);
-    let table = file.below(&names);
+    let below = |table: &'a DeTable<'a>, name: &String| table.get(name.as_str())?.get_ref().as_table();
+    let table = names.iter().try_fold(top, below);
     let is_typed = |flag: &Arg| typed.value_source(flag.get_id().as_str()) == Some(ValueSource::CommandLine);
     let typed_flags: Vec<&Arg> = command.get_arguments().filter(|flag| is_typed(flag)).collect();
-    let mut set = vec![];
+    let mut set: Vec<(FileFlag<'_>, String)> = vec![];
     for (key, flag) in flags::keys(command) {
-        let in_table = table.and_then(|table| table.get(&key)).map(|placed| (placed, Some(names.join("."))));
-        let at_top = || file.top(&key).filter(|_| flag.is_global_set()).map(|placed| (placed, None));
-        let Some((placed, table)) = in_table.or_else(at_top) else { continue };
+        let in_table = table.and_then(|table| table.get_key_value(key.as_str()));
+        let at_top = || top.get_key_value(key.as_str()).filter(|_| flag.is_global_set());
+        let Some(entry) = in_table.or_else(at_top) else { continue };
         if typed_flags.iter().any(|other| other.get_id() == flag.get_id() || contradict(command, flag, other))
         {
             continue;
         }
         // Said to be what it is anyway: that contradicts nothing and needs nothing, as if it were not said.
-        if flags::is_default(flag, &placed.value) {
+        if flags::is_default(flag, entry.1.get_ref()) {
             continue;
         }
-        // Checked when the file was read.
-        let arguments = flags::arguments(flag, &key, placed).map_err(CliError::Usage)?;
-        set.push(FileFlag {
-            flag,
-            key,
-            table,
-            line: placed.line,
-            value: placed.value.to_string(),
-            arguments,
-        });
+        if key == "log_format" && entry.1.get_ref().as_str() == Some("json") {
+            *log_format = LogFormat::Json;
+        }
+        let place = in_table.map_or_else(String::new, |_| format!(" in [{}]", names.join(".")));
+        let place = format!("`{key} = {}`{place}", file.written(entry.1));
+        let arguments = flags::arguments(flag, &key, entry.1, file).map_err(CliError::Usage)?;
+        set.push((FileFlag { flag, entry, arguments }, place));
     }
-    Ok(set)
+    // All of them are known before one is refused, so that the form of the log is.
+    for (at, (FileFlag { flag, entry, arguments }, place)) in set.iter().enumerate() {
+        let contradicts = |(other, _): &&(FileFlag<'_>, _)| contradict(command, flag, other.flag);
+        let contradicted: Vec<String> = set[..at]
+            .iter()
+            .filter(contradicts)
+            .map(|(other, _)| format!("`{}` (line {})", other.entry.0, file.line(other.entry.0)))
+            .collect();
+        if !contradicted.is_empty() {
+            let problem = format!("{place}: it cannot stand beside {}", contradicted.join(", "));
+            return Err(file.wrong(*entry, &problem));
+        }
+        if let Some(why) = flags::refused(flag, arguments) {
+            return Err(file.wrong(*entry, &format!("{place}: {why}")));
+        }
+    }
+    Ok(set.into_iter().map(|(set, _)| set).collect())
 }
 
 /// Whether two flags cannot stand together.
@@ -195,65 +208,4 @@ fn without_requirements(command: Command) -> Command {
     let free = |flag: Arg| flag.required(false).required_unless_present(Resettable::Reset);
     let command = command.mut_args(free).mut_subcommands(without_requirements);
     groups.iter().fold(command, |command, id| command.mut_group(id, |group| group.required(false)))
-}
-
-/// An error of the joined arguments: of the file where a flag of the file is at fault, else of what was typed.
-fn explained(
-    mut error: clap::Error,
-    file: &ConfigFile,
-    vocabulary: &Vocabulary,
-    verb: &[String],
-    of_file: &[FileFlag<'_>],
-) -> Refused {
-    let said_of = |kind: ContextKind| -> Vec<String> {
-        match error.get(kind) {
-            Some(ContextValue::String(text)) => vec![text.clone()],
-            Some(ContextValue::Strings(texts)) => texts.clone(),
-            _ => vec![],
-        }
-    };
-    let set = |shown: &String| of_file.iter().find(|set| set.flag.to_string() == *shown);
-    let at_fault = said_of(ContextKind::InvalidArg);
-    let Some(fault) =
-        at_fault.iter().find_map(set).filter(|_| error.kind() != ErrorKind::MissingRequiredArgument)
-    else {
-        if error.kind() == ErrorKind::MissingRequiredArgument {
-            let table = vocabulary.table_of(verb).join(".");
-            let tip = format!("{} may say it too, in [{table}]", file.path().display());
-            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![StyledStr::from(tip)]));
-        }
-        return Refused::CommandLine(error);
-    };
-    let why = match error.kind() {
-        ErrorKind::ArgumentConflict => {
-            let others = said_of(ContextKind::PriorArg);
-            let others: Vec<String> = others
-                .iter()
-                .map(|shown| match set(shown) {
-                    Some(FileFlag { key, line: Some(line), .. }) => format!("`{key}` (line {line})"),
-                    _ => format!("`{shown}`"),
-                })
-                .collect();
-            format!("it cannot stand beside {}", others.join(", "))
-        }
-        _ => {
-            let source = std::error::Error::source(&error).map(|source| source.to_string());
-            let choices = said_of(ContextKind::ValidValue);
-            let value = said_of(ContextKind::InvalidValue).concat();
-            let written = || format!("it is written like `{} = {}`", fault.key, flags::example(fault.flag));
-            match (source, choices.is_empty()) {
-                (Some(source), _) => format!("{source}; {}", written()),
-                (None, true) => written(),
-                (None, false) => {
-                    let known = choices.iter().map(String::as_str);
-                    format!("{} (it takes {})", unknown("value", &value, known), choices.join(", "))
-                }
-            }
-        }
-    };
-    let place = fault.line.map_or_else(String::new, |line| format!("line {line}: "));
-    let table = fault.table.as_ref().map_or_else(String::new, |table| format!(" in [{table}]"));
-    let message =
-        format!("{}: {place}`{} = {}`{table}: {why}", file.path().display(), fault.key, fault.value);
-    Refused::File(CliError::Usage(message))
 }

@@ -1,10 +1,17 @@
 //! A flag as a key of a configuration file. In: what clap knows of the flag, and a value of the file. Out: the arguments that
 //! say the same on a command line; and back, what clap has read as TOML.
 
-use std::{any::TypeId, ffi::OsString, path::PathBuf};
+use std::{any::TypeId, error::Error, ffi::OsString, path::PathBuf};
 
-use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
-use simplenet_train::placed_toml::{Placed, PlacedValue};
+use clap::{
+    Arg, ArgAction, ArgMatches, Command,
+    error::{ContextKind, ContextValue},
+    parser::ValueSource,
+};
+use simplenet_train::config_text::unknown;
+use toml::{Spanned, de::DeValue};
+
+use super::ConfigFile;
 
 /// Flags that say something about this file or end the program: they do not stand in it.
 const NOT_IN_FILES: [&str; 4] = ["config", "print_config", "help", "version"];
@@ -55,54 +62,91 @@ pub(super) fn shape(flag: &Arg) -> Shape {
 ///
 /// # Errors
 /// A value of another type, with what would do.
-pub(super) fn arguments(flag: &Arg, key: &str, placed: &Placed) -> Result<Vec<OsString>, String> {
+pub(super) fn arguments(
+    flag: &Arg,
+    key: &str,
+    value: &Spanned<DeValue<'_>>,
+    file: &ConfigFile,
+) -> Result<Vec<OsString>, String> {
     let name = flag.get_long().map(|long| format!("--{long}"));
-    let with_value = |value: &PlacedValue| -> Result<OsString, String> {
-        let text = text(flag, value).ok_or_else(|| wrong_type(flag, key, value))?;
+    let with_value = |value: &Spanned<DeValue<'_>>| -> Result<OsString, String> {
+        let text = text(flag, value.get_ref()).ok_or_else(|| wrong_type(flag, key, value, file))?;
         match &name {
             Some(name) => Ok(format!("{name}={text}").into()),
             None if text.starts_with('-') => Err(format!("`{key}` cannot begin with a `-`")),
             None => Ok(text.into()),
         }
     };
-    let alone = || name.clone().unwrap_or_default().into();
-    match (shape(flag), &placed.value) {
-        (Shape::Switch | Shape::Optional, PlacedValue::Switch(true)) => Ok(vec![alone()]),
-        (Shape::Switch | Shape::Optional, PlacedValue::Switch(false)) => Ok(vec![]),
-        (Shape::Switch, other) => Err(wrong_type(flag, key, other)),
-        (Shape::Several, PlacedValue::List(list)) => {
-            list.iter().map(|item| with_value(&item.value)).collect()
+    match (shape(flag), value.get_ref()) {
+        (Shape::Switch | Shape::Optional, DeValue::Boolean(true)) => {
+            Ok(name.into_iter().map(Into::into).collect())
         }
-        (_, value) => Ok(vec![with_value(value)?]),
+        (Shape::Switch | Shape::Optional, DeValue::Boolean(false)) => Ok(vec![]),
+        (Shape::Switch, _) => Err(wrong_type(flag, key, value, file)),
+        (Shape::Several, DeValue::Array(list)) => list.iter().map(with_value).collect(),
+        _ => Ok(vec![with_value(value)?]),
     }
 }
 
+/// Why the flag's own parser does not take what a file says, and what it takes; `None` where it does.
+pub(super) fn refused(flag: &Arg, arguments: &[OsString]) -> Option<String> {
+    let error = parse_alone(flag, arguments).err()?;
+    let choices: Vec<String> =
+        flag.get_possible_values().iter().map(|choice| choice.get_name().to_string()).collect();
+    let written = || format!("it is written like `{} = {}`", key(flag).unwrap_or_default(), example(flag));
+    Some(match (error.source(), error.get(ContextKind::InvalidValue)) {
+        (Some(source), _) => format!("{source}; {}", written()),
+        (None, Some(ContextValue::String(value))) if !choices.is_empty() => {
+            let known = choices.iter().map(String::as_str);
+            format!("{} (it takes {})", unknown("value", value, known), choices.join(", "))
+        }
+        _ => written(),
+    })
+}
+
+/// The flag without its ties to others.
+fn parse_alone(flag: &Arg, arguments: &[OsString]) -> Result<ArgMatches, clap::Error> {
+    let mut alone = Arg::new("value")
+        .action(flag.get_action().clone())
+        .value_parser(flag.get_value_parser().clone())
+        .value_delimiter(flag.get_value_delimiter());
+    if let Some(values) = flag.get_num_args() {
+        alone = alone.num_args(values);
+    }
+    if let Some(long) = flag.get_long() {
+        alone = alone.long(long.to_string());
+    }
+    Command::new("one-flag").no_binary_name(true).arg(alone).try_get_matches_from(arguments)
+}
+
 /// A plain value as it would be typed; `None` where the flag wants another type.
-fn text(flag: &Arg, value: &PlacedValue) -> Option<String> {
+fn text(flag: &Arg, value: &DeValue<'_>) -> Option<String> {
     let kind = Kind::of(flag);
     match value {
-        PlacedValue::Text(text) if kind != Kind::Integer && kind != Kind::Switch => Some(text.clone()),
-        PlacedValue::Integer(integer) if kind == Kind::Integer || kind == Kind::Other => {
-            Some(integer.to_string())
+        DeValue::String(text) if kind != Kind::Integer && kind != Kind::Switch => Some(text.to_string()),
+        DeValue::Integer(integer) if kind == Kind::Integer || kind == Kind::Other => {
+            Some(i64::from_str_radix(integer.as_str(), integer.radix()).ok()?.to_string())
         }
-        PlacedValue::Number(number) if kind == Kind::Other => Some(number.to_string()),
-        PlacedValue::Switch(switch) if kind == Kind::Switch => Some(switch.to_string()),
+        DeValue::Float(number) if kind == Kind::Other => {
+            Some(number.as_str().parse::<f64>().ok()?.to_string())
+        }
+        DeValue::Boolean(switch) if kind == Kind::Switch => Some(switch.to_string()),
         _ => None,
     }
 }
 
 /// Whether a value is the flag's default.
-pub(super) fn is_default(flag: &Arg, value: &PlacedValue) -> bool {
+pub(super) fn is_default(flag: &Arg, value: &DeValue<'_>) -> bool {
     let defaults: Vec<_> = flag.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
     let values: Option<Vec<String>> = match value {
-        PlacedValue::List(list) => list.iter().map(|item| text(flag, &item.value)).collect(),
+        DeValue::Array(list) => list.iter().map(|item| text(flag, item.get_ref())).collect(),
         value => text(flag, value).map(|value| vec![value]),
     };
     // A list of defaults may be written as one text.
     !defaults.is_empty() && values.is_some_and(|values| values.join(",") == defaults.join(","))
 }
 
-fn wrong_type(flag: &Arg, key: &str, found: &PlacedValue) -> String {
+fn wrong_type(flag: &Arg, key: &str, found: &Spanned<DeValue<'_>>, file: &ConfigFile) -> String {
     let expected = match (shape(flag), Kind::of(flag)) {
         (Shape::Switch, _) => "true or false",
         (Shape::Several, _) => "a value or a list of values",
@@ -111,7 +155,20 @@ fn wrong_type(flag: &Arg, key: &str, found: &PlacedValue) -> String {
         (_, Kind::Text) => "a text in quotes",
         (_, Kind::Other) => "a text or a number",
     };
-    format!("`{key}` must be {expected}, like `{key} = {}`; found {}: `{found}`", example(flag), found.kind())
+    let kind = match found.get_ref() {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    };
+    format!(
+        "`{key}` must be {expected}, like `{key} = {}`; found {kind}: `{}`",
+        example(flag),
+        file.written(found)
+    )
 }
 
 /// What a flag's values are in TOML.
@@ -198,15 +255,10 @@ fn typed_example(flag: &Arg) -> String {
     let said = said.map(|(value, _)| value.split(',').next().unwrap_or_default().to_string());
     let said = said.filter(|_| Kind::of(flag) != Kind::Text);
     let candidates = default.chain(said).chain(choices).chain(of_kind);
-    let mut fitting = candidates.filter(|value| accepts(flag, value));
+    let long = flag.get_long().map_or_else(String::new, |long| format!("--{long}="));
+    let mut fitting =
+        candidates.filter(|value| parse_alone(flag, &[format!("{long}{value}").into()]).is_ok());
     fitting.next().or(name).unwrap_or_default()
-}
-
-/// Whether the flag's own parser takes a value.
-fn accepts(flag: &Arg, value: &str) -> bool {
-    let alone = Arg::new("value").long("value").value_parser(flag.get_value_parser().clone());
-    let parsed = Command::new("one-flag").no_binary_name(true).arg(alone);
-    parsed.try_get_matches_from([format!("--value={value}")]).is_ok()
 }
 
 /// What was typed, as TOML: a number where that says the same, else a text.

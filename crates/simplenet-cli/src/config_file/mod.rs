@@ -16,7 +16,15 @@ mod vocabulary;
 
 use std::path::{Path, PathBuf};
 
-use simplenet_train::placed_toml::{Placed, PlacedTable};
+use serde::Deserialize;
+use simplenet_train::{
+    TrainConfig, TrainError,
+    config_text::{line_of, parse},
+};
+use toml::{
+    Spanned,
+    de::{DeString, DeTable, DeValue, Deserializer},
+};
 
 use crate::error::CliError;
 
@@ -26,13 +34,16 @@ pub use flags::{example as example_of, keys};
 pub use vocabulary::{TASKS, Vocabulary, XTASK};
 
 /// A configuration file, every key of which is known.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigFile {
     path: PathBuf,
-    table: PlacedTable,
+    text: String,
     /// The keys of the top that are settings of the training.
-    training: PlacedTable,
+    training: Vec<String>,
 }
+
+/// A key of a file, and what it has there.
+type Entry<'a> = (&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>);
 
 impl ConfigFile {
     /// Reads and checks a file.
@@ -49,11 +60,12 @@ impl ConfigFile {
     /// # Errors
     /// As [`read`](Self::read).
     pub fn parse(text: &str, path: &Path, vocabulary: &Vocabulary) -> Result<Self, CliError> {
-        let in_file = |problem: String| CliError::Usage(format!("{}: {problem}", path.display()));
-        let table = PlacedTable::parse(text).map_err(|error| in_file(error.to_string()))?;
-        vocabulary.check(&table).map_err(in_file)?;
-        let training = table.filtered(|key| vocabulary.is_training(key));
-        Ok(Self { path: path.to_path_buf(), table, training })
+        let mut file = Self { path: path.to_path_buf(), text: text.to_string(), training: vec![] };
+        let table = file.table()?;
+        vocabulary.check(&table, &file)?;
+        let keys = table.keys().map(|key| key.get_ref().to_string());
+        file.training = keys.filter(|key| vocabulary.is_training(key)).collect();
+        Ok(file)
     }
 
     /// Where it lies.
@@ -61,18 +73,45 @@ impl ConfigFile {
         &self.path
     }
 
+    /// Settings of a training, with those of the file in their place.
+    ///
+    /// # Errors
+    /// A setting of another type or one that cannot work; names the line.
+    pub fn change(&self, settings: &TrainConfig) -> Result<TrainConfig, TrainError> {
+        settings.overridden_by_part(&self.text, &self.path, |key| self.is_training(key))
+    }
+
     /// The settings of the training that it has.
-    pub fn training(&self) -> &PlacedTable {
-        &self.training
+    ///
+    /// # Errors
+    /// A value that TOML cannot hold.
+    pub fn training(&self) -> Result<toml::Table, CliError> {
+        let table = self.table()?.into_iter().filter(|(key, _)| self.is_training(key.get_ref()));
+        let read = toml::Table::deserialize(Deserializer::from(Spanned::new(0..0, table.collect())));
+        read.map_err(|error| CliError::Usage(format!("{}: {}", self.path.display(), error.message())))
     }
 
-    /// A key at the top.
-    fn top(&self, key: &str) -> Option<&Placed> {
-        self.table.get(key)
+    /// All that it has, with places.
+    fn table(&self) -> Result<DeTable<'_>, CliError> {
+        parse(&self.text).map_err(|problem| CliError::Usage(format!("{}: {problem}", self.path.display())))
     }
 
-    /// The table below these names.
-    fn below(&self, names: &[String]) -> Option<&PlacedTable> {
-        names.iter().try_fold(&self.table, |table, name| table.get(name)?.value.table())
+    fn is_training(&self, key: &str) -> bool {
+        self.training.iter().any(|known| known == key)
+    }
+
+    /// What is wrong with an entry.
+    fn wrong(&self, (key, _): Entry<'_>, problem: &str) -> CliError {
+        CliError::Usage(format!("{}: line {}: {problem}", self.path.display(), self.line(key)))
+    }
+
+    fn line(&self, key: &Spanned<DeString<'_>>) -> usize {
+        line_of(&self.text, key.span().start)
+    }
+
+    /// A value as it stands in the file, in one line.
+    fn written(&self, value: &Spanned<DeValue<'_>>) -> String {
+        let written = self.text.get(value.span()).unwrap_or_default();
+        written.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 }

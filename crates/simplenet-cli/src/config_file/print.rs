@@ -34,10 +34,8 @@ pub(super) fn configuration(
     for global in vocabulary.globals() {
         text += &line(global)?;
     }
-    match (
-        training(command, matches, file)?,
-        file.map(ConfigFile::training).filter(|table| !table.is_empty()),
-    ) {
+    let of_file = file.map(ConfigFile::training).transpose()?;
+    match (training(command, matches, file)?, of_file.filter(|table| !table.is_empty())) {
         (Some(config), _) => text += &training_text(&config)?,
         // Looked at by `import`, passed over by the other verbs; kept, so that nothing is lost.
         (None, Some(of_file)) => text += &format!("\n{TRAINING}\n{of_file}"),
@@ -69,11 +67,9 @@ pub(super) fn training_text(config: &TrainConfig) -> Result<String, CliError> {
     let written = config.to_toml()?;
     let table: toml::Table = written.parse().map_err(|e| CliError::Usage(format!("{e}")))?;
     let is_set = |path: &str| {
-        let mut value = Some(&table).map(|table| toml::Value::Table(table.clone()));
-        for key in path.split('.') {
-            value = value.and_then(|value| value.get(key).cloned());
-        }
-        value.is_some()
+        let mut keys = path.split('.');
+        let top = keys.next().and_then(|key| table.get(key));
+        keys.try_fold(top, |value, key| Some(value?.get(key))).flatten().is_some()
     };
     for path in config.keys()?.iter().filter(|path| !is_set(path)) {
         text += &format!("# {path} is not set\n");

@@ -5,13 +5,11 @@
 
 use clap::{Arg, Command};
 use simplenet_model::BackboneId;
-use simplenet_train::{
-    Preset, TrainConfig,
-    config_text::unknown,
-    placed_toml::{Placed, PlacedTable},
-};
+use simplenet_train::{Preset, TrainConfig, config_text::unknown};
+use toml::de::DeTable;
 
-use super::flags;
+use super::{ConfigFile, Entry, flags};
+use crate::error::CliError;
 
 /// The tasks of `cargo xtask`: their tables may stand in a file that `simplenet` reads, which does not look into them. A test of
 /// `xtask` holds this list against its tasks.
@@ -85,44 +83,44 @@ impl Vocabulary {
     ///
     /// # Errors
     /// The first one that is wrong, with its line.
-    pub(super) fn check(&self, file: &PlacedTable) -> Result<(), String> {
-        for (key, placed) in file.iter() {
-            self.check_top(key, placed).map_err(|problem| at_line(placed, problem))?;
-        }
-        Ok(())
+    pub(super) fn check(&self, table: &DeTable<'_>, file: &ConfigFile) -> Result<(), CliError> {
+        in_order(table).into_iter().try_for_each(|entry| self.check_top(entry, file))
     }
 
-    fn check_top(&self, key: &str, placed: &Placed) -> Result<(), String> {
+    fn check_top(&self, entry: Entry<'_>, file: &ConfigFile) -> Result<(), CliError> {
+        let (key, value): (&str, _) = (entry.0.get_ref(), entry.1);
         if self.is_training(key) {
             return Ok(());
         }
-        if let Some(flag) = self.global(key) {
-            return flags::arguments(flag, key, placed).map(drop);
-        }
         let own = |key: &str| self.own.find_subcommand(key).filter(|verb| is_verb(verb));
         let other = |key: &str| self.other.as_ref()?.find_subcommand(key).filter(|verb| is_verb(verb));
-        let inside = placed.value.table();
-        match (key, other(key).or_else(|| own(key)), inside) {
-            (_, Some(verb), Some(table)) => self.check_table(verb, key, table),
-            (XTASK, None, Some(table)) => self.check_xtask(table),
+        let inside = value.get_ref().as_table();
+        let checked = match (self.global(key), other(key).or_else(|| own(key)), inside) {
+            (Some(flag), ..) => flags::arguments(flag, key, value, file).map(drop),
+            (_, Some(verb), Some(table)) => return self.check_table(verb, key, table, file),
+            // Known to `xtask` alone.
+            (_, None, Some(tasks)) if key == XTASK && self.other.is_some() => {
+                return self.check_xtask(tasks, file);
+            }
             (_, Some(_), None) => Err(format!("`{key}` must be a table: `[{key}]`, and its keys below")),
-            (_, None, Some(_)) if self.foreign.contains(&key) => Ok(()),
+            (_, None, Some(_)) if key == XTASK || self.foreign.contains(&key) => Ok(()),
             (_, None, inside) => Err(self.unknown_at_top(key, inside.is_some())),
-        }
+        };
+        checked.map_err(|problem| file.wrong(entry, &problem))
     }
 
-    fn check_xtask(&self, tasks: &PlacedTable) -> Result<(), String> {
-        // Known to `xtask` alone.
-        if self.other.is_none() {
-            return Ok(());
-        }
-        for (key, placed) in tasks.iter() {
+    fn check_xtask(&self, tasks: &DeTable<'_>, file: &ConfigFile) -> Result<(), CliError> {
+        for entry in in_order(tasks) {
+            let key: &str = entry.0.get_ref();
             let task = self.own.find_subcommand(key).filter(|task| is_verb(task));
-            match (task, placed.value.table()) {
-                (Some(task), Some(table)) => self.check_table(task, &format!("{XTASK}.{key}"), table)?,
+            match (task, entry.1.get_ref().as_table()) {
+                (Some(task), Some(table)) => {
+                    self.check_table(task, &format!("{XTASK}.{key}"), table, file)?;
+                }
                 _ => {
                     let known = self.own.get_subcommands().map(Command::get_name);
-                    return Err(at_line(placed, format!("{} (in [{XTASK}])", unknown("table", key, known))));
+                    let problem = format!("{} (in [{XTASK}])", unknown("table", key, known));
+                    return Err(file.wrong(entry, &problem));
                 }
             }
         }
@@ -130,18 +128,25 @@ impl Vocabulary {
     }
 
     /// Checks a verb's table; `name` is what stands between the brackets.
-    fn check_table(&self, verb: &Command, name: &str, table: &PlacedTable) -> Result<(), String> {
-        for (key, placed) in table.iter() {
+    fn check_table(
+        &self,
+        verb: &Command,
+        name: &str,
+        table: &DeTable<'_>,
+        file: &ConfigFile,
+    ) -> Result<(), CliError> {
+        for entry in in_order(table) {
+            let key: &str = entry.0.get_ref();
             let verb_below = verb.find_subcommand(key).filter(|verb| is_verb(verb));
-            if let (Some(verb), Some(inside)) = (verb_below, placed.value.table()) {
-                self.check_table(verb, &format!("{name}.{key}"), inside)?;
+            if let (Some(verb), Some(inside)) = (verb_below, entry.1.get_ref().as_table()) {
+                self.check_table(verb, &format!("{name}.{key}"), inside, file)?;
                 continue;
             }
             let checked = match flags::keys(verb).find(|(known, _)| known == key) {
-                Some((_, flag)) => flags::arguments(flag, key, placed).map(drop),
+                Some((_, flag)) => flags::arguments(flag, key, entry.1, file).map(drop),
                 None => Err(self.unknown_in_table(verb, key)),
             };
-            checked.map_err(|problem| at_line(placed, format!("{problem} (in [{name}])")))?;
+            checked.map_err(|problem| file.wrong(entry, &format!("{problem} (in [{name}])")))?;
         }
         Ok(())
     }
@@ -189,12 +194,11 @@ pub(super) fn is_verb(verb: &Command) -> bool {
     verb.get_name() != "help"
 }
 
-/// The problem with its line, unless it has one.
-fn at_line(placed: &Placed, problem: String) -> String {
-    match placed.line {
-        Some(line) if !problem.starts_with("line ") => format!("line {line}: {problem}"),
-        _ => problem,
-    }
+/// The entries of a table as they stand in the file.
+fn in_order<'a>(table: &'a DeTable<'a>) -> Vec<Entry<'a>> {
+    let mut entries: Vec<Entry<'_>> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
 }
 
 fn built(mut command: Command) -> Command {

@@ -2,8 +2,8 @@
 //!
 //! In: the numbers of each step. Out: `events.out.tfevents.…` in a folder, which `tensorboard --logdir` reads while it grows.
 //! The format is TFRecord (length, masked CRC-32C of the length, bytes, masked CRC-32C of the bytes) around protocol buffers
-//! of TensorFlow's `event.proto` and `summary.proto`, of which five fields are needed; they are written out here. Each step is
-//! one write, so that a killed run leaves whole records.
+//! of TensorFlow's `event.proto` and `summary.proto`, of which a few fields are needed. Each step is one write, so that a
+//! killed run leaves whole records.
 
 use std::{
     fs::{File, OpenOptions},
@@ -12,6 +12,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use prost::Message;
 use simplenet_train::reporter::StepScalars;
 
 use super::OutputError;
@@ -21,7 +22,43 @@ const VERSION: &str = "brain.Event:2";
 /// TFRecord's mask of a checksum: rotated right by 15, and this added.
 const MASK_DELTA: u32 = 0xa282_ead8;
 /// `SessionLog.START`.
-const START: u64 = 1;
+const START: i32 = 1;
+
+/// `Event` of event.proto.
+#[derive(Clone, PartialEq, Message)]
+struct Event {
+    #[prost(double, optional, tag = "1")]
+    wall_time: Option<f64>,
+    #[prost(int64, optional, tag = "2")]
+    step: Option<i64>,
+    #[prost(string, optional, tag = "3")]
+    file_version: Option<String>,
+    #[prost(message, optional, tag = "5")]
+    summary: Option<Summary>,
+    #[prost(message, optional, tag = "7")]
+    session_log: Option<SessionLog>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Summary {
+    #[prost(message, repeated, tag = "1")]
+    value: Vec<Value>,
+}
+
+/// `Summary.Value` of summary.proto.
+#[derive(Clone, PartialEq, Message)]
+struct Value {
+    #[prost(string, optional, tag = "1")]
+    tag: Option<String>,
+    #[prost(float, optional, tag = "2")]
+    simple_value: Option<f32>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SessionLog {
+    #[prost(int32, optional, tag = "1")]
+    status: Option<i32>,
+}
 
 /// An event file being written.
 #[derive(Debug)]
@@ -53,8 +90,7 @@ impl EventFile {
             })
             .unwrap_or_else(|| Err(OutputError::NotAFileName { path: folder.to_path_buf() }))?;
         let mut events = Self { file, path, begun: false };
-        let version = Message::default().text(3, VERSION);
-        events.push(Message::default().double(1, now().as_secs_f64()).join(version))?;
+        events.push(Event { file_version: Some(VERSION.into()), ..Event::default() })?;
         Ok(events)
     }
 
@@ -68,12 +104,11 @@ impl EventFile {
     /// # Errors
     /// A file that cannot be written.
     pub fn write_step(&mut self, step: &StepScalars) -> Result<(), OutputError> {
-        let at =
-            |time: Duration| Message::default().double(1, time.as_secs_f64()).integer(2, step.step as u64);
+        let at = Event { step: Some(step.step as i64), ..Event::default() };
         if !self.begun {
             // Steps that an interrupted run has taken beyond the state that this one goes on from are dropped by it.
             self.begun = true;
-            self.push(at(now()).message(7, Message::default().integer(1, START)))?;
+            self.push(Event { session_log: Some(SessionLog { status: Some(START) }), ..at.clone() })?;
         }
         let scalars = [
             ("training/loss", step.loss),
@@ -82,14 +117,15 @@ impl EventFile {
             ("rate/adaptor", step.adaptor_rate),
             ("rate/discriminator", step.discriminator_rate),
         ];
-        let summary = scalars.into_iter().fold(Message::default(), |summary, (tag, value)| {
-            summary.message(1, Message::default().text(1, tag).float(2, value as f32))
-        });
-        self.push(at(now()).message(5, summary))
+        let value = scalars
+            .map(|(tag, value)| Value { tag: Some(tag.into()), simple_value: Some(value as f32) })
+            .into();
+        self.push(Event { summary: Some(Summary { value }), ..at })
     }
 
-    fn push(&mut self, event: Message) -> Result<(), OutputError> {
-        self.file.write_all(&record(&event.0)).map_err(OutputError::io("write", &self.path))
+    fn push(&mut self, event: Event) -> Result<(), OutputError> {
+        let event = Event { wall_time: Some(now().as_secs_f64()), ..event };
+        self.file.write_all(&record(&event.encode_to_vec())).map_err(OutputError::io("write", &self.path))
     }
 }
 
@@ -110,54 +146,6 @@ fn record(data: &[u8]) -> Vec<u8> {
 
 fn masked_crc(data: &[u8]) -> u32 {
     crc32c::crc32c(data).rotate_right(15).wrapping_add(MASK_DELTA)
-}
-
-/// A protocol buffer: fields one after another, each with its number and wire type.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Message(Vec<u8>);
-
-impl Message {
-    fn integer(mut self, field: u8, value: u64) -> Self {
-        self.0.push(field << 3);
-        self.varint(value);
-        self
-    }
-
-    fn double(mut self, field: u8, value: f64) -> Self {
-        self.0.push(field << 3 | 1);
-        self.0.extend(value.to_le_bytes());
-        self
-    }
-
-    fn float(mut self, field: u8, value: f32) -> Self {
-        self.0.push(field << 3 | 5);
-        self.0.extend(value.to_le_bytes());
-        self
-    }
-
-    fn text(self, field: u8, text: &str) -> Self {
-        self.message(field, Self(text.as_bytes().to_vec()))
-    }
-
-    fn message(mut self, field: u8, message: Self) -> Self {
-        self.0.push(field << 3 | 2);
-        self.varint(message.0.len() as u64);
-        self.join(message)
-    }
-
-    fn join(mut self, other: Self) -> Self {
-        self.0.extend(other.0);
-        self
-    }
-
-    /// Seven bits a byte, the lowest first; the eighth says that more follow.
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value as u8);
-    }
 }
 
 #[cfg(test)]

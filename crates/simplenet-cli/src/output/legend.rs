@@ -1,32 +1,38 @@
 //! A strip that explains a heat map's colours: low score, colour bar with the threshold's tick, high score.
 //!
 //! In: the score range, an optional threshold and the strip's width. Out: a small RGB picture to put below the heat
-//! map. Its numbers are drawn with a built-in 5×7 dot font, so no font file travels with the program.
+//! map.
 
+use ab_glyph::{Font, PxScale, ScaleFont, point};
+use image::{Rgb, RgbImage};
+
+use super::chart::style::{font, width_of};
 use super::colour::inferno;
 use super::heatmap::{COLOUR_START, ScoreRange};
-use image::{Rgb, RgbImage};
 
 const BACKGROUND: Rgb<u8> = Rgb([24, 24, 27]);
 const INK: Rgb<u8> = Rgb([235, 235, 235]);
 const TICK: Rgb<u8> = Rgb([0, 229, 255]);
-/// Columns and rows of a glyph, and the columns from one glyph to the next.
-const GLYPH: (u32, u32, u32) = (5, 7, 6);
+/// Rows of a digit, and the size of the font that has them.
+const DIGIT: u32 = 7;
+const SIZE: f64 = 9.6;
 
 /// Draw the strip, `width` pixels wide. Below about 120 pixels the numbers are left out.
 pub fn legend(width: u32, range: ScoreRange, threshold: Option<f32>) -> RgbImage {
     let scale = (width / 360).max(1);
-    let height = (GLYPH.1 + 8) * scale;
+    let height = (DIGIT + 8) * scale;
     let mut strip = RgbImage::from_pixel(width, height, BACKGROUND);
     let margin = 6 * scale;
     let (low, high) = (number(range.low()), number(range.high()));
-    let text_width = |text: &str| text.len() as u32 * GLYPH.2 * scale;
+    let size = SIZE * f64::from(scale);
+    // The embedded font can be read.
+    let text_width = |text: &str| width_of(text, size).unwrap_or_default().ceil() as u32;
     let mut bar = margin..width.saturating_sub(margin);
     let needed = text_width(&low) + text_width(&high) + 4 * margin;
     if width >= needed + 40 * scale {
-        let top = (height - GLYPH.1 * scale) / 2;
-        write(&mut strip, &low, (margin, top), scale);
-        write(&mut strip, &high, (width - margin - text_width(&high), top), scale);
+        let below = (height + DIGIT * scale) / 2;
+        write(&mut strip, &low, (margin, below), size);
+        write(&mut strip, &high, (width - margin - text_width(&high), below), size);
         bar = margin * 2 + text_width(&low)..width - 2 * margin - text_width(&high);
     }
     if bar.is_empty() {
@@ -63,39 +69,29 @@ fn number(value: f32) -> String {
     }
 }
 
-fn write(strip: &mut RgbImage, text: &str, (left, top): (u32, u32), scale: u32) {
-    for (position, character) in text.chars().enumerate() {
-        for (row, bits) in glyph(character).into_iter().enumerate() {
-            for column in (0..GLYPH.0).filter(|c| bits & (1 << (GLYPH.0 - 1 - c)) != 0) {
-                let x = left + (position as u32 * GLYPH.2 + column) * scale;
-                let y = top + row as u32 * scale;
-                for (dx, dy) in (0..scale * scale).map(|i| (i % scale, i / scale)) {
-                    if x + dx < strip.width() && y + dy < strip.height() {
-                        strip.put_pixel(x + dx, y + dy, INK);
-                    }
+/// Writes a text to the right of a place, on the line that runs through it.
+fn write(strip: &mut RgbImage, text: &str, (left, line): (u32, u32), size: f64) {
+    let Ok(font) = font() else { return };
+    let height = font.height_unscaled() / font.units_per_em().unwrap_or(2048.0);
+    let scale = PxScale::from(size as f32 * height);
+    let mut pen = point(left as f32, line as f32);
+    for letter in text.chars() {
+        let glyph = font.glyph_id(letter);
+        if let Some(outline) = font.outline_glyph(glyph.with_scale_and_position(scale, pen)) {
+            let corner = outline.px_bounds().min;
+            outline.draw(|x, y, covered| {
+                // Thin strokes cover a part of their pixels: a little more, to be read on dark.
+                let covered = (covered * 1.5).min(1.0);
+                let mix = |under: u8, ink: u8| {
+                    (f32::from(under) + covered * (f32::from(ink) - f32::from(under))).round() as u8
+                };
+                let (x, y) = (corner.x as u32 + x, corner.y as u32 + y);
+                if let Some(pixel) = strip.get_pixel_mut_checked(x, y) {
+                    pixel.0 = std::array::from_fn(|channel| mix(pixel.0[channel], INK.0[channel]));
                 }
-            }
+            });
         }
-    }
-}
-
-/// Seven rows of five dots, the leftmost dot in bit 4. Only what a number needs.
-fn glyph(character: char) -> [u8; 7] {
-    match character {
-        '0' => [0b01110, 0b10001, 0b10011, 0b10101, 0b11001, 0b10001, 0b01110],
-        '1' => [0b00100, 0b01100, 0b00100, 0b00100, 0b00100, 0b00100, 0b01110],
-        '2' => [0b01110, 0b10001, 0b00001, 0b00110, 0b01000, 0b10000, 0b11111],
-        '3' => [0b11110, 0b00001, 0b00001, 0b01110, 0b00001, 0b00001, 0b11110],
-        '4' => [0b00010, 0b00110, 0b01010, 0b10010, 0b11111, 0b00010, 0b00010],
-        '5' => [0b11111, 0b10000, 0b11110, 0b00001, 0b00001, 0b10001, 0b01110],
-        '6' => [0b00110, 0b01000, 0b10000, 0b11110, 0b10001, 0b10001, 0b01110],
-        '7' => [0b11111, 0b00001, 0b00010, 0b00100, 0b00100, 0b01000, 0b01000],
-        '8' => [0b01110, 0b10001, 0b10001, 0b01110, 0b10001, 0b10001, 0b01110],
-        '9' => [0b01110, 0b10001, 0b10001, 0b01111, 0b00001, 0b00010, 0b01100],
-        'e' => [0b00000, 0b00000, 0b01110, 0b10001, 0b11111, 0b10000, 0b01110],
-        '-' => [0b00000, 0b00000, 0b00000, 0b11111, 0b00000, 0b00000, 0b00000],
-        '.' => [0b00000, 0b00000, 0b00000, 0b00000, 0b00000, 0b01100, 0b01100],
-        _ => [0; 7],
+        pen.x += font.as_scaled(scale).h_advance(glyph);
     }
 }
 

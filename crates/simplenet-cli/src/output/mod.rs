@@ -8,6 +8,7 @@ pub mod anomaly_map_file;
 pub mod atomic;
 pub mod bench_report;
 pub mod calibration_report;
+mod chart;
 pub mod colour;
 pub mod contour;
 mod error;
@@ -24,7 +25,6 @@ pub mod published;
 pub mod published_speed;
 pub mod report;
 pub mod run_folder;
-mod score_bins;
 mod shrink;
 pub mod table;
 

@@ -186,11 +186,11 @@ fn refuse_others(
 
 /// Removes temporary files of killed runs, in the folder and below those of pictures.
 fn clear(folder: &Path) {
-    atomic::clear_leftovers(folder, None);
+    atomic::clear_leftovers(folder);
     for below in RESULT_FOLDERS {
         let folders = walkdir::WalkDir::new(folder.join(below)).into_iter().filter_map(Result::ok);
         for entry in folders.filter(|entry| entry.file_type().is_dir()) {
-            atomic::clear_leftovers(entry.path(), None);
+            atomic::clear_leftovers(entry.path());
         }
     }
 }

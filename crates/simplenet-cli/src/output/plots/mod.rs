@@ -4,23 +4,16 @@
 //! Out: a [`Picture`], or `None` where there is nothing to draw: a curve that is undefined has no figure. A figure is a column
 //! wide (8.5 cm), on white, and the same input gives the same bytes.
 //!
-//! Parts: each figure (`rates.rs`, `histogram.rs`, `speed.rs`) puts shapes on a `canvas.rs`, most of them inside `axes.rs`, with the
-//! look of `style.rs`; `render.rs` draws them. `mvtec_ad.rs` tells MVTec AD from other data.
+//! Parts: `output/chart/` draws, `speed.rs` is a figure of this folder alone, `mvtec_ad.rs` tells MVTec AD from other data.
 
-mod axes;
-mod canvas;
-mod histogram;
 mod mvtec_ad;
-mod rates;
-mod render;
 mod speed;
-mod style;
 
 use super::OutputError;
+pub use super::chart::histogram::FEWEST_UNLABELLED;
+use super::chart::{self, canvas::Canvas, curve, curve::Kind, histogram, svg};
 use super::published_speed::PublishedSpeed;
 use super::report::CategoryReport;
-use canvas::{Anchor, Canvas};
-pub use histogram::FEWEST_UNLABELLED;
 pub use mvtec_ad::{TestSet, TestedOn};
 pub use speed::OwnSpeed;
 
@@ -63,11 +56,11 @@ impl Plot {
     /// A picture that cannot be encoded.
     pub fn draw(self, category: &CategoryReport) -> Result<Option<Picture>, OutputError> {
         let canvas = match self {
-            Self::Roc => rates::roc(category)?,
-            Self::Pro => rates::pro(category)?,
-            Self::Histogram => histogram::histogram(category)?,
+            Self::Roc => curve::paper(Kind::Roc, category)?,
+            Self::Pro => curve::paper(Kind::Pro, category)?,
+            Self::Histogram => histogram::paper(category)?,
         };
-        canvas.as_ref().map(render::render).transpose()
+        canvas.as_ref().map(picture).transpose()
     }
 }
 
@@ -79,16 +72,11 @@ pub const SPEED_AUROC: &str = "speed_auroc";
 /// # Errors
 /// A picture that cannot be encoded.
 pub fn speed_against_auroc(own: &OwnSpeed, published: &[PublishedSpeed]) -> Result<Picture, OutputError> {
-    render::render(&speed::speed(own, published)?)
+    picture(&speed::speed(own, published)?)
 }
 
-/// The name above a frame, cut where it would be too long.
-fn title(canvas: &mut Canvas, name: &str, left: f64, right: f64) -> Result<(), OutputError> {
-    let lines = style::wrap(&style::plain(name), style::LARGE, right - left, 1)?;
-    if let Some(line) = lines.into_iter().next() {
-        canvas.text((left, 8.0), style::LARGE, Anchor::Start, line);
-    }
-    Ok(())
+fn picture(canvas: &Canvas) -> Result<Picture, OutputError> {
+    Ok(Picture { svg: svg::file(canvas), png: chart::png::file(canvas)? })
 }
 
 #[cfg(test)]

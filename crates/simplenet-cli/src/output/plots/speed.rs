@@ -4,16 +4,17 @@
 //! not tested on MVTec AD, title, label and legend say so. A filled marker is one image at a time, an open one a batch; a line
 //! joins what is one method on one machine.
 
-use super::axes::{Axes, BELOW, Scale};
-use super::canvas::{Anchor, Canvas, Marker, Point};
 use super::mvtec_ad::TestedOn;
-use super::style::{
-    BLACK, BLUE, Colour, GRAY, GREEN, LARGE, LINE, ORANGE, PURPLE, SMALL, VERMILION, WIDTH, plain, width_of,
-    wrap,
-};
 use crate::output::OutputError;
+use crate::output::chart::{
+    axes::{Axes, Scale},
+    canvas::{Anchor, Canvas, Marker, Point},
+    style::{
+        BLACK, BLUE, Colour, GRAY, GREEN, LARGE, LINE, ORANGE, PAPER, PURPLE, SMALL, VERMILION, WIDTH, plain,
+        width_of, wrap,
+    },
+};
 use crate::output::published_speed::PublishedSpeed;
-use crate::output::score_bins::ticks;
 use crate::output::table::Measurement;
 
 /// Height of the frame.
@@ -77,17 +78,19 @@ pub(super) fn speed(own: &OwnSpeed, published: &[PublishedSpeed]) -> Result<Canv
     let entries = entries.collect::<Result<Vec<_>, _>>()?;
     let remarks = wrap(&remark(published, own), SMALL, text_width, 6)?;
     let lines = entries.iter().map(Vec::len).sum::<usize>() + remarks.len();
-    let mut canvas = Canvas::new(axes.bottom + BELOW + LINE * lines as f64 + 9.0);
+    let mut canvas = axes.canvas();
+    let below = canvas.height;
     for (index, line) in heading.into_iter().enumerate() {
-        canvas.text((MARGIN, 8.0 + 11.0 * index as f64), LARGE, Anchor::Start, line);
+        canvas.text((MARGIN, 8.0 + 11.0 * index as f64), LARGE, Anchor::Start, BLACK, line);
     }
     axes.grid(&mut canvas);
     axes.frame(&mut canvas);
+    canvas.height += LINE * lines as f64 + 9.0;
     for series in &all {
         draw(&mut canvas, &axes, series);
     }
     own_label(&mut canvas, &axes, own)?;
-    legend(&mut canvas, &all, entries, remarks, axes.bottom + BELOW + LINE / 2.0 + 2.0);
+    legend(&mut canvas, &all, entries, remarks, below + LINE / 2.0 + 2.0);
     Ok(canvas)
 }
 
@@ -172,7 +175,6 @@ fn axes(all: &[Series], top: f64) -> Axes {
     let (worst, best) = ends(&mut marks().map(|(_, auroc)| auroc));
     let margin = ((best - worst) * 0.2).max(0.2);
     let (low, high) = (worst - margin, (best + margin).min(100.0 + 0.3 * margin));
-    let percent = ticks(low, high.min(100.0));
     let (low_rate, high_rate) = (slow / 1.5, fast * 1.5);
     let x = Scale {
         low: low_rate,
@@ -181,8 +183,9 @@ fn axes(all: &[Series], top: f64) -> Axes {
         name: "images per second (logarithmic)".into(),
         logarithmic: true,
     };
-    let y = Scale { low, high, ticks: percent, name: "image AUROC (%)".into(), logarithmic: false };
-    Axes::new(x, y, top, top + FRAME)
+    let mut y = Scale::linear(low, high.min(100.0), "image AUROC (%)");
+    y.high = high;
+    Axes::new(PAPER, (x, y), WIDTH, (top, top + FRAME))
 }
 
 /// 1, 2 and 5 times powers of ten, or the powers alone where they are many.
@@ -240,7 +243,7 @@ fn own_label(canvas: &mut Canvas, axes: &Axes, own: &OwnSpeed) -> Result<(), Out
     let middle = x.clamp(axes.left + half + 2.0, (axes.right - half - 2.0).max(axes.left + half + 2.0));
     // Below the marker, where there is room; other markers are rarely below, and a text would cover none of them.
     let y = if y + away + 6.0 < axes.bottom { y + away } else { (y - away).max(axes.top + 6.0) };
-    canvas.text((middle, y), SMALL, Anchor::Middle, text);
+    canvas.text((middle, y), SMALL, Anchor::Middle, BLACK, text);
     Ok(())
 }
 
@@ -250,19 +253,12 @@ fn legend(canvas: &mut Canvas, all: &[Series], entries: Vec<Vec<String>>, remark
         let (marker, colour) = series.look;
         canvas.marker(marker, (MARGIN + 3.5, y), series.radius * 0.95, colour, false);
         for line in lines {
-            canvas.text((MARGIN + SAMPLE, y), SMALL, Anchor::Start, line);
+            canvas.text((MARGIN + SAMPLE, y), SMALL, Anchor::Start, BLACK, line);
             y += LINE;
         }
     }
     for line in remarks {
-        canvas.shapes.push(super::canvas::Shape::Text {
-            at: (MARGIN, y + 2.0),
-            size: SMALL,
-            anchor: Anchor::Start,
-            turned: false,
-            colour: GRAY,
-            text: line,
-        });
+        canvas.text((MARGIN, y + 2.0), SMALL, Anchor::Start, GRAY, line);
         y += LINE;
     }
 }

@@ -1,8 +1,8 @@
 //! Tests of the figures: what they say, that they are not blank, that they are the same each time.
 
-use super::canvas::Shape;
-use super::style::{BLUE, Colour, PALE_BLUE};
 use super::*;
+use crate::output::chart::canvas::Shape;
+use crate::output::chart::style::{self, BLUE, Colour, PALE_BLUE};
 use crate::output::prediction::tests::record;
 use crate::output::prediction::{PredictionLine, PredictionRecord, Verdict};
 use crate::output::published_speed::PublishedSpeed;
@@ -83,9 +83,9 @@ fn check_texts(svg: &str, texts: &[&str]) {
 fn curves_have_their_points_their_area_and_their_axes() {
     let category = category("bolt");
     // The curve, and its line in the legend.
-    assert_eq!(lines(&rates::roc(&category).unwrap().unwrap(), BLUE), [5, 2]);
+    assert_eq!(lines(&curve::paper(Kind::Roc, &category).unwrap().unwrap(), BLUE), [5, 2]);
     // Three points up to 0.2, and one at 0.3.
-    assert_eq!(lines(&rates::pro(&category).unwrap().unwrap(), BLUE), [4, 2]);
+    assert_eq!(lines(&curve::paper(Kind::Pro, &category).unwrap().unwrap(), BLUE), [4, 2]);
     let svg = picture(Plot::Roc, &category).svg;
     let texts =
         ["bolt", "AUROC 0.8750", "false-positive rate", "true-positive rate", "chance", "model's threshold"];
@@ -98,7 +98,7 @@ fn curves_have_their_points_their_area_and_their_axes() {
 #[test]
 fn the_histogram_has_bars_counts_and_borders() {
     let category = category("bolt");
-    let canvas = histogram::histogram(&category).unwrap().unwrap();
+    let canvas = histogram::paper(&category).unwrap().unwrap();
     let filled = |shape: &&Shape| matches!(shape, Shape::Area { colour, .. } if *colour == PALE_BLUE);
     let bins = canvas.shapes.iter().filter(filled).count() - 1;
     assert!((15..=20).contains(&bins), "scores of good images lie in about half of the range: {bins} bars");

@@ -7,8 +7,8 @@ use super::budget::{Plan, Size};
 use super::interest::records;
 use super::{CategoryReport, Report};
 use crate::output::OutputError;
+use crate::output::chart::bins::extent_of;
 use crate::output::prediction::{PredictionRecord, Verdict};
-use crate::output::score_bins::extent_of;
 use serde::Serialize;
 
 #[derive(Serialize)]

@@ -6,15 +6,13 @@
 //! forbids it, and any script but its own), so it works from a USB stick and in a mail. Without script there are the
 //! table, histograms, curves and counts; with it a threshold that can be moved, and the photographs.
 //!
-//! Parts: `page.rs` puts the page together, `html.rs` escapes text, `histogram.rs` and `curves.rs` draw SVG,
+//! Parts: `page.rs` puts the page together, `html.rs` escapes text, `output/chart/` draws SVG,
 //! `counts.rs` counts verdicts, `data.rs` is what the script reads, `interest.rs` says which photographs matter most,
 //! `budget.rs` how large each may be, `style.css` is the look in light, dark and print, `script/` what moves.
 
 mod budget;
 mod counts;
-mod curves;
 mod data;
-mod histogram;
 pub(super) mod html;
 mod interest;
 mod page;

@@ -1,12 +1,14 @@
 //! The page itself: header, table of results, one card a category, then what the script reads.
 
 use super::budget::{Plan, Size, plan};
-use super::curves::Kind;
 use super::html::escape;
-use super::{CategoryReport, Fact, PictureSource, Report, ReportOptions, counts, curves, data, histogram};
+use super::{CategoryReport, Fact, PictureSource, Report, ReportOptions, counts, data};
 use crate::output::OutputError;
+use crate::output::chart::{
+    curve::{self, Kind},
+    histogram,
+};
 use crate::output::prediction::PredictionLine;
-use crate::output::score_bins::scores_of;
 use crate::output::table::{Cell, Grid};
 use base64::Engine;
 use sha2::{Digest, Sha256};
@@ -183,8 +185,7 @@ fn card(html: &mut String, category: &CategoryReport, id: &str, left_out: &str) 
     if let Some(note) = &category.note {
         let _ = writeln!(html, "<p class=\"note\">{}</p>", escape(note));
     }
-    let scores = scores_of(category);
-    let chart = histogram::histogram(&scores, category.threshold, category.review_threshold);
+    let chart = histogram::page(category);
     if chart.is_empty() {
         facts(html, &category.metrics, "tiles");
     } else {
@@ -195,7 +196,7 @@ fn card(html: &mut String, category: &CategoryReport, id: &str, left_out: &str) 
         html.push_str(&counts::counts(category));
         html.push_str("</div>\n</div>\n<div class=\"measures\">");
         for (kind, curve) in [(Kind::Roc, &category.roc), (Kind::Pro, &category.pro)] {
-            html.push_str(&curve.as_ref().map(|curve| curves::figure(kind, curve)).unwrap_or_default());
+            html.push_str(&curve.as_ref().map(|curve| curve::page(kind, curve)).unwrap_or_default());
         }
         facts(html, &category.metrics, "tiles");
         html.push_str("</div>\n");

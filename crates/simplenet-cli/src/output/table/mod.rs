@@ -82,58 +82,41 @@ impl Column {
 
     /// The heading, in two lines for narrow columns.
     pub fn heading(self) -> [&'static str; 2] {
-        match self {
-            Self::ImageAuroc => ["image", "AUROC"],
-            Self::PixelAuroc => ["pixel", "AUROC"],
-            Self::Aupro30 => ["AUPRO", "@0.30"],
-            Self::Aupro05 => ["AUPRO", "@0.05"],
-            Self::ImageF1Max => ["image", "F1-max"],
-            Self::FitSeconds => ["fit", "s"],
-            Self::InferenceMilliseconds => ["inference", "ms/image"],
-            Self::PeakMemoryMib => ["memory", "peak MiB"],
-            Self::OracleImageAuroc => ["oracle", "image AUROC"],
-            Self::PadimImageAuroc => ["PaDiM", "image AUROC"],
-            Self::PadimAupro30 => ["PaDiM", "AUPRO@0.30"],
-            Self::PatchCoreImageAuroc => ["PatchCore", "image AUROC"],
-            Self::PatchCoreAupro30 => ["PatchCore", "AUPRO@0.30"],
-        }
+        self.names().0
     }
 
     /// The heading in one line.
     pub fn title(self) -> &'static str {
-        match self {
-            Self::ImageAuroc => "image AUROC",
-            Self::PixelAuroc => "pixel AUROC",
-            Self::Aupro30 => "AUPRO@0.30",
-            Self::Aupro05 => "AUPRO@0.05",
-            Self::ImageF1Max => "image F1-max",
-            Self::FitSeconds => "fit s",
-            Self::InferenceMilliseconds => "inference ms/image",
-            Self::PeakMemoryMib => "peak memory MiB",
-            Self::OracleImageAuroc => "oracle image AUROC",
-            Self::PadimImageAuroc => "PaDiM image AUROC",
-            Self::PadimAupro30 => "PaDiM AUPRO@0.30",
-            Self::PatchCoreImageAuroc => "PatchCore image AUROC",
-            Self::PatchCoreAupro30 => "PatchCore AUPRO@0.30",
-        }
+        self.names().1
     }
 
     /// The column's name in the CSV; metrics are called as in `metrics.json`.
     pub fn key(self) -> &'static str {
+        self.names().2
+    }
+
+    /// Heading, title and key.
+    fn names(self) -> ([&'static str; 2], &'static str, &'static str) {
         match self {
-            Self::ImageAuroc => "image_AUROC",
-            Self::PixelAuroc => "pixel_AUROC",
-            Self::Aupro30 => "pixel_AUPRO",
-            Self::Aupro05 => "pixel_AUPRO_005",
-            Self::ImageF1Max => "image_F1Max",
-            Self::FitSeconds => "fit_seconds",
-            Self::InferenceMilliseconds => "inference_ms_per_image",
-            Self::PeakMemoryMib => "peak_memory_mib",
-            Self::OracleImageAuroc => "oracle_image_AUROC",
-            Self::PadimImageAuroc => "padim_image_AUROC",
-            Self::PadimAupro30 => "padim_pixel_AUPRO",
-            Self::PatchCoreImageAuroc => "patch_core_image_AUROC",
-            Self::PatchCoreAupro30 => "patch_core_pixel_AUPRO",
+            Self::ImageAuroc => (["image", "AUROC"], "image AUROC", "image_AUROC"),
+            Self::PixelAuroc => (["pixel", "AUROC"], "pixel AUROC", "pixel_AUROC"),
+            Self::Aupro30 => (["AUPRO", "@0.30"], "AUPRO@0.30", "pixel_AUPRO"),
+            Self::Aupro05 => (["AUPRO", "@0.05"], "AUPRO@0.05", "pixel_AUPRO_005"),
+            Self::ImageF1Max => (["image", "F1-max"], "image F1-max", "image_F1Max"),
+            Self::FitSeconds => (["fit", "s"], "fit s", "fit_seconds"),
+            Self::InferenceMilliseconds => {
+                (["inference", "ms/image"], "inference ms/image", "inference_ms_per_image")
+            }
+            Self::PeakMemoryMib => (["memory", "peak MiB"], "peak memory MiB", "peak_memory_mib"),
+            Self::OracleImageAuroc => (["oracle", "image AUROC"], "oracle image AUROC", "oracle_image_AUROC"),
+            Self::PadimImageAuroc => (["PaDiM", "image AUROC"], "PaDiM image AUROC", "padim_image_AUROC"),
+            Self::PadimAupro30 => (["PaDiM", "AUPRO@0.30"], "PaDiM AUPRO@0.30", "padim_pixel_AUPRO"),
+            Self::PatchCoreImageAuroc => {
+                (["PatchCore", "image AUROC"], "PatchCore image AUROC", "patch_core_image_AUROC")
+            }
+            Self::PatchCoreAupro30 => {
+                (["PatchCore", "AUPRO@0.30"], "PatchCore AUPRO@0.30", "patch_core_pixel_AUPRO")
+            }
         }
     }
 

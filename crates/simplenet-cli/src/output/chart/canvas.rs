@@ -1,28 +1,31 @@
-//! What a figure consists of: lines, areas and texts, in points of paper from the upper left corner.
+//! What a chart consists of: lines, areas and texts, in points from the upper left corner.
 //!
-//! In: calls of the figures. Out: [`Shape`]s, which `render.rs` draws as SVG and as PNG alike.
+//! In: calls of the charts. Out: [`Shape`]s, which `svg.rs` and `png.rs` draw alike.
 
-use super::style::{BLACK, Colour, WHITE};
+use super::style::{BLACK, Colour, LARGE, WHITE, plain, wrap};
+use crate::output::OutputError;
 
 /// A place, in points: to the right, down.
-pub(super) type Point = (f64, f64);
+pub(in crate::output) type Point = (f64, f64);
 
 /// Something drawn.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Shape {
+pub(in crate::output) enum Shape {
     /// A line through points.
     Line { points: Vec<Point>, width: f64, colour: Colour },
     /// A filled polygon.
     Area { points: Vec<Point>, colour: Colour },
+    /// A filled rectangle, its corners rounded; `tip` is what the page says of it.
+    Bar { from: Point, to: Point, round: f64, colour: Colour, tip: String },
     /// A filled circle.
-    Disc { at: Point, radius: f64, colour: Colour },
+    Disc { at: Point, radius: f64, colour: Colour, tip: String },
     /// A line of text; `at` is its end named by `anchor`, at half the height of an x.
     Text { at: Point, size: f64, anchor: Anchor, turned: bool, colour: Colour, text: String },
 }
 
 /// Which end of a text is given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Anchor {
+pub(in crate::output) enum Anchor {
     Start,
     Middle,
     End,
@@ -30,7 +33,7 @@ pub(super) enum Anchor {
 
 /// How a point is marked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Marker {
+pub(in crate::output) enum Marker {
     Disc,
     Square,
     Up,
@@ -41,27 +44,28 @@ pub(super) enum Marker {
 
 /// A figure in the making.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Canvas {
-    pub(super) height: f64,
-    pub(super) shapes: Vec<Shape>,
+pub(in crate::output) struct Canvas {
+    pub(in crate::output) width: f64,
+    pub(in crate::output) height: f64,
+    pub(in crate::output) shapes: Vec<Shape>,
 }
 
 /// Lengths of the drawn and the left out parts of dashed lines.
-pub(super) const DASHES: (f64, f64) = (4.0, 2.4);
+pub(in crate::output) const DASHES: (f64, f64) = (4.0, 2.4);
 /// The same of dotted lines.
-pub(super) const DOTS: (f64, f64) = (1.0, 1.8);
+pub(in crate::output) const DOTS: (f64, f64) = (1.0, 1.8);
 
 impl Canvas {
-    pub(super) fn new(height: f64) -> Self {
-        Self { height, shapes: vec![] }
+    pub(in crate::output) fn new(width: f64, height: f64) -> Self {
+        Self { width, height, shapes: vec![] }
     }
 
-    pub(super) fn line(&mut self, points: Vec<Point>, width: f64, colour: Colour) {
+    pub(in crate::output) fn line(&mut self, points: Vec<Point>, width: f64, colour: Colour) {
         self.shapes.push(Shape::Line { points, width, colour });
     }
 
     /// A straight line of dashes.
-    pub(super) fn dashed(
+    pub(in crate::output) fn dashed(
         &mut self,
         from: Point,
         to: Point,
@@ -81,16 +85,22 @@ impl Canvas {
         }
     }
 
-    pub(super) fn area(&mut self, points: Vec<Point>, colour: Colour) {
+    pub(in crate::output) fn area(&mut self, points: Vec<Point>, colour: Colour) {
         self.shapes.push(Shape::Area { points, colour });
     }
 
-    pub(super) fn rectangle(&mut self, (x0, y0): Point, (x1, y1): Point, colour: Colour) {
+    pub(in crate::output) fn rectangle(&mut self, (x0, y0): Point, (x1, y1): Point, colour: Colour) {
         self.area(vec![(x0, y0), (x1, y0), (x1, y1), (x0, y1)], colour);
     }
 
     /// Slanting lines inside a rectangle whose first corner is the upper left one. Those of all rectangles meet.
-    pub(super) fn hatched(&mut self, (x0, y0): Point, (x1, y1): Point, distance: f64, colour: Colour) {
+    pub(in crate::output) fn hatched(
+        &mut self,
+        (x0, y0): Point,
+        (x1, y1): Point,
+        distance: f64,
+        colour: Colour,
+    ) {
         // Along such a line x + y stays the same.
         let mut sum = ((x0 + y0) / distance).ceil() * distance;
         while sum < x1 + y1 {
@@ -102,18 +112,32 @@ impl Canvas {
         }
     }
 
-    pub(super) fn text(&mut self, at: Point, size: f64, anchor: Anchor, text: impl Into<String>) {
-        self.shapes.push(Shape::Text { at, size, anchor, turned: false, colour: BLACK, text: text.into() });
+    /// A bar as the page has it, with what is said of it.
+    pub(in crate::output) fn bar(&mut self, from: Point, to: Point, colour: Colour, tip: impl Into<String>) {
+        self.shapes.push(Shape::Bar { from, to, round: 0.0, colour, tip: tip.into() });
     }
 
-    /// Text that runs upwards, its middle at `at`.
-    pub(super) fn turned_text(&mut self, at: Point, size: f64, text: impl Into<String>) {
-        let (anchor, colour) = (Anchor::Middle, BLACK);
-        self.shapes.push(Shape::Text { at, size, anchor, turned: true, colour, text: text.into() });
+    /// A line of text.
+    pub(in crate::output) fn text(
+        &mut self,
+        at: Point,
+        size: f64,
+        anchor: Anchor,
+        colour: Colour,
+        text: impl Into<String>,
+    ) {
+        self.shapes.push(Shape::Text { at, size, anchor, turned: false, colour, text: text.into() });
     }
 
     /// A marker with a thin white rim, so that it stays visible on others; `open` ones have a white inside.
-    pub(super) fn marker(&mut self, marker: Marker, at: Point, radius: f64, colour: Colour, open: bool) {
+    pub(in crate::output) fn marker(
+        &mut self,
+        marker: Marker,
+        at: Point,
+        radius: f64,
+        colour: Colour,
+        open: bool,
+    ) {
         self.marker_part(marker, at, radius + 0.6, WHITE);
         self.marker_part(marker, at, radius, colour);
         if open {
@@ -134,7 +158,7 @@ impl Canvas {
         };
         let corners = match marker {
             Marker::Disc => {
-                self.shapes.push(Shape::Disc { at: (x, y), radius, colour });
+                self.shapes.push(Shape::Disc { at: (x, y), radius, colour, tip: String::new() });
                 return;
             }
             Marker::Square => regular(4, 0.125, 1.22),
@@ -153,13 +177,26 @@ impl Canvas {
     }
 }
 
+/// The name above a frame, cut where it would be too long.
+pub(in crate::output) fn title(
+    canvas: &mut Canvas,
+    name: &str,
+    left: f64,
+    right: f64,
+) -> Result<(), OutputError> {
+    if let Some(line) = wrap(&plain(name), LARGE, right - left, 1)?.into_iter().next() {
+        canvas.text((left, 8.0), LARGE, Anchor::Start, BLACK, line);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn dashes_end_where_the_line_ends() {
-        let mut canvas = Canvas::new(10.0);
+        let mut canvas = Canvas::new(10.0, 10.0);
         canvas.dashed((0.0, 0.0), (10.0, 0.0), (4.0, 2.0), 1.0, BLACK);
         let ends: Vec<(f64, f64)> = canvas
             .shapes
@@ -176,7 +213,7 @@ mod tests {
 
     #[test]
     fn hatching_stays_inside() {
-        let mut canvas = Canvas::new(10.0);
+        let mut canvas = Canvas::new(10.0, 10.0);
         canvas.hatched((1.0, 2.0), (6.0, 9.0), 1.5, BLACK);
         assert!(canvas.shapes.len() >= 6, "{}", canvas.shapes.len());
         for shape in &canvas.shapes {

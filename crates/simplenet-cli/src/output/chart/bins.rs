@@ -2,23 +2,22 @@
 //!
 //! In: scores with their labels. Out: counts over equal parts of a range, the range, ticks.
 
-use super::prediction::Verdict;
-use super::report::CategoryReport;
+use crate::output::{prediction::Verdict, report::CategoryReport};
 
 /// One image's score and label.
-pub(super) type Scored = (f32, Option<Verdict>);
+pub(in crate::output) type Scored = (f32, Option<Verdict>);
 
 /// Parts of a histogram's range.
-pub(super) const BINS: usize = 36;
+pub(in crate::output) const BINS: usize = 36;
 
 /// A category's finite scores with their labels.
-pub(super) fn scores_of(category: &CategoryReport) -> Vec<Scored> {
+pub(in crate::output) fn scores_of(category: &CategoryReport) -> Vec<Scored> {
     let scores = category.records().map(|(_, record)| (record.score, record.label));
     scores.filter(|(score, _)| score.is_finite()).collect()
 }
 
 /// The ends of a category's histogram; `None` without a finite score.
-pub(super) fn extent_of(category: &CategoryReport) -> Option<(f64, f64)> {
+pub(in crate::output) fn extent_of(category: &CategoryReport) -> Option<(f64, f64)> {
     let scores = scores_of(category);
     let borders = [category.threshold, category.review_threshold].into_iter().flatten();
     let borders: Vec<f32> = borders.filter(|t| t.is_finite()).collect();
@@ -26,13 +25,13 @@ pub(super) fn extent_of(category: &CategoryReport) -> Option<(f64, f64)> {
 }
 
 /// Counts per bin: good (or unlabelled) above, defective below.
-pub(super) struct Bins {
-    pub(super) above: [usize; BINS],
-    pub(super) below: [usize; BINS],
+pub(in crate::output) struct Bins {
+    pub(in crate::output) above: [usize; BINS],
+    pub(in crate::output) below: [usize; BINS],
 }
 
 impl Bins {
-    pub(super) fn count(scores: &[Scored], low: f64, high: f64) -> Self {
+    pub(in crate::output) fn count(scores: &[Scored], low: f64, high: f64) -> Self {
         let mut bins = Self { above: [0; BINS], below: [0; BINS] };
         for (score, label) in scores {
             let position = (f64::from(*score) - low) / (high - low) * BINS as f64;
@@ -45,13 +44,13 @@ impl Bins {
         bins
     }
 
-    pub(super) fn tallest(&self) -> usize {
+    pub(in crate::output) fn tallest(&self) -> usize {
         self.above.iter().chain(&self.below).copied().max().unwrap_or(0)
     }
 }
 
 /// Smallest and largest value with a margin; a single value gets room around it.
-pub(super) fn extent(values: impl Iterator<Item = f32>) -> Option<(f64, f64)> {
+pub(in crate::output) fn extent(values: impl Iterator<Item = f32>) -> Option<(f64, f64)> {
     let (low, high) = values.map(f64::from).fold(None, |range: Option<(f64, f64)>, v| {
         Some(range.map_or((v, v), |(low, high)| (low.min(v), high.max(v))))
     })?;
@@ -60,7 +59,7 @@ pub(super) fn extent(values: impl Iterator<Item = f32>) -> Option<(f64, f64)> {
 }
 
 /// Round values inside the range, with as many decimals as their distance needs.
-pub(super) fn ticks(low: f64, high: f64) -> Vec<(f64, String)> {
+pub(in crate::output) fn ticks(low: f64, high: f64) -> Vec<(f64, String)> {
     let rough = (high - low) / 8.0;
     let power = 10f64.powf(rough.log10().floor());
     let step =
