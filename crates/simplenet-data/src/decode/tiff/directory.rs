@@ -177,7 +177,7 @@ pub(super) fn directory(
         let values = match length {
             0 => vec![],
             _ if !needed || matches!(number, 273 | 279 | 324 | 325) => vec![],
-            _ if width as u64 * values <= size as u64 => {
+            _ if values <= (size / width) as u64 => {
                 place[..length].chunks_exact(width).map(|v| encoding.number(v)).collect()
             }
             _ => {
