@@ -7,55 +7,11 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bilinear::sources,
+    bilinear::fits,
     error::ModelError,
     ops::{self, anomaly_map::AnomalyMapPlan},
 };
-
-/// A Gaussian of this deviation would reach over any image; also keeps a damaged file from asking for a huge kernel.
-const MAX_SIGMA: f64 = 1000.0;
-const MAX_TRUNCATE: f64 = 100.0;
-
-/// How the map is smoothed.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AnomalyMapConfig {
-    /// Standard deviation of the Gaussian, in pixels of the map; 0 for no smoothing. The official code: 4.
-    pub sigma: f64,
-    /// Where the Gaussian is cut off, in standard deviations; SciPy's default: 4.
-    pub truncate: f64,
-}
-
-impl Default for AnomalyMapConfig {
-    fn default() -> Self {
-        Self { sigma: 4.0, truncate: 4.0 }
-    }
-}
-
-impl AnomalyMapConfig {
-    /// Checks both numbers.
-    ///
-    /// # Errors
-    /// `ModelError::Configuration` names the first one that cannot work.
-    pub fn validate(&self) -> Result<(), ModelError> {
-        for (name, value, max) in
-            [("sigma", self.sigma, MAX_SIGMA), ("truncate", self.truncate, MAX_TRUNCATE)]
-        {
-            if !(0.0..=max).contains(&value) {
-                return Err(ModelError::Configuration {
-                    what: "anomaly map",
-                    reason: format!("{name} is {value}, must lie between 0 and {max}"),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    /// The reach of the kernel to either side: SciPy's rule.
-    pub fn radius(&self) -> usize {
-        (self.truncate * self.sigma + 0.5) as usize
-    }
-}
+pub use crate::{bilinear::resize_bilinear, ops::anomaly_map::AnomalyMapConfig};
 
 /// How patch scores become the image's score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -146,29 +102,6 @@ pub fn anomaly_map(
         return vec![f32::NAN; out_h * out_w];
     }
     ops::anomaly_map::anomaly_map(&AnomalyMapPlan::new([h, w], [out_h, out_w], config), scores)
-}
-
-/// The first step alone: bilinear resize with half-pixel centres (PyTorch's `align_corners=False`), without
-/// antialiasing. (h, w) -> (out_h, out_w), row-major; NaN where `scores` does not have h·w numbers, at least one.
-pub fn resize_bilinear(scores: &[f32], h: usize, w: usize, out_h: usize, out_w: usize) -> Vec<f32> {
-    if !fits(scores, h, w) {
-        return vec![f32::NAN; out_h * out_w];
-    }
-    let (rows, columns) = (sources(h, out_h), sources(w, out_w));
-    let mut map = Vec::with_capacity(out_h * out_w);
-    for row in &rows {
-        let (low, high) = (&scores[row.low * w..][..w], &scores[row.high * w..][..w]);
-        for column in &columns {
-            let across =
-                |line: &[f32]| (1.0 - column.share) * line[column.low] + column.share * line[column.high];
-            map.push((1.0 - row.share) * across(low) + row.share * across(high));
-        }
-    }
-    map
-}
-
-fn fits(scores: &[f32], h: usize, w: usize) -> bool {
-    !scores.is_empty() && h.checked_mul(w) == Some(scores.len())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use candle_core::Device;
 use crate::error::ModelError;
 
 #[cfg(feature = "cuda")]
-pub(crate) use failure::{Doing, explain, failure_of};
+use failure::{Doing, explain, failure_of};
 
 /// The processor's name, as `Opened::name` and results give it.
 pub const CPU: &str = "CPU";
@@ -128,6 +128,17 @@ fn open_cuda(number: usize) -> Result<Opened, ModelError> {
     };
     let name = format!("{} ({})", gpu.as_deref().unwrap_or("GPU"), DeviceChoice::Cuda(number));
     Ok(Opened { device, name, note: None })
+}
+
+/// What a GPU refuses becomes a sentence with the next step; all else stays candle's.
+impl From<candle_core::Error> for ModelError {
+    fn from(error: candle_core::Error) -> Self {
+        #[cfg(feature = "cuda")]
+        if let Some(failure) = failure_of(&error) {
+            return explain(&failure, Doing::Computing);
+        }
+        Self::Candle(error)
+    }
 }
 
 #[cfg(test)]

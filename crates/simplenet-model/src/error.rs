@@ -3,8 +3,6 @@
 
 use std::path::PathBuf;
 
-use crate::backbone::BackboneId;
-
 /// Everything that can go wrong in this crate.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -147,7 +145,7 @@ pub enum ModelError {
     )]
     WeightsUnavailable {
         /// The backbone whose weights are wanted.
-        backbone: BackboneId,
+        backbone: &'static str,
         /// The cache folder that was searched.
         cache: PathBuf,
         /// Why they could not be downloaded.
@@ -161,7 +159,7 @@ pub enum ModelError {
     )]
     WeightsInPackage {
         /// The backbone whose weights are wanted.
-        backbone: BackboneId,
+        backbone: &'static str,
         /// Package and version, as pip takes them.
         package: String,
         /// The file in the package.
@@ -178,7 +176,7 @@ pub enum ModelError {
     )]
     WeightsByHand {
         /// The backbone whose weights are wanted.
-        backbone: BackboneId,
+        backbone: &'static str,
         /// Where they are.
         url: &'static str,
         /// The first digits of the file's SHA-256.
@@ -268,17 +266,6 @@ pub fn sentence(error: &candle_core::Error) -> String {
         Error::WithPath { inner, path } => format!("{}: {}", path.display(), sentence(inner)),
         // Whatever else holds an error has it in its text.
         other => other.to_string().lines().next().unwrap_or_default().trim().to_string(),
-    }
-}
-
-/// What a GPU refuses becomes a sentence with the next step; all else stays candle's.
-impl From<candle_core::Error> for ModelError {
-    fn from(error: candle_core::Error) -> Self {
-        #[cfg(feature = "cuda")]
-        if let Some(failure) = crate::device::failure_of(&error) {
-            return crate::device::explain(&failure, crate::device::Doing::Computing);
-        }
-        Self::Candle(error)
     }
 }
 

@@ -1,5 +1,4 @@
 #![doc = include_str!("../README.md")]
-
 #![deny(unsafe_code)]
 
 pub mod anomaly_map;
@@ -17,22 +16,25 @@ mod graph;
 pub mod initializer;
 mod lower;
 pub mod official;
+pub mod onnx;
 #[allow(unsafe_code)]
 mod ops;
 mod passes;
 pub mod patch_aggregator;
 pub mod position_energy;
+mod precision;
+mod predictor;
 pub mod pth;
 pub mod simplenet;
 mod tensor_check;
-pub mod weights;
 
+pub use backbone::weights::{self, BackboneWeights, WeightsSource};
 pub use backbone::{Backbone, BackboneId, Levels};
 pub use device::{DeviceChoice, Opened};
 pub use error::ModelError;
-pub use lower::{
-    cpu::{ActivationRanges, CompiledExtractor, Normalisation, Precision, Predictor, PredictorOptions},
-    device::{BatchExtractor, BatchOutput, BatchPrecision, BatchPredictor},
-    onnx,
+pub use ops::pack_image::Normalisation;
+pub use precision::{ActivationRanges, Precision};
+pub use predictor::{
+    BatchExtractor, BatchOutput, BatchPrecision, BatchPredictor, CompiledExtractor, Predictor,
+    PredictorOptions,
 };
-pub use weights::{BackboneWeights, WeightsSource};

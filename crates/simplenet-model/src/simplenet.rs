@@ -10,6 +10,7 @@ use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    backbone::weights::BackboneWeights,
     backbone::{Backbone, BackboneId, Levels},
     discriminator::{self, Discriminator, DiscriminatorConfig},
     error::ModelError,
@@ -18,7 +19,6 @@ use crate::{
     patch_aggregator::{PatchAggregator, PatchAggregatorConfig},
     position_energy::{PositionEnergy, PositionEnergyConfig},
     tensor_check::require_f32,
-    weights::BackboneWeights,
 };
 
 /// Everything that fixes the network's structure.

@@ -2,11 +2,8 @@
 
 use std::{cell::RefCell, fmt::Debug};
 
-use super::{Levels, TensorSpec};
-use crate::{
-    error::ModelError,
-    graph::{Graph, Reader},
-};
+use super::{Levels, TensorSpec, reader::Reader};
+use crate::{error::ModelError, graph::Graph};
 
 /// Strides of a convolutional network's levels.
 const STRIDES: &[usize] = &[4, 8, 16];

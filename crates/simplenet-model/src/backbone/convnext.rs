@@ -2,10 +2,10 @@
 //! image. Out: `stages.0`, `stages.1`, `stages.2` after their last block, at a 4th, 8th and 16th of the input, each side rounded
 //! down.
 
-use super::architecture::Architecture;
+use super::{architecture::Architecture, reader::Reader};
 use crate::{
     error::ModelError,
-    graph::{ChannelAffine, Convolution, Graph, NodeId, Op, Padding, Reader, doubles},
+    graph::{ChannelAffine, Convolution, Graph, NodeId, Op, Padding, doubles},
 };
 
 /// ε of every layer norm.

@@ -12,10 +12,10 @@
 
 use candle_core::{DType, Tensor};
 
-use super::{Levels, architecture::Architecture};
+use super::{Levels, architecture::Architecture, reader::Reader};
 use crate::{
     error::ModelError,
-    graph::{ChannelAffine, Convolution, Graph, LayerNorm, NodeId, Op, Reader, Tokens, doubles},
+    graph::{ChannelAffine, Convolution, Graph, LayerNorm, NodeId, Op, Tokens, doubles},
 };
 
 /// It has no levels in the paper's sense: its two taps stand for the default's.

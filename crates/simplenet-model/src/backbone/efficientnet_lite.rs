@@ -6,10 +6,10 @@
 //! Follows the PyTorch port whose weights are embedded: batch-norm ε 1e-3, TensorFlow's "same" padding worked out for
 //! the actual input size, no activation after a block's projection or sum.
 
-use super::architecture::Architecture;
+use super::{architecture::Architecture, reader::Reader};
 use crate::{
     error::ModelError,
-    graph::{Convolution, Graph, NodeId, Op, Padding, Reader},
+    graph::{Convolution, Graph, NodeId, Op, Padding},
     ops::dense::Clamp,
 };
 

@@ -8,8 +8,10 @@ mod dinov2;
 mod efficientnet_lite;
 mod id;
 mod levels;
+mod reader;
 mod registry;
 mod resnet;
+pub mod weights;
 
 pub use id::{BackboneId, Tap, TensorSpec};
 pub use levels::Levels;
@@ -20,11 +22,12 @@ use candle_core::{Device, Tensor};
 
 use crate::{
     error::ModelError,
-    graph::{COLOURS, Graph, Reader},
+    graph::{COLOURS, Graph},
     lower::reference::Reference,
     passes::fold_affine,
-    weights::BackboneWeights,
 };
+use reader::Reader;
+use weights::BackboneWeights;
 
 /// One named feature map on the way through a backbone.
 #[derive(Debug, Clone)]

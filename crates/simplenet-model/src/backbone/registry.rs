@@ -7,7 +7,7 @@ use super::{
     BackboneId, architecture::Architecture, convnext::ConvNext, dinov2::DinoV2,
     efficientnet_lite::EfficientNetLite, resnet::ResNet,
 };
-use crate::weights::{HubFile, Origin, PackageFile, WebFile};
+use crate::backbone::weights::{HubFile, Origin, PackageFile, WebFile};
 
 /// What is fixed about a backbone.
 #[derive(Debug)]

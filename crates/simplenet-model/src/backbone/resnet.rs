@@ -3,10 +3,10 @@
 //! Komodakis, "Wide Residual Networks", 2016).
 //! In: an image. Out: `layer1`, `layer2`, `layer3`, as far as it goes, after the last ReLU of each.
 
-use super::architecture::Architecture;
+use super::{architecture::Architecture, reader::Reader};
 use crate::{
     error::ModelError,
-    graph::{ChannelAffine, Convolution, Graph, NodeId, Op, Padding, Reader},
+    graph::{ChannelAffine, Convolution, Graph, NodeId, Op, Padding},
     ops::dense::Clamp,
 };
 

@@ -12,9 +12,9 @@ use crate::{
     error::ModelError,
     feature_adaptor::FeatureAdaptorConfig,
     feature_norm::FeatureNorm,
-    lower::cpu::ActivationRanges,
     patch_aggregator::PatchAggregatorConfig,
     position_energy::PositionEnergyConfig,
+    precision::ActivationRanges,
     simplenet::{HeadConfig, SimpleNet, SimpleNetConfig},
 };
 

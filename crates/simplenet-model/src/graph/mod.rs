@@ -5,13 +5,11 @@
 //! Values are maps (height, width, channels) of one image. The tokens of a transformer are a map of height 1.
 
 mod node;
-mod reader;
 mod shape;
 
 pub(crate) use node::{
     ChannelAffine, Convolution, InvertedResidual, LayerNorm, Op, Padding, Tokens, Values, doubles, floats,
 };
-pub(crate) use reader::Reader;
 pub(crate) use shape::Shape;
 
 use crate::error::ModelError;

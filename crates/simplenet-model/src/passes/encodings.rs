@@ -7,8 +7,8 @@
 use crate::{
     error::ModelError,
     graph::{Convolution, Graph, Node, NodeId, Op},
-    lower::cpu::Precision,
     ops::encoding::Encoding,
+    precision::Precision,
 };
 
 /// The nodes whose largest output [`crate::ActivationRanges`] holds, in their order.

@@ -2,10 +2,7 @@
 //! that is free from the value's first step to its last. In: a fused graph, an instruction set, a precision. Out: a
 //! [`Program`].
 
-use super::{
-    Precision,
-    program::{Map, Program, Step, Value, Work},
-};
+use super::program::{Map, Program, Step, Value, Work};
 use crate::{
     error::ModelError,
     graph::{COLOURS, Convolution, Graph, InvertedResidual, Node, NodeId, Op, Values, floats},
@@ -22,6 +19,7 @@ use crate::{
         winograd::{Tile, Winograd},
     },
     passes::{encodings, fuse_epilogues, fuse_inverted_residuals},
+    precision::Precision,
 };
 
 /// Compiles a graph whose scales and shifts are folded.

@@ -7,31 +7,14 @@ use crate::{error::ModelError, graph::COLOURS, ops::team::Team};
 pub(crate) enum Image<'a> {
     /// (3, H, W), normalised.
     Planes(&'a [f32]),
-    /// (H, W, 3) bytes, and what each of a colour is worth.
-    Rgb { bytes: &'a [u8], worth: &'a [[f32; 256]; COLOURS] },
-}
-
-/// How the bytes of a photograph become the network's input: ((v / 255) − mean) / std, RGB.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Normalisation {
-    /// On a scale of 0 to 1.
-    pub mean: [f32; COLOURS],
-    /// On a scale of 0 to 1, above 0.
-    pub std: [f32; COLOURS],
-}
-
-impl Normalisation {
-    /// What each byte of each colour becomes; every step in single precision, as the data crate does it.
-    pub(crate) fn table(&self) -> [[f32; 256]; COLOURS] {
-        let Self { mean, std } = *self;
-        std::array::from_fn(|c| std::array::from_fn(|v| (v as f32 / 255.0 - mean[c]) / std[c]))
-    }
+    /// (H, W, 3) bytes, and the value that each of a colour stands for.
+    Rgb { bytes: &'a [u8], lut: &'a [[f32; 256]; COLOURS] },
 }
 
 impl Image<'_> {
     /// # Errors
     /// Another number of values than an image of these sides has.
-    pub(super) fn check(&self, [height, width]: [usize; 2]) -> Result<(), ModelError> {
+    pub(crate) fn check(&self, [height, width]: [usize; 2]) -> Result<(), ModelError> {
         let (found, form) = match self {
             Self::Planes(values) => (values.len(), "numbers"),
             Self::Rgb { bytes, .. } => (bytes.len(), "bytes"),
@@ -71,10 +54,10 @@ impl Image<'_> {
                         *pixel = planes.map(|plane| plane[x]);
                     }
                 }
-                Self::Rgb { bytes, worth } => {
+                Self::Rgb { bytes, lut } => {
                     let from = bytes[y * width * COLOURS..].as_chunks::<COLOURS>().0;
                     for (pixel, from) in pixels.zip(from) {
-                        *pixel = std::array::from_fn(|c| worth[c][usize::from(from[c])]);
+                        *pixel = std::array::from_fn(|c| lut[c][usize::from(from[c])]);
                     }
                 }
             }

@@ -1,10 +1,8 @@
 //! The two linear maps. In: lengths before and after, the Gaussian. Out: for every new position the run of old ones that it
 //! reads, and their weights, worked out in f64.
 
-use crate::{
-    anomaly_map::AnomalyMapConfig,
-    bilinear::{Source, sources},
-};
+use super::AnomalyMapConfig;
+use crate::bilinear::{Source, sources};
 
 /// The linear maps of both axes.
 #[derive(Debug, Clone, PartialEq)]

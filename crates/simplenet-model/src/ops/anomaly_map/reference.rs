@@ -2,8 +2,9 @@
 
 use rayon::prelude::*;
 
+use super::AnomalyMapConfig;
 use super::plan::half_kernel;
-use crate::anomaly_map::{AnomalyMapConfig, resize_bilinear};
+use crate::bilinear::resize_bilinear;
 
 /// Scores (h, w) -> map (out_h, out_w), row-major.
 pub(super) fn anomaly_map(

@@ -2,10 +2,11 @@
 
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
 
+use super::AnomalyMapConfig;
 use super::AnomalyMapPlan;
 #[cfg(any(test, feature = "cuda"))]
 use super::cuda::Tables;
-use crate::{anomaly_map::AnomalyMapConfig, ops::tensor_op::decoded};
+use crate::ops::tensor_op::decoded;
 
 /// Anomaly maps of one size from patch scores of one size, with the tables on a device.
 #[derive(Debug, Clone)]

@@ -21,6 +21,23 @@ const COLOURS: usize = 3;
 /// Channels of the map.
 pub(crate) const CHANNELS: usize = 4;
 
+/// How the bytes of a photograph become the network's input: ((v / 255) − mean) / std, RGB.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Normalisation {
+    /// On a scale of 0 to 1.
+    pub mean: [f32; COLOURS],
+    /// On a scale of 0 to 1, above 0.
+    pub std: [f32; COLOURS],
+}
+
+impl Normalisation {
+    /// What each byte of each colour becomes; every step in single precision, as the data crate does it.
+    pub(crate) fn table(&self) -> [[f32; 256]; COLOURS] {
+        let Self { mean, std } = *self;
+        std::array::from_fn(|c| std::array::from_fn(|v| (v as f32 / 255.0 - mean[c]) / std[c]))
+    }
+}
+
 /// How images become a network's first map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PackImage {

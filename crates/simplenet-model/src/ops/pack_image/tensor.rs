@@ -2,11 +2,9 @@
 
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 
+use super::Normalisation;
 use super::{CHANNELS, COLOURS, PackImage, reference};
-use crate::{
-    Normalisation,
-    ops::tensor_op::{decoded, encoded},
-};
+use crate::ops::tensor_op::{decoded, encoded};
 
 /// How the images lie.
 #[derive(Debug, Clone, Copy, PartialEq)]

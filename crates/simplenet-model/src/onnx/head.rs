@@ -10,7 +10,7 @@ use super::{
 use crate::{
     bilinear::{Source, sources},
     error::ModelError,
-    passes::fold_head::{Affine, FoldedHead, fold_head},
+    predictor::fold_head::{Affine, FoldedHead, fold_head},
     simplenet::SimpleNet,
 };
 

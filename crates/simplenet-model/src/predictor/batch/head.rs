@@ -14,7 +14,7 @@ use crate::{
         position_energy::PositionEnergyTensor,
         tensor_op::CHANNELS_TOGETHER,
     },
-    passes::fold_head::{Affine, FoldedHead, fold_head},
+    predictor::fold_head::{Affine, FoldedHead, fold_head},
     simplenet::SimpleNet,
 };
 

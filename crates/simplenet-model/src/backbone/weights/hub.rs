@@ -141,8 +141,11 @@ fn download(
     config: &HubConfig,
     progress: &dyn DownloadProgress,
 ) -> Result<PathBuf, ModelError> {
-    let unavailable =
-        |reason: String| ModelError::WeightsUnavailable { backbone: id, cache: config.cache.clone(), reason };
+    let unavailable = |reason: String| ModelError::WeightsUnavailable {
+        backbone: id.name(),
+        cache: config.cache.clone(),
+        reason,
+    };
     if config.network == NetworkUse::Forbidden {
         return Err(unavailable("the network is switched off (HF_HUB_OFFLINE)".into()));
     }

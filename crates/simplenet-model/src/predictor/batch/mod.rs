@@ -6,23 +6,23 @@
 //! sum has one order: scores do not depend on the batch.
 
 mod head;
-mod program;
 
 use std::{fmt, str::FromStr};
 
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::cpu::{Normalisation, check_tile};
+use super::check_tile;
 use crate::{
     anomaly_map::AnomalyMapConfig,
     error::ModelError,
     graph::COLOURS,
+    lower::device::TensorProgram,
+    ops::pack_image::Normalisation,
     ops::{anomaly_map::AnomalyMapTensor, patch_aggregate::PatchAggregateTensor, transfer::Transfers},
     simplenet::{FeatureExtractor, SimpleNet},
 };
 use head::BatchHead;
-use program::TensorProgram;
 
 /// The numbers that a batch is computed in; sums are always in f32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

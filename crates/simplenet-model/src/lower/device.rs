@@ -5,10 +5,10 @@
 
 use candle_core::{DType, Device, Tensor};
 
+use super::tensor_ops;
 use crate::{
     error::ModelError,
     graph::{COLOURS, Convolution, Graph, Node, NodeId, Op, Values, floats},
-    lower::tensor_ops,
     ops::{
         dense::{ConvGeometry, DenseTensor, Reads},
         depthwise_channels_last::DepthwiseTensor,
@@ -47,7 +47,7 @@ enum Work {
 
 /// Steps, ready to run: one per node after the image.
 #[derive(Debug)]
-pub(super) struct TensorProgram {
+pub(crate) struct TensorProgram {
     pack: PackImage,
     /// The fused graph's structure.
     graph: Graph,
@@ -60,7 +60,7 @@ impl TensorProgram {
     ///
     /// # Errors
     /// Weights that cannot be read; a node that has no op here; a device that is out of memory.
-    pub(super) fn compile(graph: &Graph, device: &Device, dtype: DType) -> Result<Self, ModelError> {
+    pub(crate) fn compile(graph: &Graph, device: &Device, dtype: DType) -> Result<Self, ModelError> {
         let graph = fuse_epilogues(graph);
         let mut pack = None;
         let mut compiler = Compiler { graph: &graph, device, dtype, pack: &mut pack };
@@ -77,12 +77,12 @@ impl TensorProgram {
     }
 
     /// Rows and columns of each stage.
-    pub(super) fn grids(&self) -> Vec<[usize; 2]> {
+    pub(crate) fn grids(&self) -> Vec<[usize; 2]> {
         self.graph.stages().iter().map(|(_, id)| self.graph.shape(*id).sides()).collect()
     }
 
     /// How images become the first map.
-    pub(super) fn pack(&self) -> &PackImage {
+    pub(crate) fn pack(&self) -> &PackImage {
         &self.pack
     }
 
@@ -90,7 +90,7 @@ impl TensorProgram {
     ///
     /// # Errors
     /// Another shape; a device that is out of memory.
-    pub(super) fn run(&self, packed: Tensor) -> candle_core::Result<Vec<Tensor>> {
+    pub(crate) fn run(&self, packed: Tensor) -> candle_core::Result<Vec<Tensor>> {
         let missing = || candle_core::Error::Msg("a step of the network reads what no step has made".into());
         let mut values: Vec<Option<Tensor>> = vec![None; self.graph.len()];
         values[0] = Some(packed);

@@ -29,7 +29,7 @@ impl Precision {
 }
 
 /// The largest absolute output of each node of a backbone's graph whose range matters, in the order in which they run, over
-/// the images that were seen ([`super::CompiledExtractor::observe`]).
+/// the images that were seen ([`crate::CompiledExtractor::observe`]).
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ActivationRanges(Vec<f32>);
@@ -48,7 +48,7 @@ impl ActivationRanges {
     }
 
     /// Takes another output of layer `index` in.
-    pub(super) fn widen(&mut self, index: usize, largest: f32) {
+    pub(crate) fn widen(&mut self, index: usize, largest: f32) {
         if self.0.len() <= index {
             self.0.resize(index + 1, 0.0);
         }

@@ -63,7 +63,7 @@ pub fn download(
 
 fn in_a_package(backbone: BackboneId, file: &PackageFile) -> ModelError {
     ModelError::WeightsInPackage {
-        backbone,
+        backbone: backbone.name(),
         package: format!("{}=={}", file.package, file.version),
         file: file.file,
         sha256: file.sha256,
@@ -71,5 +71,5 @@ fn in_a_package(backbone: BackboneId, file: &PackageFile) -> ModelError {
 }
 
 fn by_hand(backbone: BackboneId, file: &WebFile) -> ModelError {
-    ModelError::WeightsByHand { backbone, url: file.url, sha256_begins: file.sha256_begins }
+    ModelError::WeightsByHand { backbone: backbone.name(), url: file.url, sha256_begins: file.sha256_begins }
 }

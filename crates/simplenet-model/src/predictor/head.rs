@@ -5,10 +5,11 @@
 
 use std::cell::RefCell;
 
-use super::{cells::Cells, precision::Precision, program::Map};
+use super::cells::Cells;
 use crate::{
     bilinear::{Source, sources},
     error::ModelError,
+    lower::cpu::Map,
     ops::{
         Isa,
         aligned::Aligned,
@@ -18,7 +19,8 @@ use crate::{
         patch_aggregate::Pooling,
         team::Team,
     },
-    passes::fold_head::{Affine, FoldedHead, fold_head},
+    precision::Precision,
+    predictor::fold_head::{Affine, FoldedHead, fold_head},
     simplenet::SimpleNet,
 };
 

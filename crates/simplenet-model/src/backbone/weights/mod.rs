@@ -34,7 +34,7 @@ pub use origin::{HubFile, Origin, PackageFile, WebFile, origin};
 pub use resolve::{download, resolve, resolve_with};
 
 /// The weights of EfficientNet-Lite0 up to its last tap, f16; see `assets/README.md`.
-static EMBEDDED: &[u8] = include_bytes!("../../assets/efficientnet_lite0.f16.safetensors");
+static EMBEDDED: &[u8] = include_bytes!("../../../assets/efficientnet_lite0.f16.safetensors");
 const EMBEDDED_NAME: &str = "embedded efficientnet_lite0.f16.safetensors";
 
 /// A backbone's tensors as its source stores them (names, shapes, types), without any that it does not need.

@@ -5,8 +5,11 @@ use std::cell::RefCell;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{ChannelAffine, LayerNorm, node::doubles};
-use crate::{backbone::TensorSpec, error::ModelError, weights::BackboneWeights};
+use super::{TensorSpec, weights::BackboneWeights};
+use crate::{
+    error::ModelError,
+    graph::{ChannelAffine, LayerNorm, doubles},
+};
 
 /// Gives tensors by name.
 #[derive(Debug)]
