@@ -79,7 +79,7 @@ struct Frame<'a> {
 }
 
 impl Source for Frame<'_> {
-    fn name(&self) -> &Path {
+    fn path(&self) -> &Path {
         Path::new("camera")
     }
 

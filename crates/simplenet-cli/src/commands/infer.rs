@@ -221,7 +221,7 @@ pub(super) struct Task {
 }
 
 impl Source for Task {
-    fn name(&self) -> &Path {
+    fn path(&self) -> &Path {
         &self.path
     }
 

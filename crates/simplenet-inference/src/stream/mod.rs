@@ -84,9 +84,9 @@ impl Read {
         source: &(impl Source + ?Sized),
         scored: Scored,
     ) -> Result<Inspected, InferenceError> {
-        let inspection = detector.finish(scored).map_err(|e| e.of_image(source.name()))?;
+        let inspection = detector.finish(scored).map_err(|e| e.of_image(source.path()))?;
         if !inspection.score.is_finite() {
-            let path = source.name().to_path_buf();
+            let path = source.path().to_path_buf();
             return Err(InferenceError::NonFiniteScore { path, score: inspection.score });
         }
         Ok(Inspected { photograph: self.photograph, inspection, decode: self.decode })
@@ -96,7 +96,7 @@ impl Read {
 fn read(detector: &Detector, source: &(impl Source + ?Sized)) -> Result<(Read, Prepared), InferenceError> {
     let (image, decode) = timed(|| source.read(&detector.preprocess().decode));
     let SourceImage { pixels: photograph, file } = image?;
-    let prepared = detector.prepare(&photograph, file).map_err(|e| e.of_image(source.name()))?;
+    let prepared = detector.prepare(&photograph, file).map_err(|e| e.of_image(source.path()))?;
     Ok((Read { photograph, decode }, prepared))
 }
 

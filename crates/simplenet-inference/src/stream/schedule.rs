@@ -102,9 +102,11 @@ struct Board<T, I, W: Work<T>> {
     /// Tasks less than so many after the one that is due may be begun.
     window: usize,
     tasks: Mutex<I>,
-    state: Mutex<State<T, W::Ready, W::Scored, W::Result>>,
+    state: Mutex<StateOf<T, W>>,
     changed: Condvar,
 }
+
+type StateOf<T, W> = State<T, <W as Work<T>>::Ready, <W as Work<T>>::Scored, <W as Work<T>>::Result>;
 
 struct State<T, M, S, R> {
     /// The task whose result is due.
@@ -283,13 +285,13 @@ impl<T, I: Iterator<Item = T>, W: Work<T>> Board<T, I, W> {
         }
     }
 
-    fn change<R>(&self, change: impl FnOnce(&mut State<T, W::Ready, W::Scored, W::Result>) -> R) -> R {
+    fn change<R>(&self, change: impl FnOnce(&mut StateOf<T, W>) -> R) -> R {
         let changed = change(&mut self.lock());
         self.changed.notify_all();
         changed
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T, W::Ready, W::Scored, W::Result>> {
+    fn lock(&self) -> MutexGuard<'_, StateOf<T, W>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

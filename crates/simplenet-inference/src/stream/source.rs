@@ -13,7 +13,7 @@ use crate::error::InferenceError;
 /// An image that a stream will ask for when a thread is free: a file, a frame of a camera.
 pub trait Source {
     /// What errors call it.
-    fn name(&self) -> &Path;
+    fn path(&self) -> &Path;
 
     /// Reads and decodes it, as the model's images are decoded.
     ///
@@ -45,7 +45,7 @@ impl From<Decoded> for SourceImage {
 }
 
 impl Source for Path {
-    fn name(&self) -> &Path {
+    fn path(&self) -> &Path {
         self
     }
 
@@ -55,7 +55,7 @@ impl Source for Path {
 }
 
 impl Source for PathBuf {
-    fn name(&self) -> &Path {
+    fn path(&self) -> &Path {
         self
     }
 
@@ -66,7 +66,7 @@ impl Source for PathBuf {
 
 /// A test image of a data set.
 impl Source for Sample {
-    fn name(&self) -> &Path {
+    fn path(&self) -> &Path {
         &self.path
     }
 
@@ -76,8 +76,8 @@ impl Source for Sample {
 }
 
 impl<S: Source + ?Sized> Source for &S {
-    fn name(&self) -> &Path {
-        (**self).name()
+    fn path(&self) -> &Path {
+        (**self).path()
     }
 
     fn read(&self, options: &DecodeOptions) -> Result<SourceImage, InferenceError> {
@@ -87,8 +87,8 @@ impl<S: Source + ?Sized> Source for &S {
 
 /// With a number, as `enumerate` gives it.
 impl<S: Source> Source for (usize, S) {
-    fn name(&self) -> &Path {
-        self.1.name()
+    fn path(&self) -> &Path {
+        self.1.path()
     }
 
     fn read(&self, options: &DecodeOptions) -> Result<SourceImage, InferenceError> {
