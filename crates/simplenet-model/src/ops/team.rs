@@ -360,7 +360,8 @@ mod tests {
         for threads in [1, 2, 5] {
             pool(threads).install(|| {
                 with_team(|team| {
-                    let all: Vec<usize> = if cfg!(miri) { vec![0, 1, 2, 7, 50] } else { (0..300).chain([5000]).collect() };
+                    let all: Vec<usize> =
+                        if cfg!(miri) { vec![0, 1, 2, 7, 50] } else { (0..300).chain([5000]).collect() };
                     for tasks in all {
                         let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
                         team.for_each(tasks, |task| {
@@ -416,7 +417,7 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..6 {
                 scope.spawn(|| {
-                    for _ in 0..20 {
+                    for _ in 0..if cfg!(miri) { 2 } else { 20 } {
                         let sum = AtomicUsize::new(0);
                         pool.install(|| {
                             with_team(|team| {
