@@ -417,7 +417,7 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..6 {
                 scope.spawn(|| {
-                    for _ in 0..20 {
+                    for _ in 0..if cfg!(miri) { 2 } else { 20 } {
                         let sum = AtomicUsize::new(0);
                         pool.install(|| {
                             with_team(|team| {
