@@ -111,10 +111,7 @@ const ABANDONED: Duration = Duration::from_secs(3600);
 /// that others are writing stay.
 pub fn clear(folder: &Path) -> usize {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
-    let left =
-        entries.filter_map(Result::ok).filter(|entry| is_temporary(&entry.file_name()) && is_left(entry));
-    // What cannot be removed is no reason to stop: it is only in the way.
-    left.filter(|entry| fs::remove_file(entry.path()).is_ok()).count()
+    entries.filter_map(Result::ok).filter(|entry| is_temporary(&entry.file_name()) && removed(entry)).count()
 }
 
 fn is_temporary(name: &OsStr) -> bool {
@@ -128,20 +125,26 @@ fn is_temporary(name: &OsStr) -> bool {
         && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-fn is_left(entry: &DirEntry) -> bool {
+/// Removes a temporary file that belongs to nobody; `false` where it stays.
+fn removed(entry: &DirEntry) -> bool {
     if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
         return false;
     }
     // Gone since it was listed: its process has ended well.
     let Ok(file) = File::open(entry.path()) else { return false };
-    match file.try_lock() {
+    let is_left = match file.try_lock() {
         Ok(()) => true,
         Err(TryLockError::WouldBlock) => false,
         Err(TryLockError::Error(_)) => {
             let modified = entry.metadata().and_then(|data| data.modified());
             modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > ABANDONED))
         }
-    }
+    };
+    // Still locked by this call: whoever has just created it waits, and then sees that it is gone. What cannot be removed is no
+    // reason to stop: it is only in the way.
+    let removed = is_left && fs::remove_file(entry.path()).is_ok();
+    drop(file);
+    removed
 }
 
 /// The longest beginning of a text that has at most so many bytes.

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     error::TrainError,
     reporter::Reporter,
-    training_state::{Identity, TrainingState, partial},
+    training_state::{Identity, TrainingState},
 };
 
 /// Where the state of a training is kept, and how often.
@@ -30,13 +30,11 @@ impl KeepState {
     /// # Errors
     /// A file that cannot be removed.
     pub fn remove(&self) -> std::io::Result<()> {
-        for path in [&self.path, &partial(&self.path)] {
-            match std::fs::remove_file(path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+        simplenet_files::clear(simplenet_files::parent_folder(&self.path));
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -317,7 +315,8 @@ mod tests {
                 check_same(&train(&config, &cache, Some(&keep), &last).unwrap(), &want, &what);
                 let from = format!("going on after step {}", (steps + 1).min(want.step));
                 assert!(last.notes().starts_with(&from), "{what}: {}", last.notes());
-                std::fs::write(partial(&keep.path), "half a state of a killed run").unwrap();
+                let half = keep.path.with_file_name(".state.aB3xYz.part");
+                std::fs::write(half, "half a state of a killed run").unwrap();
                 keep.remove().unwrap();
                 keep.remove().unwrap();
             }

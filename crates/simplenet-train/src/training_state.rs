@@ -5,18 +5,13 @@
 //! training it belongs to: settings, features, program; and it has a checksum of all its bytes, so that a damaged one is never
 //! gone on from.
 
-use std::{
-    collections::HashMap,
-    fs::File,
-    io::Write,
-    ops::Range,
-    path::{Path, PathBuf},
-};
+use std::{collections::HashMap, ops::Range, path::Path};
 
 use candle_core::Device;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use simplenet_files::Durability;
 
 use crate::{
     config::TrainConfig, error::TrainError, feature_cache::FeatureCache, fit::Oracle, optimizer::Moments,
@@ -155,7 +150,10 @@ impl TrainingState {
             checksum_place(&bytes).ok_or_else(|| std::io::Error::other("no place for the checksum"))?;
         let digits = checksum(&bytes, &place);
         bytes[place].copy_from_slice(digits.as_bytes());
-        write_whole(path, &bytes)
+        let folder = simplenet_files::parent_folder(path);
+        std::fs::create_dir_all(folder)?;
+        simplenet_files::clear(folder);
+        simplenet_files::write(path, &bytes, Durability::Disk)
     }
 
     /// Goes on from a file: this state, which must be the training's first, becomes the one that was saved. Otherwise says
@@ -261,24 +259,4 @@ fn checksum(bytes: &[u8], place: &Range<usize>) -> String {
     hash.update(BLANK_CHECKSUM.as_bytes());
     hash.update(&bytes[place.end..]);
     format!("{:08x}", hash.finalize())
-}
-
-/// The temporary name beside a state's file.
-pub(crate) fn partial(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".partial");
-    path.with_file_name(name)
-}
-
-/// Writes a file whole or not at all. The temporary name is always the same, so that a killed run leaves one at most, which
-/// the next run replaces.
-fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let partial = partial(path);
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
-    }
-    let mut file = File::create(&partial)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    std::fs::rename(&partial, path)
 }

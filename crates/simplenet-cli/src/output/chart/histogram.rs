@@ -39,8 +39,12 @@ pub(in crate::output) fn paper(category: &CategoryReport) -> Result<Option<Canva
 
     let bars = |shares: &[f64; BINS]| -> Vec<(Point, Point)> {
         let border = |index: usize| low + (high - low) * index as f64 / BINS as f64;
-        let bar =
-            |(index, share): (usize, &f64)| (axes.at(border(index), *share), axes.at(border(index + 1), 0.0));
+        // At borders of pixels, so that nothing shines through between bars that touch.
+        let at = |index: usize, share: f64| {
+            let (x, y) = axes.at(border(index), share);
+            ((x * 4.0).round() / 4.0, y)
+        };
+        let bar = |(index, share): (usize, &f64)| (at(index, *share), at(index + 1, 0.0));
         shares.iter().enumerate().filter(|(_, share)| **share > 0.0).map(bar).collect()
     };
     for (from, to) in bars(&good) {

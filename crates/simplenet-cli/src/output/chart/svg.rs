@@ -2,7 +2,7 @@
 
 use super::{
     canvas::{Anchor, Canvas, Point, Shape},
-    style::{Colour, HALF_X},
+    style::{Colour, HALF_X, OF_PAGE},
 };
 
 /// A file of its own, in points of paper, on white.
@@ -49,8 +49,9 @@ fn element(shape: &Shape) -> String {
         Shape::Area { points, colour } => format!("<path{} d=\"{}Z\"/>\n", paint(*colour), path(points)),
         Shape::Bar { from, to, round, colour, tip } => {
             let size = [("width", to.0 - from.0), ("height", to.1 - from.1)];
-            let place = numbers([("x", from.0), ("y", from.1), size[0], size[1], ("rx", *round)]);
-            format!("<rect{}{place}>{}</rect>\n", paint(*colour), title(tip))
+            let place = numbers([("x", from.0), ("y", from.1), size[0], size[1]]);
+            let round = if *round > 0.0 { numbers([("rx", *round)]) } else { String::new() };
+            format!("<rect{}{place}{round}>{}</rect>\n", paint(*colour), title(tip))
         }
         Shape::Disc { at, radius, colour, tip } => {
             let place = numbers([("cx", at.0), ("cy", at.1), ("r", *radius)]);
@@ -96,6 +97,7 @@ fn title(tip: &str) -> String {
 fn paint(colour: Colour) -> String {
     match colour {
         Colour::Rgb(_) => format!(" fill=\"{}\"", hex(colour)),
+        OF_PAGE => String::new(),
         Colour::Class(class) => format!(" class=\"{class}\""),
     }
 }
