@@ -52,7 +52,7 @@ pub struct RunArgs {
 #[derive(Debug, Clone, Default, Args)]
 pub struct SettingArgs {
     /// Network that gives the features: efficientnet-lite0 (embedded, fast), wide-resnet50-2 (the paper's,
-    /// downloaded); also resnet18, resnet50, dinov2-vits14 (downloaded), and resnet101, wide-resnet101-2,
+    /// downloaded); also resnet18, resnet50, dinov2-vits14, convnext-tiny (downloaded), and resnet101, wide-resnet101-2,
     /// efficientnet-lite1, efficientnet-lite2 (with --weights) [default: efficientnet-lite0].
     #[arg(long, value_name = "ID")]
     pub backbone: Option<BackboneId>,
