@@ -1,8 +1,6 @@
-//! Files written whole or not at all.
+#![doc = include_str!("../README.md")]
 //!
-//! In: a path and its content. Out: either the complete new file under that name, or the old state and an error. The content
-//! goes to a temporary file in the same folder, is synced, and is renamed over the target, so a reader never meets half a
-//! file and a power cut leaves no torn one.
+//! # Which temporary files are left over
 //!
 //! Whoever writes a temporary file holds a lock on it, which the system releases however the process ends: a file that can be
 //! locked belongs to nobody any more, and [`clear`] removes it.
