@@ -1,5 +1,4 @@
 #![doc = include_str!("../README.md")]
-
 #![forbid(unsafe_code)]
 
 /// As the standard `print!`, but a reader that has gone (`simplenet infer | head -3`) is no reason to stop: the results
