@@ -7,8 +7,9 @@ use std::{ffi::OsString, fs};
 
 use clap::CommandFactory;
 use simplenet_cli::{
-    args::{Cli, LogFormat, MapFormatArg, Verb},
+    args::{Cli, MapFormatArg, Verb},
     config_file::{Asked, Call, Refused, Vocabulary, call},
+    tell::LogFormat,
 };
 use simplenet_tests::{
     config_calls::{every_flag_can_stand_in_a_file, what_is_printed_gives_the_same_call},

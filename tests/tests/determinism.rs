@@ -17,7 +17,7 @@ use simplenet_tests::{
 };
 use simplenet_train::{
     Silent, TrainError,
-    evaluate::{Evaluated, Metrics, evaluate},
+    evaluation::{Evaluated, Metrics, evaluate},
 };
 
 #[test]

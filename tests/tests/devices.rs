@@ -33,7 +33,7 @@ use simplenet_tests::{
 };
 use simplenet_train::{
     Silent,
-    calibrate::{Rates, TooFew, recalibrate},
+    calibration::{Rates, TooFew, recalibrate},
 };
 
 /// How far the batches' numbers may lie from the CPU's, as a share of the largest: both sum thousands of f32 products, in

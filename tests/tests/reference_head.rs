@@ -16,9 +16,11 @@ use simplenet_tests::{
 };
 use simplenet_train::{
     config::Loss,
-    head_step::{HeadStep, HeadTensors, Noise, RunningStatistics, StepConfig},
-    loss::truncated_l1,
-    optimizer::{Adam, AdamConfig, Moments, WeightDecay},
+    head::{
+        head_step::{HeadStep, HeadTensors, Noise, RunningStatistics, StepConfig},
+        loss::truncated_l1,
+        optimizer::{Adam, AdamConfig, Moments, WeightDecay},
+    },
 };
 
 use common::{check, check_tensor, count, flat, input, list, number, shape, text};

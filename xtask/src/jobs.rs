@@ -14,6 +14,7 @@ use simplenet_cli::{
     inspect::PREDICTIONS_FILE,
     interrupt::Interrupt,
     machine::{peak_memory_mib, reset_peak_memory},
+    output::TRAINING_FILE,
     progress::TerminalProgress,
     settings::feature_storage,
     tell::{self, Level},
@@ -179,7 +180,7 @@ impl Runner<'_> {
         let read = |name: &str| std::fs::read_to_string(job.out.join(name)).ok();
         let metrics: MetricsFile = serde_json::from_str(&read(METRICS_FILE)?).ok()?;
         let config = TrainConfig::from_toml(&read("config.toml")?, Path::new("config.toml")).ok()?;
-        let made_from: train::Origin = serde_json::from_str(&read(train::TRAINING_FILE)?).ok()?;
+        let made_from: train::Origin = serde_json::from_str(&read(TRAINING_FILE)?).ok()?;
         let files = match self.leaves {
             Leaves::Everything => &[MODEL_FILE, PREDICTIONS_FILE][..],
             Leaves::Numbers => &[],

@@ -11,10 +11,10 @@ use simplenet_cli::{
     CliError,
     args::{RunArgs, SettingArgs, layouts},
     commands::{RESULTS, backbone_weights},
-    config_file::ConfigFile,
+    config_file::{ConfigFile, resolve},
     interrupt::Interrupt,
     progress::TerminalProgress,
-    settings::{resolve, weights_source},
+    settings::weights_source,
 };
 use simplenet_data::dataset::LayoutId;
 

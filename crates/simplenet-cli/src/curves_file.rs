@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use simplenet_data::dataset::Label;
 use simplenet_inference::Detector;
 use simplenet_metrics::{roc_curve, thin_curve};
-use simplenet_train::{curves::pro_curve, evaluate::Evaluation};
+use simplenet_train::evaluation::{Evaluation, curves::pro_curve};
 
 use crate::{
     error::CliError,

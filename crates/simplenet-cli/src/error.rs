@@ -12,10 +12,12 @@ use simplenet_model::ModelError;
 use simplenet_train::error::TrainError;
 
 use crate::{
-    interrupt,
     output::{OutputError, is_disk_full},
     tell::{self, Level},
 };
+
+/// The exit code of a run that a signal stopped: 128 and SIGINT's number, as shells have it.
+pub const INTERRUPTED: u8 = 130;
 
 /// Errors of the commands.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +80,7 @@ impl CliError {
         let (level, event, exit_code) = match self {
             // What the person asked for is no error.
             Self::Stopped(_) | Self::Interrupted { .. } | Self::Train(TrainError::Interrupted { .. }) => {
-                (Level::Warn, "interrupted", interrupt::EXIT_CODE)
+                (Level::Warn, "interrupted", INTERRUPTED)
             }
             _ => (Level::Error, "error", 1),
         };

@@ -11,10 +11,11 @@ use simplenet_model::checkpoint::{self, Decision};
 use simplenet_train::{
     Reporter, TrainError,
     baselines::BaselineResults,
+    calibration::test_thresholds::TestThresholds,
     config::TrainConfig,
-    evaluate::{Evaluated, Evaluation, Metrics, evaluate},
-    fit::{FitReport, Oracle},
-    test_thresholds::TestThresholds,
+    evaluation::{Evaluated, Evaluation, Metrics, evaluate},
+    fit::FitReport,
+    head::training_state::Oracle,
 };
 
 use crate::{

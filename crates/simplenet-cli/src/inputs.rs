@@ -16,7 +16,10 @@ use simplenet_data::{
 };
 use simplenet_inference::Detector;
 
-use crate::{commands::train::TRAINING_FILE, error::CliError, output::prediction::JsonPath};
+use crate::{
+    error::CliError,
+    output::{TRAINING_FILE, prediction::JsonPath},
+};
 
 /// A photograph.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,17 +13,14 @@ use signal_hook::{
     flag,
 };
 
-use crate::error::CliError;
-
-/// The exit code of a run that a signal stopped: 128 and SIGINT's number, as shells have it.
-pub const EXIT_CODE: u8 = 130;
+use crate::error::{CliError, INTERRUPTED};
 
 /// Whether the person at the terminal wants the run to stop.
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// Says so from the first Ctrl-C or SIGTERM on; the next one ends the program with [`EXIT_CODE`].
+    /// Says so from the first Ctrl-C or SIGTERM on; the next one ends the program with [`INTERRUPTED`].
     ///
     /// # Errors
     /// Signals that the system does not let a program handle.
@@ -31,7 +28,7 @@ impl Interrupt {
         let asked = Self::default();
         for signal in [SIGINT, SIGTERM] {
             // In this order: the first signal must not find the flag set that it sets itself.
-            flag::register_conditional_shutdown(signal, EXIT_CODE.into(), asked.0.clone())
+            flag::register_conditional_shutdown(signal, INTERRUPTED.into(), asked.0.clone())
                 .and_then(|_| flag::register(signal, asked.0.clone()))
                 .map_err(|e| CliError::Usage(format!("cannot handle Ctrl-C: {e}")))?;
         }

@@ -6,7 +6,7 @@
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
 use crate::MetricError;
-use crate::components::{Connectivity, Run, areas, label_runs};
+use crate::components::{Connectivity, Run, areas, label_runs, pixels};
 use crate::score_key::{first_non_finite, key};
 use crate::steps::pack;
 
@@ -72,15 +72,6 @@ impl<'a> AnomalyMap<'a> {
             normal
         })
     }
-}
-
-/// The number of pixels of an image.
-///
-/// # Errors
-/// More than a region's area can count.
-pub(crate) fn pixels(width: usize, height: usize) -> Result<usize, MetricError> {
-    let pixels = width.checked_mul(height).filter(|&pixels| pixels <= u32::MAX as usize);
-    pixels.ok_or(MetricError::ImageTooLarge { width, height })
 }
 
 /// Refuses scores that are not finite. `image`: its index, for the message.

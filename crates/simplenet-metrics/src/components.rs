@@ -5,7 +5,6 @@
 //! and memory for the runs only.
 
 use crate::MetricError;
-use crate::anomaly_map::pixels;
 
 /// Which pixels are neighbours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,6 +75,15 @@ pub fn connected_components(
         regions[run.region].add(run);
     }
     Ok(Components { labels, regions })
+}
+
+/// The number of pixels of an image.
+///
+/// # Errors
+/// More than a region's area can count.
+pub(crate) fn pixels(width: usize, height: usize) -> Result<usize, MetricError> {
+    let pixels = width.checked_mul(height).filter(|&pixels| pixels <= u32::MAX as usize);
+    pixels.ok_or(MetricError::ImageTooLarge { width, height })
 }
 
 /// Neighbouring anomalous pixels of one row.

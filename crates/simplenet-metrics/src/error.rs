@@ -2,7 +2,7 @@
 //!
 //! Every variant says what is wrong, where, and (in its message) what to do about it.
 
-use crate::spro::Saturation;
+use crate::saturation::Saturation;
 
 /// Why a metric could not be computed.
 #[non_exhaustive]

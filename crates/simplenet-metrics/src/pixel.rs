@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::iter::{IntoParallelIterator, ParallelIterator};
 
-use crate::anomaly_map::{AnomalyMap, check_finite, pixels};
+use crate::anomaly_map::{AnomalyMap, check_finite};
+use crate::components::pixels;
 use crate::confusion::check_threshold;
 use crate::operating_point::{FprAtTpr, RecallAtFpr};
+use crate::overlap::{OverlapArea, ProPoint, thin_curve_of};
 use crate::precision_recall::{BestF1, PrecisionSum};
-use crate::pro::{OverlapArea, ProPoint, thin_curve_of};
 use crate::ranking::{Pixels, Ranking};
 use crate::roc::OrderedPairs;
 use crate::score_key::key;

@@ -12,7 +12,7 @@ use rayon::iter::{IntoParallelRefIterator, ParallelIterator};
 
 use crate::MetricError;
 use crate::anomaly_map::{AnomalyMap, checked};
-use crate::pro::need_regions;
+use crate::overlap::need_regions;
 use crate::steps::Totals;
 
 const STEPS: usize = 200;

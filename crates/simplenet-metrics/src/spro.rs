@@ -17,8 +17,9 @@ use rayon::iter::{IntoParallelIterator, ParallelIterator};
 use crate::MetricError;
 use crate::anomaly_map::AnomalyMap;
 use crate::components::{Connectivity, label_runs};
-use crate::pro::OverlapArea;
+use crate::overlap::OverlapArea;
 use crate::ranking::{Pixels, Ranking};
+use crate::saturation::Saturation;
 use crate::score_key::key;
 use crate::steps::{fold, pack};
 
@@ -45,26 +46,6 @@ pub struct Defect<'a> {
     pub mask: &'a [u8],
     /// How much of it must be found.
     pub saturation: Saturation,
-}
-
-/// The area at which a defect counts as found in full (`saturation_threshold` in LOCO's `defects_config.json`).
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Saturation {
-    /// Pixels (`relative_saturation` false); no more than the defect has.
-    Pixels(u32),
-    /// Share of the defect's area, above 0 and at most 1 (`relative_saturation` true), rounded down to pixels.
-    Share(f64),
-}
-
-impl Saturation {
-    /// The saturation area of a defect of `area` pixels, 0 if there is none.
-    fn of(self, area: usize) -> usize {
-        match self {
-            Self::Pixels(pixels) => area.min(pixels as usize),
-            Self::Share(share) if share > 0.0 && share <= 1.0 => (share * area as f64) as usize,
-            Self::Share(_) => 0,
-        }
-    }
 }
 
 /// Area under the sPRO curve up to `limit` (0 < limit <= 1), exact. [`SproAccumulator`] serves several limits.

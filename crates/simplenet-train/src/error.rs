@@ -7,8 +7,6 @@ use simplenet_inference::InferenceError;
 use simplenet_metrics::MetricError;
 use simplenet_model::ModelError;
 
-use crate::resume::Kept;
-
 /// Errors of training, calibration and evaluation. Each says what, where and what to do next.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -136,6 +134,17 @@ pub enum TrainError {
         /// The parser's words.
         problem: String,
     },
+}
+
+/// A training that was interrupted, and where it goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// The state's file.
+    pub path: PathBuf,
+    /// Steps done.
+    pub step: usize,
+    /// Steps in all.
+    pub total: usize,
 }
 
 /// What a GPU refuses is the model crate's error, with the next step.

@@ -25,21 +25,23 @@ use simplenet_model::{
 };
 
 use crate::{
-    activation_ranges::activation_ranges,
-    calibrate::{self, calibrate_detector},
-    config::{FeatureScale, TrainConfig},
+    calibration::{self, calibrate_detector},
+    config::{FeatureScale, TrainConfig, to_json},
     error::TrainError,
-    feature_cache::FeatureStatistics,
-    features::{Extraction, FeatureStorage, FeatureUse},
+    evaluation::oracle::{OracleSet, Places, model_head},
+    features::{
+        Extraction, FeatureStorage, FeatureUse,
+        cache::FeatureStatistics,
+        training_set::{Appearance, TrainingSet},
+    },
+    head::{
+        resume::{KeepState, Keeper},
+        trainer::{self, Epoch},
+        training_state::{Identity, Oracle, kind},
+    },
     noise::{Generator, Purpose},
     reporter::Reporter,
-    resume::{KeepState, Keeper},
-    sample_range::with_sample_range,
-    scoring::{OracleSet, Places, model_head},
-    steps::kind,
-    trainer::{self, Epoch},
-    training_set::{Appearance, TrainingSet},
-    training_state::Identity,
+    statistics::{activation_ranges::activation_ranges, sample_range::with_sample_range},
 };
 
 /// Fewest good images that can be trained on.
@@ -106,16 +108,6 @@ pub struct FitReport {
 
 fn is_zero(count: &usize) -> bool {
     *count == 0
-}
-
-/// The epoch that a look at the test set would have chosen. Reported beside the result, never used for it.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Oracle {
-    /// The epoch, from 1.
-    pub epoch: usize,
-    /// Its image AUROC on the test set.
-    #[serde(rename = "image_AUROC")]
-    pub image_auroc: f64,
 }
 
 /// What a training may do beside training. By default the processor trains, features stay in memory, there is no oracle, and
@@ -278,7 +270,7 @@ pub(crate) fn training_samples(
     if !validation.is_empty() {
         return Ok((good, validation.to_vec()));
     }
-    let split = calibrate::split(good.len(), &config.calibration, &Generator::new(config.seed));
+    let split = calibration::split(good.len(), &config.calibration, &Generator::new(config.seed));
     Ok((pick(&good, &split.train), pick(&good, &split.held_out)))
 }
 
@@ -317,13 +309,6 @@ fn feature_norm(
         }
     };
     Ok(norm?)
-}
-
-/// As JSON, by way of its text: 0.485 as an f32 stays 0.485, where `to_value` would widen it to 0.48500001430511475.
-pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<serde_json::Value, TrainError> {
-    serde_json::to_string(value)
-        .and_then(|text| serde_json::from_str(&text))
-        .map_err(|e| TrainError::config(Path::new("model file"), e))
 }
 
 /// The record that travels in the model file, without a threshold yet.

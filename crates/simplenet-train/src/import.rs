@@ -15,14 +15,15 @@ use simplenet_model::{
 };
 
 use crate::{
-    activation_ranges::activation_ranges,
     config::{FeatureScale, Position, TrainConfig},
     error::TrainError,
     features::{Extraction, FeatureStorage},
     fit::{on_cpu, record},
-    image_profile::profile_of_files,
     reporter::Reporter,
-    sample_range::with_sample_range,
+    statistics::{
+        activation_ranges::activation_ranges, image_profile::profile_of_files,
+        sample_range::with_sample_range,
+    },
 };
 
 /// A detector that was put together, and the network that it was compiled from.

@@ -1,5 +1,7 @@
 //! How long-running functions tell about their progress: a trait, so that libraries never print.
 
+use crate::error::TrainError;
+
 /// Receives progress. Only the command line prints; libraries call these.
 ///
 /// Phases do not nest: `start` begins one, `advance` counts within it, `finish` ends it.
@@ -53,4 +55,15 @@ impl Reporter for Silent {
     fn advance(&self, _n: u64) {}
     fn finish(&self) {}
     fn note(&self, _text: &str) {}
+}
+
+/// Stops where there is nothing to keep.
+///
+/// # Errors
+/// `TrainError::Interrupted` when the reporter asks to stop.
+pub(crate) fn stop_if_asked(reporter: &dyn Reporter) -> Result<(), TrainError> {
+    match reporter.stop() {
+        true => Err(TrainError::Interrupted { kept: None }),
+        false => Ok(()),
+    }
 }

@@ -9,8 +9,10 @@ use candle_core::{Device, Tensor};
 use simplenet_model::simplenet::{Head, HeadConfig};
 use simplenet_train::{
     config::Loss,
-    head_step::{HeadStep, HeadTensors, Noise, RunningStatistics, StepConfig},
-    loss::{cross_entropy, truncated_l1},
+    head::{
+        head_step::{HeadStep, HeadTensors, Noise, RunningStatistics, StepConfig},
+        loss::{cross_entropy, truncated_l1},
+    },
     noise::{Generator, Purpose},
 };
 

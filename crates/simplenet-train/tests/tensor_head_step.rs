@@ -6,10 +6,12 @@
 use candle_core::{Device, Tensor};
 use simplenet_train::{
     config::Loss,
-    head_step::{HeadStep, HeadTensors, Noise, RunningStatistics, StepConfig},
+    head::{
+        head_step::{HeadStep, HeadTensors, Noise, RunningStatistics, StepConfig},
+        optimizer::{AdamConfig, Moments, WeightDecay},
+        tensor_head_step::{TensorHeadStep, outcomes},
+    },
     noise::{Generator, Purpose},
-    optimizer::{AdamConfig, Moments, WeightDecay},
-    tensor_head_step::{TensorHeadStep, outcomes},
 };
 
 /// Largest difference of a gradient, relative to the largest of its tensor: f32 sums of up to 260 rows and 64 columns in two

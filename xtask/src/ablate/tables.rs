@@ -4,10 +4,7 @@
 //! WideResNet-50-2 (Liu, Zhou, Xu, Wang, CVPR 2023, arXiv 2303.15140).
 
 use simplenet_model::{Levels, anomaly_map::ImageScore};
-use simplenet_train::{
-    config::{Loss, Position, TrainConfig},
-    position_statistics::PositionConfig,
-};
+use simplenet_train::config::{Loss, Position, PositionConfig, TrainConfig};
 
 /// What one setting does: the rows of a table.
 pub(super) struct Ablation {

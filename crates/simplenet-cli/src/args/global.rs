@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+
+use crate::tell::LogFormat;
 
 /// Flags of every verb.
 #[derive(Debug, Clone, Args)]
@@ -24,13 +26,3 @@ pub struct GlobalArgs {
 const HEADING: &str = "Options of every verb";
 /// More threads than any machine has processors only wait for each other.
 const MAX_THREADS: i64 = 1024;
-
-/// How a run tells what it does.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// Lines, tables and bars for people.
-    #[default]
-    Text,
-    /// One JSON object a line, all on standard error.
-    Json,
-}

@@ -11,15 +11,15 @@ use simplenet_data::{
 };
 use simplenet_inference::{Detector, DetectorOptions, DeviceChoice};
 use simplenet_model::checkpoint::{self, Threshold};
-use simplenet_train::calibrate::{Rates, TooFew, recalibrate};
+use simplenet_train::calibration::{Rates, TooFew, recalibrate};
 
-use super::train::{TRAINING_FILE, note_left_out};
+use super::train::note_left_out;
 use crate::{
     args::CalibrateArgs,
     device,
     error::CliError,
     output::{
-        atomic,
+        TRAINING_FILE, atomic,
         calibration_report::{Border, CalibrationReport, ScoredImage},
         prediction::JsonPath,
     },

@@ -7,9 +7,8 @@ use simplenet_data::dataset::{Sample, folder};
 use simplenet_model::{WeightsSource, checkpoint, official::OfficialCheckpoint};
 use simplenet_train::{
     TrainConfig,
-    calibrate::{Rates, TooFew, recalibrate},
+    calibration::{Rates, TooFew, false_reject::expected_false_reject_rate, recalibrate},
     config::Preset,
-    false_reject::expected_false_reject_rate,
     import::{Imported, import},
 };
 

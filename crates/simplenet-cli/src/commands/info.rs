@@ -3,7 +3,7 @@
 use simplenet_data::{Preprocess, Tiles};
 use simplenet_inference::profile_of;
 use simplenet_model::{checkpoint, position_energy::PositionEnergyConfig};
-use simplenet_train::false_reject::expected_false_reject_rate;
+use simplenet_train::calibration::false_reject::expected_false_reject_rate;
 
 use super::model_path;
 use crate::{args::ModelArgs, error::CliError, tell};

@@ -14,30 +14,28 @@ use simplenet_data::{
 use simplenet_model::{BackboneWeights, weights};
 use simplenet_train::{
     Reporter, TrainError,
+    calibration::false_reject::expected_false_reject_rate,
     config::TrainConfig,
-    false_reject::expected_false_reject_rate,
     features::FeatureUse,
     fit::{Fit, FitOptions, FitReport, fit},
-    resume::KeepState,
+    head::resume::KeepState,
 };
 
 use super::{MODEL_FILE, RESULTS, backbone_weights};
 use crate::{
     args::{RunArgs, TrainArgs},
-    config_file::ConfigFile,
+    config_file::{ConfigFile, resolve},
     device,
     error::CliError,
     evaluation::METRICS_FILE,
     interrupt::Interrupt,
-    output::atomic,
+    output::{TRAINING_FILE, atomic},
     progress::TerminalProgress,
-    settings::{feature_storage, resolve, weights_source},
+    settings::{feature_storage, weights_source},
     tell::{self, Level},
     training_reporter::TrainingReporter,
 };
 
-/// The record beside a model file: how it came to be.
-pub const TRAINING_FILE: &str = "training.json";
 /// The state of a training that is not over, in the output folder.
 pub const STATE_FILE: &str = "checkpoint.state";
 /// Folder of the curves, in the output folder.

@@ -15,7 +15,7 @@ use clap::{
 use toml::de::DeTable;
 
 use super::{ConfigFile, Entry, Vocabulary, flags, print};
-use crate::{args::LogFormat, error::CliError};
+use crate::{error::CliError, tell::LogFormat};
 
 /// What a person asks for.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use clap::{
     error::{ContextKind, ContextValue},
     parser::ValueSource,
 };
-use simplenet_train::config_text::unknown;
+use simplenet_train::config::text::unknown;
 use toml::{Spanned, de::DeValue};
 
 use super::ConfigFile;

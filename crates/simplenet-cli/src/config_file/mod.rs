@@ -12,6 +12,7 @@ mod call;
 mod example;
 mod flags;
 mod print;
+mod resolve;
 mod vocabulary;
 
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use simplenet_train::{
     TrainConfig, TrainError,
-    config_text::{line_of, parse},
+    config::text::{line_of, parse},
 };
 use toml::{
     Spanned,
@@ -31,6 +32,7 @@ use crate::error::CliError;
 pub use call::{Asked, Call, Refused, call};
 pub use example::example;
 pub use flags::{example as example_of, keys};
+pub use resolve::resolve;
 pub use vocabulary::{TASKS, Vocabulary, XTASK};
 
 /// A configuration file, every key of which is known.

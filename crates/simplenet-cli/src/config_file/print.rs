@@ -4,8 +4,8 @@
 use clap::{Arg, ArgMatches, Args, Command, FromArgMatches};
 use simplenet_train::TrainConfig;
 
-use super::{ConfigFile, Vocabulary, call::deepest, flags};
-use crate::{args::SettingArgs, error::CliError, settings::resolve};
+use super::{ConfigFile, Vocabulary, call::deepest, flags, resolve};
+use crate::{args::SettingArgs, error::CliError};
 
 /// Stands above the settings of the training.
 const TRAINING: &str = "# Settings of the training (docs/reference.md, Settings).";

@@ -5,7 +5,7 @@
 
 use clap::{Arg, Command};
 use simplenet_model::BackboneId;
-use simplenet_train::{Preset, TrainConfig, config_text::unknown};
+use simplenet_train::{Preset, TrainConfig, config::text::unknown};
 use toml::de::DeTable;
 
 use super::{ConfigFile, Entry, flags};

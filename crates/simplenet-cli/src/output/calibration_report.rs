@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 use simplenet_model::checkpoint::Threshold;
-use simplenet_train::false_reject::{
+use simplenet_train::calibration::false_reject::{
     CONFIDENCE, confident_false_reject_rate, expected_false_reject_rate, images_needed,
 };
 

@@ -30,3 +30,6 @@ pub mod table;
 
 pub use error::OutputError;
 pub(crate) use error::is_disk_full;
+
+/// The record beside a model file: how it came to be.
+pub const TRAINING_FILE: &str = "training.json";

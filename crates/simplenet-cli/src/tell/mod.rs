@@ -14,12 +14,21 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
+use clap::ValueEnum;
 use serde::Serialize;
-
-use crate::args::LogFormat;
 
 pub use escape::{escaped, escaped_line};
 pub use event::Level;
+
+/// How a run tells what it does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Lines, tables and bars for people.
+    #[default]
+    Text,
+    /// One JSON object a line, all on standard error.
+    Json,
+}
 
 static JSON: AtomicBool = AtomicBool::new(false);
 

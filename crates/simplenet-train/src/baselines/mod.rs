@@ -28,13 +28,12 @@ use simplenet_model::{
 use crate::{
     config::TrainConfig,
     error::TrainError,
-    evaluate::{Evaluated, Measured, Metrics, measure},
+    evaluation::{Evaluated, Measured, Metrics, measure, saturated_overlap::SaturatedOverlap},
     features::{Extraction, FeatureStorage},
     fit::training_samples,
     noise::Generator,
     reporter::{Reporter, Silent},
-    sample_range::with_sample_range,
-    saturated_overlap::SaturatedOverlap,
+    statistics::sample_range::with_sample_range,
 };
 
 /// The settings of both.
@@ -209,10 +208,7 @@ mod tests {
     use simplenet_model::feature_norm::FeatureNorm;
 
     use super::*;
-    use crate::{
-        feature_cache::{FeatureCache, Precision},
-        noise::Purpose,
-    };
+    use crate::{config::Precision, features::cache::FeatureCache, noise::Purpose};
 
     /// How many training features there are.
     #[derive(Debug, Clone, Copy)]

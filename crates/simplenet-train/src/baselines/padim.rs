@@ -12,10 +12,10 @@ use simplenet_model::{BackboneId, feature_norm::FeatureNorm};
 
 use super::check_features;
 use crate::{
-    cholesky::{cholesky, packed_len},
     error::TrainError,
-    feature_cache::FeatureCache,
+    features::cache::FeatureCache,
     noise::{Generator, Purpose},
+    statistics::cholesky::{cholesky, packed_len},
 };
 
 /// Fewest images with a covariance.

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     error::TrainError,
-    feature_cache::FeatureCache,
+    features::cache::FeatureCache,
     noise::{Generator, Purpose},
 };
 

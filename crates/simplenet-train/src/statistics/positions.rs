@@ -6,42 +6,19 @@
 //! about its own mean, and drawn towards the covariance of all places (shrinkage). docs/reference.md has the formulas.
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
-pub use simplenet_model::position_energy::ONE_TILE;
 use simplenet_model::{
     compute::{Matrix, matmul_into},
     feature_norm::FeatureNorm,
-    position_energy::{PositionEnergy, PositionEnergyConfig, ScoreWeights},
+    position_energy::{ONE_TILE, PositionEnergy, PositionEnergyConfig, ScoreWeights},
 };
 
 use crate::{
-    cholesky::{cholesky, inverse_rows},
+    config::PositionConfig,
     error::TrainError,
-    feature_cache::FeatureCache,
+    features::cache::FeatureCache,
     noise::{Generator, Purpose},
+    statistics::cholesky::{cholesky, inverse_rows},
 };
-
-/// Settings of the statistics.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PositionConfig {
-    /// Patches along a side of the cells that share a covariance.
-    pub cell: usize,
-    /// How much the covariance of all places weighs against a cell's own, in images.
-    pub shrinkage: f64,
-    /// Added to the diagonal of every covariance; features have deviation 1.
-    pub ridge: f64,
-    /// Numbers of a patch that are looked at; wider features are projected on this many random directions.
-    pub dimensions: usize,
-    /// What a deviation of the discriminator's score weighs against a deviation of the energy.
-    pub head_weight: f64,
-}
-
-impl Default for PositionConfig {
-    fn default() -> Self {
-        Self { cell: 3, shrinkage: 30.0, ridge: 0.01, dimensions: 256, head_weight: 0.5 }
-    }
-}
 
 /// Places of a cell whose patches count as one independent one: 3×3 neighbourhoods overlap.
 const PLACES_A_SAMPLE: f64 = 4.0;
@@ -50,31 +27,6 @@ const WEIGHED_IMAGES: usize = 16;
 /// Most cells of photographs that are cut into tiles: a cell's covariance is (d, d), 46 KB in a file at the embedded backbone's 152
 /// numbers, and a large photograph has a hundred times the patches of a small one. Cells grow instead.
 const MOST_CELLS_OF_TILES: usize = 1024;
-
-impl PositionConfig {
-    /// Checks every number.
-    ///
-    /// # Errors
-    /// `TrainError::Setting` names the first one that cannot work.
-    pub fn validate(&self) -> Result<(), TrainError> {
-        for (name, value) in [("position.cell", self.cell), ("position.dimensions", self.dimensions)] {
-            if !(1..=4096).contains(&value) {
-                return Err(TrainError::setting(name, value, "must lie between 1 and 4096"));
-            }
-        }
-        if !(self.ridge.is_finite() && self.ridge > 0.0) {
-            return Err(TrainError::setting("position.ridge", self.ridge, "must be a number above 0"));
-        }
-        for (name, value) in
-            [("position.shrinkage", self.shrinkage), ("position.head_weight", self.head_weight)]
-        {
-            if !(value.is_finite() && value >= 0.0) {
-                return Err(TrainError::setting(name, value, "must be 0 or more"));
-            }
-        }
-        Ok(())
-    }
-}
 
 /// Patches along a side of the cells: those that were asked for or, of photographs that are cut into tiles, as many more as
 /// keep the cells of all tiles few.
@@ -277,7 +229,7 @@ fn standard(values: &[f32]) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::feature_cache::{Precision, Room};
+    use crate::{config::Precision, features::cache::Room};
 
     fn cache(images: usize, patches: usize, dim: usize, seed: u32) -> FeatureCache {
         cache_within(Room::default(), images, [patches, dim], seed)
@@ -368,20 +320,5 @@ mod tests {
         assert!((got - 1.5 / deviation).abs() < 1e-5, "{got}");
         assert!(weights.join(-2.0, 20.0).abs() < 1e-5);
         assert_eq!(weigh(&[1.0; 3], &[2.0; 3], 0.5).join(5.0, 5.0), 0.0);
-    }
-
-    #[test]
-    fn settings_that_cannot_work_are_named() {
-        let good = PositionConfig::default();
-        for (config, word) in [
-            (PositionConfig { cell: 0, ..good }, "position.cell"),
-            (PositionConfig { dimensions: 0, ..good }, "position.dimensions"),
-            (PositionConfig { ridge: 0.0, ..good }, "position.ridge"),
-            (PositionConfig { shrinkage: -1.0, ..good }, "position.shrinkage"),
-            (PositionConfig { head_weight: f64::NAN, ..good }, "position.head_weight"),
-        ] {
-            let error = config.validate().unwrap_err().to_string();
-            assert!(error.contains(word), "{error}");
-        }
     }
 }

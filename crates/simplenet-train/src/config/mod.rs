@@ -1,5 +1,8 @@
 //! Everything that decides what a training run does: one plain struct, checked once, written beside every result.
 
+mod parts;
+pub mod text;
+
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +17,9 @@ use simplenet_model::{
     patch_aggregator::PatchAggregatorConfig,
 };
 
-use crate::{error::TrainError, feature_cache::Precision, position_statistics::PositionConfig};
+pub use parts::{PositionConfig, Precision};
+
+use crate::error::TrainError;
 
 /// Settings of a training run. `TrainConfig::preset` gives complete ones; a TOML file may change any of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -328,6 +333,13 @@ impl TrainConfig {
     pub fn to_toml(&self) -> Result<String, TrainError> {
         toml::to_string_pretty(self).map_err(|e| TrainError::config(Path::new("config.toml"), e))
     }
+}
+
+/// As JSON, by way of its text: 0.485 as an f32 stays 0.485, where `to_value` would widen it to 0.48500001430511475.
+pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<serde_json::Value, TrainError> {
+    serde_json::to_string(value)
+        .and_then(|text| serde_json::from_str(&text))
+        .map_err(|e| TrainError::config(Path::new("model file"), e))
 }
 
 #[cfg(test)]

@@ -5,11 +5,10 @@
 use simplenet_data::dataset::Sample;
 use simplenet_model::ActivationRanges;
 
-use crate::{error::TrainError, features::Extraction};
-
-/// Most images that are looked at. A layer gives a number for each of thousands of places, so a few images show how far
-/// it reaches; more would take longer and add outliers, which make the steps of all bytes coarser.
-pub(crate) const RANGE_IMAGES: usize = 32;
+use crate::{
+    error::TrainError,
+    features::{Extraction, RANGE_IMAGES},
+};
 
 /// Measures the ranges on up to [`RANGE_IMAGES`] of `trained`, evenly spread and not augmented. Largest values do not
 /// depend on the order in which they are looked at, so neither does the result.

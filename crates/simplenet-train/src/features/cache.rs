@@ -20,12 +20,13 @@ use sha2::{Digest, Sha256};
 use simplenet_inference::views::TileView;
 use simplenet_model::{compute::free_bytes, feature_norm::FeatureNorm};
 
-pub use crate::feature_rows::{ImageRows, Precision};
+pub use crate::features::rows::ImageRows;
 use crate::{
+    config::Precision,
     error::TrainError,
-    feature_rows::{BLOCK, Rows, Sums},
-    position_statistics::ONE_TILE,
+    features::rows::{BLOCK, Rows, Sums},
 };
+use simplenet_model::position_energy::ONE_TILE;
 
 /// Where the rows of a cache may lie.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,9 +10,9 @@ use std::{
 };
 
 use crate::{
-    error::TrainError,
+    error::{Kept, TrainError},
+    head::training_state::{Identity, TrainingState},
     reporter::Reporter,
-    training_state::{Identity, TrainingState},
 };
 
 /// Where the state of a training is kept, and how often.
@@ -36,17 +36,6 @@ impl KeepState {
             _ => Ok(()),
         }
     }
-}
-
-/// A training that was interrupted, and where it goes on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
-    /// The state's file.
-    pub path: PathBuf,
-    /// Steps done.
-    pub step: usize,
-    /// Steps in all.
-    pub total: usize,
 }
 
 /// What is to be done with a state.
@@ -138,17 +127,6 @@ impl<'a> Keeper<'a> {
     }
 }
 
-/// Stops where there is nothing to keep.
-///
-/// # Errors
-/// `TrainError::Interrupted` when the reporter asks to stop.
-pub(crate) fn stop_if_asked(reporter: &dyn Reporter) -> Result<(), TrainError> {
-    match reporter.stop() {
-        true => Err(TrainError::Interrupted { kept: None }),
-        false => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::{
@@ -161,13 +139,15 @@ mod tests {
 
     use super::*;
     use crate::{
-        config::{Batch, Preset, TrainConfig},
-        feature_cache::{FeatureCache, Precision, Room},
-        fit::Oracle,
+        config::{Batch, Precision, Preset, TrainConfig},
+        features::cache::{FeatureCache, Room},
+        head::{
+            steps::TensorSteps,
+            trainer::{self, Epoch, begin, step_config, train_head},
+            training_state::Oracle,
+        },
         noise::{Generator, Purpose},
         reporter::StepScalars,
-        steps::TensorSteps,
-        trainer::{self, Epoch, begin, step_config, train_head},
     };
 
     const DIM: usize = 6;

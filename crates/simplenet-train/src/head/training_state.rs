@@ -14,8 +14,10 @@ use sha2::{Digest, Sha256};
 use simplenet_files::Durability;
 
 use crate::{
-    config::TrainConfig, error::TrainError, feature_cache::FeatureCache, fit::Oracle, optimizer::Moments,
-    steps::kind, trainer::TrainedHead,
+    config::TrainConfig,
+    error::TrainError,
+    features::cache::FeatureCache,
+    head::{optimizer::Moments, trained_head::TrainedHead},
 };
 
 /// The newest format, the only one that is read: a state does not outlive an update of the program.
@@ -43,6 +45,25 @@ pub struct TrainingState {
     pub(crate) loss_sum: f64,
     /// The best epoch on the test set so far, when it was asked for.
     pub oracle: Option<Oracle>,
+}
+
+/// The epoch that a look at the test set would have chosen. Reported beside the result, never used for it.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Oracle {
+    /// The epoch, from 1.
+    pub epoch: usize,
+    /// Its image AUROC on the test set.
+    #[serde(rename = "image_AUROC")]
+    pub image_auroc: f64,
+}
+
+/// The name of a kind of device in reports and states.
+pub(crate) fn kind(device: &Device) -> &'static str {
+    match device {
+        Device::Cpu => "cpu",
+        Device::Cuda(_) => "cuda",
+        Device::Metal(_) => "metal",
+    }
 }
 
 /// Which training a state belongs to. Another one must not go on from it.

@@ -17,11 +17,10 @@ use simplenet_model::{
 use crate::{
     config::{Position, TrainConfig},
     error::TrainError,
-    feature_cache::FeatureCache,
-    features::Extraction,
+    features::{Extraction, cache::FeatureCache},
+    head::trained_head::TrainedHead,
     noise::Generator,
-    position_statistics::{fit_positions, weigh, weighed_images},
-    trainer::TrainedHead,
+    statistics::positions::{fit_positions, weigh, weighed_images},
 };
 
 /// The statistics of every place, and what they say of the training images that fix how they join the head's score.

@@ -7,29 +7,8 @@ use std::ops::Range;
 use candle_core::{Device, Tensor};
 use half::{f16, slice::HalfFloatSliceExt};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
-/// How rows are kept.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// Two bytes a number: one part in 2048 of a feature, far below the training noise. Eight times as exact as bf16,
-    /// whose range features do not need.
-    #[default]
-    F16,
-    /// Four bytes a number: as the network gives them.
-    F32,
-}
-
-impl Precision {
-    /// Bytes a number.
-    pub fn bytes(self) -> usize {
-        match self {
-            Self::F16 => 2,
-            Self::F32 => 4,
-        }
-    }
-}
+use crate::config::Precision;
 
 /// Numbers as they are kept.
 #[derive(Debug, Clone, PartialEq)]

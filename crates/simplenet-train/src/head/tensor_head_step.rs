@@ -11,9 +11,11 @@ use simplenet_model::compute::{Cost, DiscriminatorLoss, adam_step, loss_and_grad
 use crate::{
     config::Loss,
     error::TrainError,
-    head_step::{HeadTensors, Noise, RunningStatistics, StepConfig, StepOutcome},
+    head::{
+        head_step::{HeadTensors, Noise, RunningStatistics, StepConfig, StepOutcome},
+        optimizer::{AdamConfig, Moments},
+    },
     noise::Purpose,
-    optimizer::{AdamConfig, Moments},
 };
 
 /// Adaptor and discriminator in the middle of a training, on a device.

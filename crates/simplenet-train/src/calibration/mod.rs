@@ -4,6 +4,9 @@
 //! review where it is asked for, the quantiles of the scores, and the range of the heat maps' colours. What share of good
 //! parts a threshold rejects is in `false_reject`.
 
+pub mod false_reject;
+pub mod test_thresholds;
+
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -13,14 +16,12 @@ use simplenet_metrics::quantiles;
 use simplenet_model::checkpoint::{ModelRecord, ReviewBand, Threshold};
 
 use crate::{
-    config::{Calibration, MARGIN, TrainConfig},
+    calibration::false_reject::{images_needed, threshold},
+    config::{Calibration, MARGIN, TrainConfig, to_json},
     error::TrainError,
-    false_reject::{images_needed, threshold},
-    fit::to_json,
-    image_profile::profile_of_files,
     noise::{Generator, Purpose},
-    reporter::Reporter,
-    resume::stop_if_asked,
+    reporter::{Reporter, stop_if_asked},
+    statistics::image_profile::profile_of_files,
 };
 
 /// Quantiles of the held-out good scores that travel in the model file.

@@ -9,13 +9,15 @@ use simplenet_model::feature_norm::FeatureNorm;
 use crate::{
     config::{Optimizer, TrainConfig},
     error::TrainError,
-    feature_cache::FeatureCache,
-    head_step::{HeadStep, Noise, StepConfig, StepOutcome},
+    features::cache::FeatureCache,
+    head::{
+        head_step::{HeadStep, Noise, StepConfig, StepOutcome},
+        optimizer::{AdamConfig, Moments, WeightDecay},
+        tensor_head_step::{TensorHeadStep, outcomes},
+        trained_head::TrainedHead,
+        training_state::TrainingState,
+    },
     noise::Generator,
-    optimizer::{AdamConfig, Moments, WeightDecay},
-    tensor_head_step::{TensorHeadStep, outcomes},
-    trainer::TrainedHead,
-    training_state::TrainingState,
 };
 
 /// Steps that a device may be ahead of what the host knows. A loss that is not a number is found after so many steps at the
@@ -45,15 +47,6 @@ pub(crate) trait Steps {
     /// # Errors
     /// What the device says.
     fn store(&mut self, head: &mut TrainedHead, moments: &mut Vec<Moments>) -> Result<(), TrainError>;
-}
-
-/// The name of a kind of device in reports and states.
-pub(crate) fn kind(device: &Device) -> &'static str {
-    match device {
-        Device::Cpu => "cpu",
-        Device::Cuda(_) => "cuda",
-        Device::Metal(_) => "metal",
-    }
 }
 
 /// The steps of a training on this device, from this state on.
@@ -230,10 +223,7 @@ impl<'a> DeviceFeatures<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        feature_cache::{Precision, Room},
-        noise::Purpose,
-    };
+    use crate::{config::Precision, features::cache::Room, noise::Purpose};
 
     #[test]
     fn rows_on_the_device_and_rows_from_the_host_are_the_same_bits() {

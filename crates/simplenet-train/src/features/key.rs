@@ -9,10 +9,9 @@ use simplenet_data::loader::{LoaderOptions, augmentation_seed};
 use simplenet_model::simplenet::FeatureExtractor;
 
 use crate::{
-    config::TrainConfig,
+    config::{Precision, TrainConfig},
     error::TrainError,
-    feature_rows::{Precision, Rows},
-    feature_store::Key,
+    features::{rows::Rows, store::Key},
 };
 
 /// What is written into keys: to be counted up where a file's content or the way to it changes in a manner that the other

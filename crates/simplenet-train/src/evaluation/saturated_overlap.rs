@@ -13,7 +13,7 @@ use simplenet_data::{
 use simplenet_metrics::{Defect, DefectMap, MetricError, Saturation, SproAccumulator};
 use std::sync::Mutex;
 
-use crate::{error::TrainError, evaluate::Metrics};
+use crate::{error::TrainError, evaluation::Metrics};
 
 /// Limits of the false-positive rate, and the metrics' names.
 const LIMITS: [(f64, &str); 2] = [(0.30, "pixel_AUsPRO"), (0.05, "pixel_AUsPRO_005")];

@@ -5,6 +5,13 @@
 //! photograph, the ranges of the activations. A photograph whose results are in the folder is read and hashed, but not
 //! decoded. The folder is a convenience: where it fails, training goes on without it, and the results are the same bits.
 
+pub mod cache;
+mod engine;
+mod key;
+mod rows;
+mod store;
+pub(crate) mod training_set;
+
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -23,19 +30,23 @@ use simplenet_inference::views::{TileView, View, Views};
 use simplenet_model::{ActivationRanges, simplenet::FeatureExtractor};
 
 use crate::{
-    activation_ranges::RANGE_IMAGES,
-    config::{Position, TrainConfig},
+    config::{Position, Precision, TrainConfig},
     error::TrainError,
-    feature_cache::{CachedImage, FeatureCache, Room},
-    feature_engine::FeatureEngine,
-    feature_key::{image_key, network_key},
-    feature_rows::{ImageRows, Precision, Rows},
-    feature_store::{Array, Arrays, FeatureStore, Found, Key},
-    position_statistics::ONE_TILE,
-    reporter::Reporter,
-    resume::stop_if_asked,
-    training_set::Appearance,
+    features::{
+        cache::{CachedImage, FeatureCache, Room},
+        engine::FeatureEngine,
+        key::{image_key, network_key},
+        rows::{ImageRows, Rows},
+        store::{Array, Arrays, FeatureStore, Found, Key},
+        training_set::Appearance,
+    },
+    reporter::{Reporter, stop_if_asked},
 };
+use simplenet_model::position_energy::ONE_TILE;
+
+/// Most images that are looked at. A layer gives a number for each of thousands of places, so a few images show how far
+/// it reaches; more would take longer and add outliers, which make the steps of all bytes coarser.
+pub(crate) const RANGE_IMAGES: usize = 32;
 
 /// Photographs that are cut into tiles and are prepared before they are asked for: each may have dozens of tiles, whose time in the
 /// network is long beside the decoding.
@@ -547,5 +558,4 @@ fn megabytes(bytes: u64) -> String {
 }
 
 #[cfg(test)]
-#[path = "features_tests.rs"]
 mod tests;

@@ -5,6 +5,10 @@
 //! network's input size (with tiles, that of all tiles together), over the inspected part of each image, with masks resized
 //! the same way.
 
+pub mod curves;
+pub(crate) mod oracle;
+pub(crate) mod saturated_overlap;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -25,8 +29,10 @@ use simplenet_inference::{
 use simplenet_metrics::{AnomalyMap, MetricError, PixelAccumulator, PixelMetrics};
 
 use crate::{
-    error::TrainError, reporter::Reporter, resume::stop_if_asked, saturated_overlap::SaturatedOverlap,
-    test_thresholds::TestThresholds,
+    calibration::test_thresholds::TestThresholds,
+    error::TrainError,
+    evaluation::saturated_overlap::SaturatedOverlap,
+    reporter::{Reporter, stop_if_asked},
 };
 
 /// Limits of the false-positive rate for AUPRO: MVTec AD's, and the strict one of MVTec AD 2.

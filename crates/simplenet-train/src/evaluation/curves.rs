@@ -4,7 +4,7 @@
 
 use simplenet_metrics::{AnomalyMap, PixelRanking, ProPoint};
 
-use crate::evaluate::Evaluated;
+use crate::evaluation::Evaluated;
 
 /// The curve of per-region overlap over all images, whose maps are `size` = (width, height): the one that AUPRO is the area
 /// under, thinned to `parts` parts of either rate. `None` where it is undefined: an anomalous image without a mask, no region, no
