@@ -1,4 +1,4 @@
-//! With the feature `cuda`: compiles every `src/ops/<op>/<op>.cu` to a fatbin that the library embeds. Without it: nothing.
+//! With the feature `cuda`: compiles every `src/kernels/<op>/<op>.cu` to a fatbin that the library embeds. Without it: nothing.
 //!
 //! nvcc is looked for in `NVCC`, `CUDA_HOME/bin` and the path. docs/kernels.md says how to build without a GPU and without
 //! an installed toolkit. `SIMPLENET_CUDA_STUBS` names a folder of link-time stand-ins for CUDA's libraries.
@@ -22,7 +22,7 @@ const TARGETS: [&str; 4] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-changed=src/ops");
+    println!("cargo::rerun-if-changed=src/kernels");
     for name in ["NVCC", "NVCC_MODE", "CUDA_HOME", "SIMPLENET_CUDA_STUBS"] {
         println!("cargo::rerun-if-env-changed={name}");
     }
@@ -40,7 +40,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .unwrap_or_else(|| "nvcc".into());
     let mut table =
         String::from("/// The machine code of every op's kernels.\nstatic FATBINS: &[(&str, &[u8])] = &[\n");
-    for (op, source) in kernel_files::kernels(Path::new("src/ops"))? {
+    for (op, source) in kernel_files::kernels(Path::new("src/kernels"))? {
         let fatbin = out.join(format!("{op}.fatbin"));
         match fake {
             // For cargo check: nothing is run.
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn compile(nvcc: &Path, source: &Path, fatbin: &Path) -> Result<(), Box<dyn Error>> {
     let status = Command::new(nvcc)
-        .args(["-O3", "-std=c++17", "--fatbin", "-I", "src/ops/cuda"])
+        .args(["-O3", "-std=c++17", "--fatbin", "-I", "src/kernels/cuda"])
         .args(TARGETS)
         .arg("-o")
         .arg(fatbin)

@@ -14,7 +14,7 @@ use std::{
 fn main() -> Result<(), Box<dyn Error>> {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let ops = here.join("../../crates/simplenet-model/src/ops");
+    let ops = here.join("../../crates/simplenet-model/src/kernels");
     println!("cargo::rerun-if-changed={}", here.join("src").display());
     println!("cargo::rerun-if-changed={}", ops.display());
     println!("cargo::rustc-check-cfg=cfg(emulator)");

@@ -26,8 +26,8 @@ fn every_backbone_has_its_row_and_the_row_is_true() {
         let levels = id.taps(id.levels()).expect("its own");
         assert_eq!(taps, listed(levels.iter().map(|tap| format!("`{}`", tap.stage)).collect()), "{id}");
         assert_eq!(channels, listed(levels.iter().map(|tap| tap.channels.to_string()).collect()), "{id}");
-        let cells_a_side = |tap: &Tap| id.nearest_side(SIDE).div_ceil(tap.stride);
-        let grids = levels.iter().map(cells_a_side).map(|side| format!("{side}×{side}"));
+        let cells_per_side = |tap: &Tap| id.nearest_side(SIDE).div_ceil(tap.stride);
+        let grids = levels.iter().map(cells_per_side).map(|side| format!("{side}×{side}"));
         assert_eq!(grid, listed(grids.collect()), "{id}");
         let trained = id.tensor_specs().into_iter().filter(|spec| !spec.name.contains("running_"));
         let count: usize = trained.map(|spec| spec.shape.iter().product::<usize>()).sum();

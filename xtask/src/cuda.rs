@@ -16,9 +16,9 @@ pub(crate) use command::{Unavailable, output};
 pub(crate) use toolkit::{Toolkit, default_cache};
 
 /// The ops, one folder each.
-const OPS: &str = "crates/simplenet-model/src/ops";
+const OPS: &str = "crates/simplenet-model/src/kernels";
 /// What every kernel may include.
-pub(crate) const INCLUDE: &str = "crates/simplenet-model/src/ops/cuda";
+pub(crate) const INCLUDE: &str = "crates/simplenet-model/src/kernels/cuda";
 /// What stands in for nvcc where candle's own kernels are built.
 pub(crate) const WRAPPER: &str = "xtask/cuda/nvcc-wrapper";
 

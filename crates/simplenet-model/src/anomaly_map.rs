@@ -1,6 +1,6 @@
 //! From patch scores to a picture of where the anomaly is. In: the raw patch scores of one image, (h, w). Out: the
 //! anomaly map at the network input's size and the image's score. Both as the official code: bilinear resize, then
-//! SciPy's Gaussian filter, both in one (`ops/anomaly_map`); the image score is taken of the raw patch scores, before either, and is their largest there.
+//! SciPy's Gaussian filter, both in one (`kernels/anomaly_map`); the image score is taken of the raw patch scores, before either, and is their largest there.
 
 use std::ops::Range;
 
@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bilinear::fits,
     error::ModelError,
-    ops::{self, anomaly_map::AnomalyMapPlan},
+    kernels::{self, anomaly_map::AnomalyMapPlan},
 };
-pub use crate::{bilinear::resize_bilinear, ops::anomaly_map::AnomalyMapConfig};
+pub use crate::{bilinear::resize_bilinear, kernels::anomaly_map::AnomalyMapConfig};
 
 /// How patch scores become the image's score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -101,13 +101,13 @@ pub fn anomaly_map(
     if !fits(scores, h, w) || config.validate().is_err() {
         return vec![f32::NAN; out_h * out_w];
     }
-    ops::anomaly_map::anomaly_map(&AnomalyMapPlan::new([h, w], [out_h, out_w], config), scores)
+    kernels::anomaly_map::anomaly_map(&AnomalyMapPlan::new([h, w], [out_h, out_w], config), scores)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::anomaly_map::reference::reflect;
+    use crate::kernels::anomaly_map::reference::reflect;
 
     /// The filter by its definition: the whole kernel in two dimensions at once.
     fn slow_filter(map: &[f32], h: usize, w: usize, config: &AnomalyMapConfig) -> Vec<f32> {

@@ -1,7 +1,7 @@
 //! The kernels that other crates use: matrix products, the ops of a training step, and what they have to know about the
 //! machine. Everything else that computes is private to this crate.
 
-pub use crate::ops::{
+pub use crate::kernels::{
     Isa,
     adam::{AdamStep, reference::update as adam_update, step as adam_step},
     device_memory::free_bytes,

@@ -118,7 +118,7 @@ fn open_cuda(number: usize) -> Result<Opened, ModelError> {
 fn open_cuda(number: usize) -> Result<Opened, ModelError> {
     use candle_core::cuda_backend::cudarc::driver::CudaContext;
     let count = || CudaContext::device_count().ok().and_then(|count| usize::try_from(count).ok());
-    let device = crate::ops::cuda::open(number).map_err(|error| match failure_of(&error) {
+    let device = crate::kernels::cuda::open(number).map_err(|error| match failure_of(&error) {
         Some(failure) => explain(&failure, Doing::Opening { number, there_are: count() }),
         None => ModelError::Candle(error),
     })?;

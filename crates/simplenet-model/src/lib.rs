@@ -14,11 +14,11 @@ pub mod feature_norm;
 mod file;
 mod graph;
 pub mod initializer;
+#[allow(unsafe_code)]
+mod kernels;
 mod lower;
 pub mod official;
 pub mod onnx;
-#[allow(unsafe_code)]
-mod ops;
 mod passes;
 pub mod patch_aggregator;
 pub mod position_energy;
@@ -32,7 +32,7 @@ pub use backbone::weights::{self, BackboneWeights, WeightsSource};
 pub use backbone::{Backbone, BackboneId, Levels};
 pub use device::{DeviceChoice, Opened};
 pub use error::ModelError;
-pub use ops::pack_image::Normalisation;
+pub use kernels::pack_image::Normalisation;
 pub use precision::{ActivationRanges, Precision};
 pub use predictor::{
     BatchExtractor, BatchOutput, BatchPrecision, BatchPredictor, CompiledExtractor, Predictor,

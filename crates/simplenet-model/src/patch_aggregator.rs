@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::ModelError,
-    ops::patch_aggregate::{MAX_LAYERS, PatchAggregate},
+    kernels::patch_aggregate::{MAX_LAYERS, PatchAggregate},
 };
 
 /// The largest patch that is supported.

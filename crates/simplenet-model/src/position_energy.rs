@@ -303,7 +303,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::numbers;
+    use crate::kernels::numbers;
 
     /// Statistics of these sizes, filled with small numbers.
     fn statistics(rows: usize, columns: usize, cell: usize, dim: usize, features: usize) -> PositionEnergy {

@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// Of several at once, each thread gets at least so many: else the last ones, which wait for nobody, decide.
-const LEAST_A_THREAD: usize = 8;
+const LEAST_PER_THREAD: usize = 8;
 
 /// Runs the verb.
 ///
@@ -178,7 +178,7 @@ fn several_at_once(
     if at_once < 2 || detector.takes_batches() {
         return Ok(None);
     }
-    let inspections = turns.len().max(LEAST_A_THREAD * at_once);
+    let inspections = turns.len().max(LEAST_PER_THREAD * at_once);
     let inspect = |count: usize, progress: &TerminalProgress| {
         let paths = turns.iter().map(|input| &input.path).cycle().take(count);
         inspect_stream(

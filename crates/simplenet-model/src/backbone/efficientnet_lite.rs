@@ -10,7 +10,7 @@ use super::{architecture::Architecture, reader::Reader};
 use crate::{
     error::ModelError,
     graph::{Convolution, Graph, NodeId, Op, Padding},
-    ops::dense::Clamp,
+    kernels::dense::Clamp,
 };
 
 const BATCH_NORM_EPSILON: f64 = 1e-3;

@@ -7,7 +7,7 @@ use super::{architecture::Architecture, reader::Reader};
 use crate::{
     error::ModelError,
     graph::{ChannelAffine, Convolution, Graph, NodeId, Op, Padding},
-    ops::dense::Clamp,
+    kernels::dense::Clamp,
 };
 
 /// PyTorch's default ε of batch norm.

@@ -3,7 +3,7 @@
 
 use candle_core::{DType, Device, Tensor};
 
-use crate::{error::ModelError, ops::dense::Clamp};
+use crate::{error::ModelError, kernels::dense::Clamp};
 
 /// What a node computes. Shapes: (height, width, channels).
 #[derive(Debug, Clone)]
@@ -73,7 +73,7 @@ impl Padding {
         sides.map(|side| match self {
             Self::None => (0, 0),
             Self::Centred => (kernel / 2, kernel / 2),
-            Self::Same => crate::ops::geometry::same_padding(side, kernel, stride),
+            Self::Same => crate::kernels::geometry::same_padding(side, kernel, stride),
         })
     }
 }

@@ -9,7 +9,7 @@ use super::tensor_ops;
 use crate::{
     error::ModelError,
     graph::{COLOURS, Convolution, Graph, Node, NodeId, Op, Values, floats},
-    ops::{
+    kernels::{
         dense::{ConvGeometry, DenseTensor, Reads},
         depthwise_channels_last::DepthwiseTensor,
         max_pool_channels_last::max_pool,

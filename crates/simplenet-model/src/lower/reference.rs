@@ -9,7 +9,7 @@ use super::tensor_ops;
 use crate::{
     error::ModelError,
     graph::{Convolution, Graph, NodeId, Op, Values, floats},
-    ops::dense::Clamp,
+    kernels::dense::Clamp,
 };
 
 /// A graph with its values on a device.

@@ -10,7 +10,7 @@ use super::{
     graph::{Attribute, Graph},
 };
 use crate::{
-    ops::patch_aggregate::LayerPlan,
+    kernels::patch_aggregate::LayerPlan,
     patch_aggregator::{PatchAggregator, Reduction},
 };
 

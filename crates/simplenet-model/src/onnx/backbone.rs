@@ -6,7 +6,7 @@ use super::graph::{Attribute, Edge, Graph};
 use crate::{
     error::ModelError,
     graph::{self, Convolution, LayerNorm, Node, Op, Shape, Tokens, Values, floats},
-    ops::dense::Clamp,
+    kernels::dense::Clamp,
     passes::fuse_epilogues,
 };
 

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     anomaly_map::{AnomalyMapConfig, ImageScore},
     checkpoint::{ModelRecord, Threshold},
-    ops::anomaly_map::plan::{AnomalyMapPlan, Bands},
+    kernels::anomaly_map::plan::{AnomalyMapPlan, Bands},
 };
 
 /// The outputs' names, which are anomalib's.

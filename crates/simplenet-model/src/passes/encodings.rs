@@ -7,7 +7,7 @@
 use crate::{
     error::ModelError,
     graph::{Convolution, Graph, Node, NodeId, Op},
-    ops::encoding::Encoding,
+    kernels::encoding::Encoding,
     precision::Precision,
 };
 

@@ -8,7 +8,7 @@ pub(crate) fn fold_affine(graph: &Graph) -> Graph {
         let (Op::Affine(affine), [input], [true]) = (&node.op, &node.inputs[..], own) else { return None };
         let before = to.node_mut(*input);
         let Op::Convolution(conv) = &mut before.op else { return None };
-        if before.inputs.len() > 1 || conv.clamp != crate::ops::dense::Clamp::NONE {
+        if before.inputs.len() > 1 || conv.clamp != crate::kernels::dense::Clamp::NONE {
             return None;
         }
         conv.affine = Some(match conv.affine.take() {

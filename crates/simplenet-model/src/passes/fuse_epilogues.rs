@@ -2,7 +2,7 @@
 
 use crate::{
     graph::{Graph, NodeId, Op},
-    ops::dense::Clamp,
+    kernels::dense::Clamp,
 };
 
 /// conv -> sum -> clamp becomes one node, as far as it is there. Of a sum of two convolutions the later one takes the other

@@ -1,10 +1,10 @@
 //! Makes the block of mobile networks one node (Sandler et al., "MobileNetV2", 2018): its maps in between are several times as
 //! wide as those around, and a kernel that goes through the block in bands keeps them in the cache
-//! (`ops/inverted_residual`).
+//! (`kernels/inverted_residual`).
 
 use crate::{
     graph::{Convolution, Graph, InvertedResidual, Node, NodeId, Op, Padding},
-    ops::dense::Clamp,
+    kernels::dense::Clamp,
 };
 
 /// 1×1 expansion (if there is one) -> depthwise -> 1×1 projection (+ the block's input) becomes one node. Runs after

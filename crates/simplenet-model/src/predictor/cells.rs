@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 
 use crate::{
-    ops::{
+    kernels::{
         Isa,
         aligned::Aligned,
         channels_last::lanes,

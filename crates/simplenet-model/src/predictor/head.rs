@@ -9,8 +9,7 @@ use super::cells::Cells;
 use crate::{
     bilinear::{Source, sources},
     error::ModelError,
-    lower::cpu::Map,
-    ops::{
+    kernels::{
         Isa,
         aligned::Aligned,
         dense::{Clamp, ConvGeometry, Dense, Input, Output},
@@ -19,6 +18,7 @@ use crate::{
         patch_aggregate::Pooling,
         team::Team,
     },
+    lower::cpu::Map,
     precision::Precision,
     predictor::fold_head::{Affine, FoldedHead, fold_head},
     simplenet::SimpleNet,

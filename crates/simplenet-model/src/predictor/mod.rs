@@ -18,13 +18,13 @@ use std::sync::{Mutex, PoisonError};
 use crate::{
     ActivationRanges, Precision,
     error::ModelError,
-    lower::cpu::{Image, Map, Program, Workspace, compile},
-    ops::pack_image::Normalisation,
-    ops::{
+    kernels::pack_image::Normalisation,
+    kernels::{
         Isa,
         patch_aggregate::{PatchAggregate, to_planes},
         team::with_team,
     },
+    lower::cpu::{Image, Map, Program, Workspace, compile},
     simplenet::{FeatureExtractor, SimpleNet},
 };
 use head::{Head, HeadWorkspace};

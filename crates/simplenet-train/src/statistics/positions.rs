@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Places of a cell whose patches count as one independent one: 3×3 neighbourhoods overlap.
-const PLACES_A_SAMPLE: f64 = 4.0;
+const PLACES_PER_SAMPLE: f64 = 4.0;
 /// Images whose scores and energies fix the weights.
 const WEIGHED_IMAGES: usize = 16;
 /// Most cells of photographs that are cut into tiles: a cell's covariance is (d, d), 46 KB in a file at the embedded backbone's 152
@@ -78,7 +78,7 @@ pub fn fit_positions(
         .map(|cell| {
             // Of every image, but where the region of interest leaves places out of some.
             let places = cell.places.len().max(1) as f64;
-            let known = cell.samples / places * (places / PLACES_A_SAMPLE).max(1.0);
+            let known = cell.samples / places * (places / PLACES_PER_SAMPLE).max(1.0);
             let own = known / (known + config.shrinkage);
             let mut covariance = vec![];
             for column in 0..dim {

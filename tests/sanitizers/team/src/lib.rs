@@ -1,5 +1,5 @@
 //! The thread team of `simplenet-model`, with its tests.
 #![allow(dead_code)]
 
-#[path = "../../../../crates/simplenet-model/src/ops/team.rs"]
+#[path = "../../../../crates/simplenet-model/src/kernels/team.rs"]
 mod team;

@@ -6,7 +6,7 @@ use super::program::{Map, Program, Step, Value, Work};
 use crate::{
     error::ModelError,
     graph::{COLOURS, Convolution, Graph, InvertedResidual, Node, NodeId, Op, Values, floats},
-    ops::{
+    kernels::{
         self, Isa,
         attention::Attention,
         channel_norm::ChannelNorm,
@@ -250,7 +250,7 @@ impl Compiler<'_> {
         let project = pointwise(geometry.output(), reads, &block.project)?;
         let (expand, residual) = (expand.transpose()?, block.residual);
         let stride = project.output_stride();
-        let block = ops::inverted_residual::InvertedResidual {
+        let block = kernels::inverted_residual::InvertedResidual {
             isa,
             input: from.encoding,
             expand,

@@ -1,6 +1,6 @@
 //! What a compiled network is given: an image in either form in which programs hold one. Out: the network's first map.
 
-use crate::{error::ModelError, graph::COLOURS, ops::team::Team};
+use crate::{error::ModelError, graph::COLOURS, kernels::team::Team};
 
 /// An image of the network's size.
 #[derive(Clone, Copy)]

@@ -5,7 +5,7 @@
 //! of pointers to the taps and to the helpers.
 
 use super::image::Image;
-use crate::ops::{
+use crate::kernels::{
     Isa, aligned::Aligned, attention::Attention, channel_norm::ChannelNorm, dense::Dense,
     depthwise_channels_last::PackedDepthwise, encoding::Encoding, gelu, geometry::Geometry,
     inverted_residual::InvertedResidual, max_pool_channels_last, team::Team, tokens::PackedTokens,

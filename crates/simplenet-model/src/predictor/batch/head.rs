@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::{
     error::ModelError,
-    ops::{
+    kernels::{
         dense::{Clamp, ConvGeometry, DenseTensor, Reads},
         leaky_dot::ScoreHead,
         patch_aggregate::PatchAggregateTensor,

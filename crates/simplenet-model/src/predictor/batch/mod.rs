@@ -17,9 +17,9 @@ use crate::{
     anomaly_map::AnomalyMapConfig,
     error::ModelError,
     graph::COLOURS,
+    kernels::pack_image::Normalisation,
+    kernels::{anomaly_map::AnomalyMapTensor, patch_aggregate::PatchAggregateTensor, transfer::Transfers},
     lower::device::TensorProgram,
-    ops::pack_image::Normalisation,
-    ops::{anomaly_map::AnomalyMapTensor, patch_aggregate::PatchAggregateTensor, transfer::Transfers},
     simplenet::{FeatureExtractor, SimpleNet},
 };
 use head::BatchHead;
