@@ -9,5 +9,5 @@ CARGO_TARGET_DIR="$target" cargo +nightly miri test --lib
 if [ "${1:-}" = --kernels ]; then
     cd ../../..
     CARGO_TARGET_DIR="$target" cargo +nightly miri test -p simplenet-model --lib -- \
-        ops::aligned ops::channels_last ops::encoding ops::leaky_dot::tests::a ops::winograd::tile ops::isa
+        kernels::aligned kernels::channels_last kernels::encoding kernels::leaky_dot::tests::a kernels::winograd::tile kernels::isa
 fi
