@@ -38,6 +38,9 @@ pub struct Stage {
     pub features: Tensor,
 }
 
+/// A reference network, and the sides of the images that it is for.
+type Built = ([usize; 2], Arc<Reference>);
+
 /// A pretrained network in evaluation mode, cut after its last tap. Weights are constants: no gradient flows here.
 #[derive(Debug, Clone)]
 pub struct Backbone {
@@ -48,7 +51,7 @@ pub struct Backbone {
     device: Device,
     /// The network in candle for the sides of the last run. Built when it is first asked for: who only runs the compiled
     /// network needs neither its time nor its memory.
-    reference: Arc<Mutex<Option<([usize; 2], Arc<Reference>)>>>,
+    reference: Arc<Mutex<Option<Built>>>,
 }
 
 impl Backbone {
