@@ -1,5 +1,5 @@
 //! The tensor op and the kernel against the reference, to the bit. (The reference against the definition in f64:
-//! `simplenet_train::optimizer`.)
+//! `simplenet_train::head::optimizer`.)
 
 use candle_core::{DType, Device, Tensor};
 

@@ -123,8 +123,7 @@ const ROUND: f32 = 12_582_912.0;
 /// ln 2 in two parts, the first of few bits, so that its multiples are exact (Cephes, `expf.c`).
 const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
 /// (e^r − 1 − r) / r² on [−ln 2 / 2, ln 2 / 2], the highest power first (Cephes, `expf.c`).
-const EXP: [f32; 6] =
-    [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1];
+const EXP: [f32; 6] = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1];
 
 /// e^x for x up to 0, to 2 units in the last place.
 #[inline(always)]

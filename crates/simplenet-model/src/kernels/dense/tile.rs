@@ -250,20 +250,16 @@ fn tile<P: Product, const ROWS: usize, const VECTORS: usize>(
             weights = weights.wrapping_add(VECTORS * lanes);
         }
     }
+    let end = (first_row + ROWS - 1) * target.stride + column + VECTORS * lanes;
+    assert!(end <= target.len * target.encoding.per_word(), "dense layer: an output of {} words", target.len);
     for (r, sums) in sums.into_iter().enumerate() {
         let values: [_; VECTORS] = std::array::from_fn(|v| product.finish(sums[v], scales[v], biases[v]));
         let at = (first_row + r) * target.stride + column;
-        let per_word = target.encoding.per_word();
-        let (first, words) = (at / per_word, VECTORS * lanes / per_word);
-        assert!(first + words <= target.len, "dense layer: an output of {} words", target.len);
-        // SAFETY: these words lie in the output, which is borrowed as long as the target, and nobody else uses them: what
-        // the caller of `multiply` promises.
-        let out = unsafe { std::slice::from_raw_parts_mut(target.out.add(first), words) };
         // What most layers are, without a question a vector.
         if target.encoding == Encoding::F32 && target.residual.is_none() {
-            put::<P::S, VECTORS, false>(simd, target, Encoding::F32, at, values, out);
+            put::<P::S, VECTORS, false>(simd, target, Encoding::F32, at, values);
         } else {
-            put::<P::S, VECTORS, true>(simd, target, target.encoding, at, values, out);
+            put::<P::S, VECTORS, true>(simd, target, target.encoding, at, values);
         }
     }
 }
@@ -277,7 +273,8 @@ fn of_columns<S: Simd, const VECTORS: usize>(
     std::array::from_fn(|v| numbers.map(|numbers| Block::first(&numbers[column + v * S::LANES..])))
 }
 
-/// Adds the residual (where `RESIDUAL` and there is one) at place `at`, clamps and stores neighbouring vectors.
+/// Adds the residual (where `RESIDUAL` and there is one), clamps and stores neighbouring vectors at place `at`; `tile` has
+/// checked that the target holds it, and that `encoding` is its own.
 #[inline(always)]
 fn put<S: Simd, const VECTORS: usize, const RESIDUAL: bool>(
     simd: S,
@@ -285,9 +282,14 @@ fn put<S: Simd, const VECTORS: usize, const RESIDUAL: bool>(
     encoding: Encoding,
     at: usize,
     values: [S::Vector; VECTORS],
-    out: &mut [f32],
 ) {
     let (low, high) = (simd.splat(target.clamp.low), simd.splat(target.clamp.high));
+    let in_a_word = encoding.per_word();
+    // SAFETY: these words lie in the output, as `tile` has checked, which is borrowed as long as the target; nobody else uses
+    // them: what the caller of `multiply` promises.
+    let out = unsafe {
+        std::slice::from_raw_parts_mut(target.out.add(at / in_a_word), VECTORS * S::LANES / in_a_word)
+    };
     for (v, mut value) in values.into_iter().enumerate() {
         if RESIDUAL && let Some(residual) = target.residual {
             let residual = encoding::load(simd, residual, at + v * S::LANES, target.residual_encoding);
