@@ -284,11 +284,11 @@ fn put<S: Simd, const VECTORS: usize, const RESIDUAL: bool>(
     values: [S::Vector; VECTORS],
 ) {
     let (low, high) = (simd.splat(target.clamp.low), simd.splat(target.clamp.high));
-    let in_a_word = encoding.per_word();
+    let per_word = encoding.per_word();
     // SAFETY: these words lie in the output, as `tile` has checked, which is borrowed as long as the target; nobody else uses
     // them: what the caller of `multiply` promises.
     let out = unsafe {
-        std::slice::from_raw_parts_mut(target.out.add(at / in_a_word), VECTORS * S::LANES / in_a_word)
+        std::slice::from_raw_parts_mut(target.out.add(at / per_word), VECTORS * S::LANES / per_word)
     };
     for (v, mut value) in values.into_iter().enumerate() {
         if RESIDUAL && let Some(residual) = target.residual {
