@@ -30,7 +30,8 @@ impl Geometry {
     /// Output height and width; 0 where the kernel does not fit.
     pub(crate) fn output(&self) -> [usize; 2] {
         let side = |length: usize, (before, after): (usize, usize)| {
-            (length + before + after).checked_sub(self.kernel).map_or(0, |room| room / self.stride + 1)
+            let padded = length.saturating_add(before).saturating_add(after);
+            padded.checked_sub(self.kernel).map_or(0, |room| room / self.stride + 1)
         };
         [side(self.input[0], self.vertical), side(self.input[1], self.horizontal)]
     }
