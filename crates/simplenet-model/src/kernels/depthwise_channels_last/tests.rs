@@ -225,7 +225,7 @@ fn tensors_and_the_cuda_kernel_agree_with_the_reference() {
                         assert_eq!(got.len(), want.len());
                         for (i, (g, w)) in got.iter().zip(&want).enumerate() {
                             assert!(
-                                (g - w).abs() <= tolerance * w.max(1.0),
+                                (g - w).abs() <= tolerance * w.abs().max(1.0),
                                 "{dtype:?} {geometry:?} {what}: element {i}: {g}, expected {w}"
                             );
                         }

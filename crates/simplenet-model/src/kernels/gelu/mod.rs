@@ -71,7 +71,7 @@ const ERF_P: [f32; 7] = [
 ];
 const ERF_Q: [f32; 5] = [-1.456_607_2e-5, -2.133_740_6e-4, -1.682_827e-3, -7.373_329e-3, -1.426_473_9e-2];
 
-/// The error function, within 2e-7.
+/// The error function, within 3e-7.
 #[inline(always)]
 fn erf(x: f32) -> f32 {
     // In this order of arguments what is not a number stays so.
@@ -120,7 +120,7 @@ mod tests {
             assert!((got - want).abs() < 4e-7, "{x}: {got}, not {want}");
         }
         assert!(erf(f32::NAN).is_nan() && gelu(f32::NAN).is_nan());
-        assert_eq!((gelu(40.0), gelu(0.0)), (40.0, 0.0));
+        assert!((gelu(40.0) - 40.0).abs() < 1e-5 && gelu(-40.0).abs() < 1e-5 && gelu(0.0) == 0.0);
     }
 
     #[test]
