@@ -55,7 +55,10 @@ pub(crate) fn encodings(graph: &Graph, precision: &Precision, ranges: &[f32]) ->
                     && readers[id.0].iter().all(|reader| reader.is_some_and(is_dense)) =>
             {
                 match precision {
-                    Precision::Int8(_) => Encoding::around_zero(ranges[id.0]),
+                    // Kernels take bytes around zero at single taps only.
+                    Precision::Int8(_) if readers[id.0].iter().flatten().all(|op| is_pointwise(op)) => {
+                        Encoding::around_zero(ranges[id.0])
+                    }
                     _ => Encoding::Bf16,
                 }
             }
@@ -79,6 +82,11 @@ fn is_reduced(conv: &Convolution, node: &Node, readers: &[Option<&Op>], encoding
 /// Whether an operation is a convolution over all channels.
 fn is_dense(op: &Op) -> bool {
     matches!(op, Op::Convolution(conv) if !conv.depthwise)
+}
+
+/// Whether it is one with a single tap.
+fn is_pointwise(op: &Op) -> bool {
+    matches!(op, Op::Convolution(conv) if conv.kernel() == 1)
 }
 
 /// The operations that read each value; `None` stands for what is outside of the graph.
