@@ -115,7 +115,7 @@ impl Given {
 fn photograph(folder: &Path, number: usize) -> Sample {
     let path = folder.join(format!("{number}.png"));
     let level = |x: u32, y: u32| ((x * 7 + y * (3 + number as u32) * 5) % 251) as u8;
-    RgbImage::from_fn(80 + number as u32, 60, |x, y| Rgb([level(x, y), level(y, x), 40 * number as u8]))
+    RgbImage::from_fn(80 + number as u32, 60, |x, y| Rgb([level(x, y), level(y, x), (40 * number) as u8]))
         .save(&path)
         .unwrap();
     Sample { path, label: Label::Normal, defect: "good".into(), mask: None }
