@@ -1,5 +1,5 @@
 //! Patch features against the official code's, driven by the manifest of the `aggregate` case: the kernel and the
-//! literal chain.
+//! reference chain.
 
 mod common;
 
@@ -25,7 +25,7 @@ fn reference_aggregate() {
         let aggregator = PatchAggregator::new(config, &channels).unwrap();
         for (path, rows) in [
             ("kernel", aggregator.forward(&maps).unwrap()),
-            ("literal chain", aggregator.forward_reference(&maps).unwrap()),
+            ("reference chain", aggregator.forward_reference(&maps).unwrap()),
         ] {
             // The reference has one row a patch: (image, y, x) flattened.
             let rows = rows.reshape(((), target_dim)).unwrap();

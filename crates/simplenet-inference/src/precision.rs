@@ -56,6 +56,8 @@ impl InferencePrecision {
             Self::Int8 => record
                 .activation_ranges
                 .clone()
+                // Older versions measured none of a vision transformer, which they did not compile.
+                .filter(|ranges| !ranges.as_slice().is_empty())
                 .map(Precision::Int8)
                 .ok_or(InferenceError::NoActivationRanges),
             Self::F16 => Err(InferenceError::setting(

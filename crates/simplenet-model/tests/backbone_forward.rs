@@ -9,9 +9,11 @@ use candle_core::{Device, Tensor};
 use simplenet_model::{Backbone, BackboneId, BackboneWeights, Levels};
 
 /// The embedded network, and one of each other kind with small made-up weights, at every level that they have.
-fn backbones() -> [Backbone; 3] {
+fn backbones() -> [Backbone; 4] {
     let lite = BackboneWeights::embedded(BackboneId::EfficientNetLite0).unwrap();
-    [lite, made_up(BackboneId::ResNet18), made_up(BackboneId::DinoV2Small)]
+    let made_up = [BackboneId::ResNet18, BackboneId::DinoV2Small, BackboneId::ConvNextTiny].map(made_up);
+    let [resnet, transformer, convnext] = made_up;
+    [lite, resnet, transformer, convnext]
         .map(|weights| Backbone::load(weights.id, weights.id.levels(), &weights, &Device::Cpu).unwrap())
 }
 
@@ -59,7 +61,9 @@ fn taps_have_the_input_over_their_stride_rounded_up() {
 #[test]
 fn a_choice_of_levels_is_a_part_of_all_of_them() {
     for all in backbones().into_iter().filter(|backbone| backbone.id().levels() == Levels::ALL) {
-        let (id, images) = (all.id(), images(1, 33, 47));
+        let id = all.id();
+        let [height, width] = [33, 47].map(|side| id.nearest_side(side));
+        let images = images(1, height, width);
         let maps = all.forward(&images).unwrap();
         for numbers in [&[1][..], &[2], &[3], &[1, 2], &[1, 3], &[2, 3]] {
             let levels = Levels::new(numbers).unwrap();
@@ -121,7 +125,7 @@ fn inputs_of_another_shape_are_refused() {
     }
 }
 
-/// Every layer of the literal networks has a form for GPUs, and it computes the same. Nothing is done without a GPU.
+/// Every layer of the reference networks has a form for GPUs, and it computes the same. Nothing is done without a GPU.
 #[cfg(feature = "cuda")]
 #[test]
 fn a_gpu_agrees_with_the_cpu() {

@@ -109,6 +109,7 @@ fn every_kind_of_backbone() {
         (BackboneId::EfficientNetLite0, false, 96),
         (BackboneId::EfficientNetLite2, false, 64),
         (BackboneId::DinoV2Small, false, 56),
+        (BackboneId::ConvNextTiny, false, 48),
     ] {
         check(&drawn_net(id, paper), side, side);
     }

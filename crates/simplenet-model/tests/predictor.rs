@@ -166,8 +166,9 @@ fn bf16_and_bytes_follow_f32_on_every_instruction_set() {
     let nets = [BackboneId::EfficientNetLite0, BackboneId::ResNet18].into_iter().flat_map(|id| {
         choices.map(|(numbers, least)| (drawn_net_with(id, Levels::new(numbers).unwrap(), false, 1), least))
     });
-    let transformer = (drawn_net(BackboneId::DinoV2Small, false), [0.9995, 0.997]);
-    for (net, [least_bf16, least_int8]) in nets.chain([transformer]) {
+    let normed =
+        [BackboneId::DinoV2Small, BackboneId::ConvNextTiny].map(|id| (drawn_net(id, false), [0.9995, 0.997]));
+    for (net, [least_bf16, least_int8]) in nets.chain(normed) {
         let backbone = net.extractor().backbone();
         let id = format!("{}, levels {}", backbone.id(), backbone.levels());
         let [height, width] = [97, 121].map(|side| backbone.id().nearest_side(side));
@@ -196,13 +197,17 @@ fn bf16_and_bytes_follow_f32_on_every_instruction_set() {
     }
 }
 
-/// A transformer like any other: any size that patches fill, the bytes of a photograph, every instruction set.
+/// Networks of layer norms like any other: any size that patches fill, the bytes of a photograph, every instruction set.
 #[test]
-fn dinov2_is_compiled() {
+fn dinov2_and_convnext_are_compiled() {
     let net = drawn_net(BackboneId::DinoV2Small, false);
+    let convnext = drawn_net(BackboneId::ConvNextTiny, false);
     for isa in Isa::available() {
         for (height, width) in [(14, 14), (42, 70)] {
             check(&net, height, width, isa);
+        }
+        for (height, width) in [(16, 16), (48, 80)] {
+            check(&convnext, height, width, isa);
         }
     }
     let predictor = Predictor::compile(&net, 28, 42, &PredictorOptions::default()).unwrap();

@@ -58,14 +58,6 @@ pub enum TrainError {
         /// The loss.
         loss: f64,
     },
-    /// The network gave a score that is not a number.
-    #[error("{path}: the network gave a score of {score}; the model file or its backbone is unusable")]
-    NonFiniteScore {
-        /// The image.
-        path: PathBuf,
-        /// The score.
-        score: f32,
-    },
     /// A photograph that does not fit the settings.
     #[error("{}: {problem}", path.display())]
     Photograph {

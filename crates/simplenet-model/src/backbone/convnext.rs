@@ -1,6 +1,6 @@
 //! ConvNeXt cut after its third stage or an earlier one (Liu et al., "A ConvNet for the 2020s", 2022), with timm's names. In: an
-//! image. Out: `stages.0`, `stages.1`, `stages.2` after their last block, at a 4th, 8th and 16th of the input, each side rounded
-//! down.
+//! image, sides multiples of 16. Out: `stages.0`, `stages.1`, `stages.2` after their last block, at a 4th, 8th and 16th of the
+//! input.
 
 use super::{architecture::Architecture, reader::Reader};
 use crate::{

@@ -2,7 +2,10 @@
 //! gives, or why there is none.
 
 use super::{Convolution, Op};
-use crate::error::ModelError;
+use crate::{
+    error::ModelError,
+    kernels::{geometry::Geometry, max_pool_channels_last},
+};
 
 /// A map of one image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +54,7 @@ pub(super) fn infer(op: &Op, inputs: &[Shape]) -> Result<Shape, ModelError> {
         (Op::Clamp(_) | Op::Gelu, []) => Some(first),
         (Op::Add, [second]) => (*second == first).then_some(first),
         (Op::MaxPool, []) => {
-            let [height, width] = first.sides().map(|side| side.saturating_sub(1) / 2 + 1);
+            let [height, width] = max_pool_channels_last::output(first.height, first.width);
             Some(Shape { height, width, ..first })
         }
         (Op::Tokens(tokens), []) => (tokens.class.elem_count() == first.channels).then(|| Shape {
@@ -78,10 +81,8 @@ fn convolved(conv: &Convolution, input: Shape) -> Option<Shape> {
     if kernel != other || inputs * groups != input.channels || conv.stride == 0 {
         return None;
     }
-    let pads = conv.padding.around(input.sides(), kernel, conv.stride);
-    let side = |length: usize, (before, after): (usize, usize)| {
-        Some((length + before + after).checked_sub(kernel)? / conv.stride + 1)
-    };
-    let (height, width) = (side(input.height, pads[0])?, side(input.width, pads[1])?);
+    let (sides, stride) = (input.sides(), conv.stride);
+    let [vertical, horizontal] = conv.padding.around(sides, kernel, stride);
+    let [height, width] = Geometry { input: sides, kernel, stride, vertical, horizontal }.output();
     Some(Shape { height, width, channels: outputs })
 }

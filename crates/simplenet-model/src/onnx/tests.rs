@@ -115,6 +115,7 @@ fn every_value_is_made_before_it_is_read_and_once() {
         (BackboneId::EfficientNetLite0, one, none, [65, 33], false),
         (BackboneId::ResNet18, all, pools, [67, 96], true),
         (BackboneId::DinoV2Small, Levels::default(), means, [70, 98], true),
+        (BackboneId::ConvNextTiny, Levels::default(), means, [64, 96], true),
     ] {
         let net = net_of(id, levels, aggregator, positions.then_some(sides));
         let input = if positions { InputRange::Unit } else { InputRange::Normalised };

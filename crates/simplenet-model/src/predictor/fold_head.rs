@@ -4,9 +4,9 @@
 //! layer with its batch norm in evaluation mode: all of it up to the LeakyReLU is one matrix (H, D) and a shift, worked out in
 //! f64.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 
-use crate::{error::ModelError, position_energy::PositionEnergy, simplenet::SimpleNet};
+use crate::{error::ModelError, graph::doubles, position_energy::PositionEnergy, simplenet::SimpleNet};
 
 /// score = Σ over h of tail[h] · LeakyReLU(hidden(features)[h]).
 pub(crate) struct FoldedHead {
@@ -105,5 +105,5 @@ fn values(tensors: Vec<(String, Tensor)>, name: &str) -> Result<Vec<f64>, ModelE
         what: "predictor",
         reason: format!("the head has no tensor {name}"),
     })?;
-    Ok(tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
+    doubles(&tensor)
 }

@@ -18,7 +18,7 @@ use simplenet_data::{
     dataset::Sample,
     loader::{Loader, LoaderOptions},
 };
-use simplenet_inference::timed;
+use simplenet_inference::{InferenceError, timed};
 use simplenet_model::{
     BackboneId, ModelError,
     anomaly_map::{AnomalyMapConfig, ImageScore, anomaly_map, image_score},
@@ -171,7 +171,8 @@ impl Scored {
             })
             .collect();
         if let Some(broken) = measured.iter().find(|image| !image.score.is_finite()) {
-            return Err(TrainError::NonFiniteScore { path: broken.sample.path.clone(), score: broken.score });
+            let (path, score) = (broken.sample.path.clone(), broken.score);
+            return Err(InferenceError::NonFiniteScore { path, score }.into());
         }
         let mut metrics = measure(&measured);
         if let Some(overlap) = SaturatedOverlap::of(images.iter().map(|image| &image.sample)) {

@@ -8,7 +8,8 @@
 //! encoding, C' being C rounded up to whole vectors. A task takes some tokens through all heads; products are the `gemm` crate's,
 //! on one thread, so that every sum has one order: results do not depend on the thread count.
 
-pub(crate) mod reference;
+#[cfg(test)]
+mod reference;
 
 use std::cell::RefCell;
 

@@ -1,7 +1,6 @@
 //! The formula as it stands, in f64: what the fast implementation is compared with.
 
 /// `input` is (tokens, stride), `out` (tokens, C).
-#[cfg(test)]
 pub(crate) fn attention(heads: usize, channels: usize, stride: usize, input: &[f32], out: &mut [f32]) {
     let (depth, tokens) = (channels / heads, input.len() / stride);
     let at = |part: usize, token: usize, channel: usize| {

@@ -8,7 +8,8 @@
 //! rounded up to whole vectors, zeros beyond C. Sums go in 16 lanes that are added in one order: results depend neither on the
 //! instruction set nor on the thread count.
 
-pub(crate) mod reference;
+#[cfg(test)]
+mod reference;
 
 use std::cell::RefCell;
 

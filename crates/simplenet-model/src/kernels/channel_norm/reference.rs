@@ -1,7 +1,6 @@
 //! The formula as it stands, summed in f64: what the fast implementation is compared with.
 
 /// `input` is (positions, stride), `weight` and `bias` (C), `out` (positions, C).
-#[cfg(test)]
 pub(crate) fn layer_norm(
     stride: usize,
     input: &[f32],

@@ -1,7 +1,7 @@
 //! Patch aggregation as one op: k×k unfold, two adaptive average pools and the bilinear resize between the layers.
 //!
 //! In: one to three contiguous f32 maps (B, C, h, w), the first one's grid deciding. Out: (B, h, w, D) f32. The map is
-//! fixed and the features are frozen, so there is no gradient. [`PatchAggregate::reference`] is the literal chain.
+//! fixed and the features are frozen, so there is no gradient. [`PatchAggregate::reference`] is the reference chain.
 //! [`PatchAggregateTensor`] is the same for channels-last maps, with what a GPU needs worked out beforehand.
 
 mod channels_last;
@@ -67,7 +67,7 @@ impl PatchAggregate {
         }
     }
 
-    /// The same by the literal chain of candle operations: slow, on any device.
+    /// The same by the reference chain of candle operations: slow, on any device.
     ///
     /// # Errors
     /// As [`PatchAggregate::forward`].
@@ -148,7 +148,7 @@ impl PatchAggregate {
         Ok((CpuStorage::F32(cpu::aggregate(&self.plan, &maps, shape.dims()[0])), shape))
     }
 
-    /// The tables are made for every call: planar maps come from the literal network, which is not in a hurry.
+    /// The tables are made for every call: planar maps come from the reference network, which is not in a hurry.
     #[cfg(feature = "cuda")]
     fn cuda(&self, inputs: &[(&CudaStorage, &Layout)]) -> Result<(CudaStorage, Shape)> {
         use super::cuda as device;

@@ -1,4 +1,4 @@
-//! One suite of cases over the literal chain and the kernel; plans over the two ways of a layer on channels-last maps.
+//! One suite of cases over the reference chain and the kernel; plans over the two ways of a layer on channels-last maps.
 
 use candle_core::{DType, Device, Tensor};
 
@@ -62,7 +62,7 @@ fn bits(tensor: &Tensor) -> Vec<u32> {
 }
 
 #[test]
-fn the_kernel_agrees_with_the_literal_chain() {
+fn the_kernel_agrees_with_the_reference_chain() {
     each_case(|name, op, maps| {
         let (got, want) = (op.forward(maps).unwrap(), op.reference(maps).unwrap());
         assert_eq!(got.dims(), want.dims(), "{name}");
