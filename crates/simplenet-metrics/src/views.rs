@@ -52,7 +52,7 @@ fn same_shape(scores: &ArrayView2<'_, f32>, mask: &ArrayView2<'_, u8>) -> Result
 
 #[cfg(test)]
 mod tests {
-    use ndarray::{Array2, array, s};
+    use ndarray::{Array2, Axis, array};
 
     use super::*;
     use crate::pixel_metrics;
@@ -69,9 +69,10 @@ mod tests {
         // The same image through a transpose of a transposed copy, and cut out of a larger one.
         let transposed = scores.t().as_standard_layout().into_owned();
         let mut larger = Array2::from_elem((4, 5), 7u8);
-        larger.slice_mut(s![1..3, 1..4]).assign(&mask);
+        larger.slice_axis_mut(Axis(0), (1..3).into()).slice_axis_mut(Axis(1), (1..4).into()).assign(&mask);
         let set = PixelAccumulator::new();
-        set.add_views(transposed.t(), larger.slice(s![1..3, 1..4])).unwrap();
+        let cut = larger.slice_axis(Axis(0), (1..3).into());
+        set.add_views(transposed.t(), cut.slice_axis(Axis(1), (1..4).into())).unwrap();
         assert_eq!(set.finish().unwrap().metrics(&[0.3]), want);
     }
 
