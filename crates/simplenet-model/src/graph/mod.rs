@@ -129,27 +129,25 @@ impl Graph {
 
     /// A graph of the same nodes in which some are merged into the node before them.
     ///
-    /// `merge` is given the new graph so far, a node of this one with its inputs in the new one, and of each input whether
-    /// nothing else reads it; it changes the new graph and returns the node that now gives this one's value, or `None` to
-    /// keep the node as it is.
+    /// `merge` is given the new graph so far, a node of this one with its inputs in the new one, and how often each value of
+    /// the new graph is read in the whole of this one; it changes the new graph and returns the node that now gives this
+    /// one's value, or `None` to keep the node as it is.
     pub(crate) fn rewritten(
         &self,
-        mut merge: impl FnMut(&mut Self, &Node, &[bool]) -> Option<NodeId>,
+        mut merge: impl FnMut(&mut Self, &Node, &[usize]) -> Option<NodeId>,
     ) -> Self {
         let uses = self.uses();
         let mut to = Self { nodes: vec![], stages: vec![] };
-        let mut new: Vec<NodeId> = Vec::with_capacity(self.nodes.len());
-        for (_, node) in self.nodes() {
-            let own: Vec<bool> = node.inputs.iter().map(|input| uses[input.0] == 1).collect();
+        let (mut new, mut reads): (Vec<NodeId>, Vec<usize>) = (vec![], vec![]);
+        for (old, node) in self.nodes() {
             let inputs = node.inputs.iter().map(|input| new[input.0]).collect();
             let renumbered = Node { op: node.op.clone(), inputs, shape: node.shape };
-            let id = match merge(&mut to, &renumbered, &own) {
-                Some(id) => id,
-                None => {
-                    to.nodes.push(renumbered);
-                    NodeId(to.nodes.len() - 1)
-                }
-            };
+            let id = merge(&mut to, &renumbered, &reads).unwrap_or_else(|| {
+                to.nodes.push(renumbered);
+                NodeId(to.nodes.len() - 1)
+            });
+            reads.resize(to.nodes.len(), 0);
+            reads[id.0] = uses[old.0];
             new.push(id);
         }
         to.stages = self.stages.iter().map(|(name, id)| (name.clone(), new[id.0])).collect();

@@ -4,8 +4,11 @@ use crate::graph::{ChannelAffine, Graph, Op};
 
 /// Every scale and shift that follows a convolution becomes part of it; its values are worked out when they are asked for.
 pub(crate) fn fold_affine(graph: &Graph) -> Graph {
-    graph.rewritten(|to, node, own| {
-        let (Op::Affine(affine), [input], [true]) = (&node.op, &node.inputs[..], own) else { return None };
+    graph.rewritten(|to, node, reads| {
+        let (Op::Affine(affine), [input]) = (&node.op, &node.inputs[..]) else { return None };
+        if reads[input.0] > 1 {
+            return None;
+        }
         let before = to.node_mut(*input);
         let Op::Convolution(conv) = &mut before.op else { return None };
         if before.inputs.len() > 1 || conv.clamp != crate::kernels::dense::Clamp::NONE {

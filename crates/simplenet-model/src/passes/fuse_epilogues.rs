@@ -8,12 +8,12 @@ use crate::{
 /// conv -> sum -> clamp becomes one node, as far as it is there. Of a sum of two convolutions the later one takes the other
 /// as its residual.
 pub(crate) fn fuse_epilogues(graph: &Graph) -> Graph {
-    graph.rewritten(|to, node, own| match (&node.op, &node.inputs[..]) {
+    graph.rewritten(|to, node, reads| match (&node.op, &node.inputs[..]) {
         (Op::Add, &[a, b]) => {
-            let takes = |conv: NodeId, other: NodeId, own: bool| own && conv > other && is_bare(to, conv);
-            let (conv, other) = if takes(a, b, own[0]) {
+            let takes = |conv: NodeId, other: NodeId| reads[conv.0] == 1 && conv > other && is_bare(to, conv);
+            let (conv, other) = if takes(a, b) {
                 (a, b)
-            } else if takes(b, a, own[1]) {
+            } else if takes(b, a) {
                 (b, a)
             } else {
                 return None;
@@ -21,7 +21,7 @@ pub(crate) fn fuse_epilogues(graph: &Graph) -> Graph {
             to.node_mut(conv).inputs.push(other);
             Some(conv)
         }
-        (Op::Clamp(clamp), &[input]) if own[0] => match &mut to.node_mut(input).op {
+        (Op::Clamp(clamp), &[input]) if reads[input.0] == 1 => match &mut to.node_mut(input).op {
             Op::Convolution(conv) if conv.clamp == Clamp::NONE => {
                 conv.clamp = *clamp;
                 Some(input)
