@@ -216,8 +216,8 @@ fn tile<P: Product, const ROWS: usize, const VECTORS: usize>(
     first_row: usize,
 ) {
     let (simd, lanes) = (product.simd(), P::S::LANES);
-    let [biases, scales] =
-        [target.bias, target.scale].map(|numbers| of_columns::<P::S, VECTORS>(numbers, column));
+    let biases = of_columns::<P::S, VECTORS>(target.bias, column);
+    let scales = of_columns::<P::S, VECTORS>(target.scale, column);
     let mut sums: [[P::Sums; VECTORS]; ROWS] = [std::array::from_fn(|v| product.start(biases[v])); ROWS];
     if let Some(residual) = target.residual {
         // On its way from the third-level cache while the sums are made.

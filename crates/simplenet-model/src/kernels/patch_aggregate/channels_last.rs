@@ -17,7 +17,7 @@ use crate::kernels::team::Team;
 const PATCH: usize = 3;
 
 thread_local! {
-    /// Sums of a pixel's patch rows: (row, channel).
+    /// Sums of a pixel's patch rows: (row, channel); then zeros, which are what lies beside the map.
     static SUMS: RefCell<Aligned> = RefCell::default();
 }
 
@@ -108,7 +108,8 @@ impl PatchRows {
         assert!(map.len() == kept.words(size([height, width, self.stride])));
         assert!(out.len().is_multiple_of(line) && first + out.len() / line <= height);
         SUMS.with_borrow_mut(|sums| {
-            let sums = sums.at_least(PATCH * self.stride);
+            let sums = sums.at_least((PATCH + 1) * self.stride);
+            sums[PATCH * self.stride..].fill(0.0);
             for (y, out) in (first..).zip(out.chunks_exact_mut(line)) {
                 run(token, self, step, [height, width], y, map, sums, out);
             }
@@ -134,23 +135,26 @@ fn pool_row<S: Simd, const E: usize, const O: usize>(
     sums: &mut [f32],
     out: &mut [f32],
 ) {
-    let stride = layer.stride;
-    let count = layer.rows_per_output;
+    let (stride, count) = (layer.stride, layer.rows_per_output);
+    let (words, vector) = (RAW[E].words(stride), RAW[E].words(S::LANES));
+    let (sums, zeros) = sums.split_at_mut(PATCH * stride);
+    let zeros = &zeros[..words];
     let weight = layer.weight * step;
     for (x, out) in out.chunks_exact_mut(RAW[O].words(layer.places.len() / count)).enumerate() {
-        let columns = x.saturating_sub(1)..(x + 2).min(width);
         for (row, sums) in sums.chunks_exact_mut(stride).enumerate() {
             // Row `row` of the patch is row y + row - 1 of the map; zeros outside.
-            if (y + row).wrapping_sub(1) >= height {
+            let y = (y + row).wrapping_sub(1);
+            if y >= height {
                 sums.fill(0.0);
                 continue;
             }
-            let line = (y + row - 1) * width;
-            for (i, sums) in sums.chunks_exact_mut(S::LANES).enumerate() {
+            let pixel = |x: usize| if x < width { &map[(y * width + x) * words..][..words] } else { zeros };
+            let [left, middle, right] =
+                [pixel(x.wrapping_sub(1)), pixel(x), pixel(x + 1)].map(|pixel| pixel.chunks_exact(vector));
+            for (((sums, a), b), c) in sums.chunks_exact_mut(S::LANES).zip(left).zip(middle).zip(right) {
                 let mut sum = simd.splat(0.0);
-                for column in columns.clone() {
-                    let at = (line + column) * stride + i * S::LANES;
-                    sum = simd.add(sum, encoding::load(simd, map, at, RAW[E]));
+                for values in [a, b, c] {
+                    sum = simd.add(sum, encoding::load(simd, values, 0, RAW[E]));
                 }
                 simd.store(sums, sum);
             }
