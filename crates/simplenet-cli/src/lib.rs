@@ -46,11 +46,13 @@ pub mod unlike_training;
 pub use error::CliError;
 pub use tell::say;
 
-/// Sets the number of processor threads for everything that follows; all of them without a number.
+/// Sets the number of threads for everything that follows, one per CPU without a number, and that they take short turns.
 ///
 /// # Errors
 /// When the threads were already started.
 pub fn set_threads(threads: Option<u16>) -> Result<(), CliError> {
+    // Before rayon starts its threads, which then have it from this one.
+    simplenet_model::prefer_short_time_slices();
     let Some(threads) = threads else { return Ok(()) };
     rayon::ThreadPoolBuilder::new()
         .num_threads(threads.into())

@@ -32,7 +32,7 @@ pub use backbone::weights::{self, BackboneWeights, WeightsSource};
 pub use backbone::{Backbone, BackboneId, Levels};
 pub use device::{DeviceChoice, Opened};
 pub use error::ModelError;
-pub use kernels::pack_image::Normalisation;
+pub use kernels::{pack_image::Normalisation, time_slice::prefer_short_time_slices};
 pub use precision::{ActivationRanges, Precision};
 pub use predictor::{
     BatchExtractor, BatchOutput, BatchPrecision, BatchPredictor, CompiledExtractor, Predictor,

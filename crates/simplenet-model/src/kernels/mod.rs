@@ -27,6 +27,7 @@ pub(crate) mod patch_aggregate;
 pub(crate) mod position_energy;
 pub(crate) mod team;
 pub(crate) mod tensor_op;
+pub(crate) mod time_slice;
 pub(crate) mod tokens;
 pub(crate) mod transfer;
 pub(crate) mod winograd;

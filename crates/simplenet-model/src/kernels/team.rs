@@ -27,7 +27,10 @@ use std::{
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread::Thread,
+    time::{Duration, Instant},
 };
+
+use super::time_slice::prefer_short_time_slices;
 
 /// A state is (generation, end, next task), so that one exchange takes a task of just the job that was seen. The leader
 /// takes from the front and helpers from the end: of two threads each gets about the same half of every layer, whose
@@ -36,8 +39,9 @@ const FIELD: u32 = 21;
 const MASK: u64 = (1 << FIELD) - 1;
 /// No further job will come.
 const FINISHED: u64 = u64::MAX;
-/// Turns of spinning before a thread that waits sleeps: about 100 microseconds.
-const PATIENCE: u32 = 2_000;
+/// How long a thread that waits spins before it sleeps. Most of the work that one thread of a team does while another waits
+/// is shorter; waking a thread takes about a quarter of it.
+const PATIENCE: Duration = Duration::from_micros(200);
 
 /// Where a task is taken from.
 #[derive(Debug, Clone, Copy)]
@@ -91,11 +95,15 @@ impl Sleeper {
     /// Waits, as the thread that it is of. Whoever makes `ready` true calls [`Sleeper::wake`] afterwards; both sides are
     /// sequentially consistent, so that one of them sees the other.
     fn wait_until(&self, ready: impl Fn() -> bool) {
-        for _ in 0..PATIENCE {
-            if ready() {
-                return;
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            // How long a turn takes differs between CPUs by ten times; reading the clock takes as long as one or two.
+            for _ in 0..20 {
+                if ready() {
+                    return;
+                }
+                spin_loop();
             }
-            spin_loop();
         }
         while !ready() {
             self.asleep.store(true, Ordering::SeqCst);
@@ -153,6 +161,7 @@ impl Helper {
         let (send, receive) = std::sync::mpsc::sync_channel::<&'static Self>(1);
         let named = std::thread::Builder::new().name("simplenet-helper".into());
         let spawned = named.spawn(move || {
+            prefer_short_time_slices();
             let helper: &'static Self = Box::leak(Box::new(Self {
                 offer: Mutex::new(None),
                 offered: AtomicBool::new(false),

@@ -3,3 +3,6 @@
 
 #[path = "../../../../crates/simplenet-model/src/kernels/team.rs"]
 mod team;
+
+#[path = "../../../../crates/simplenet-model/src/kernels/time_slice.rs"]
+mod time_slice;
