@@ -109,11 +109,10 @@ fn images_that_cannot_be_read() {
         for source in ["--data demo/oak_plank", "--normal demo/oak_plank/train/good"] {
             let finished = run(folder.path(), &line(source));
             // A folder is no image whatever it is called: it is passed over, its content with it.
-            match words.is_empty() {
-                true => drop(finished.ok()),
-                false => {
-                    finished.refused(words).check(!folder.path().join("out").exists(), what);
-                }
+            if words.is_empty() {
+                drop(finished.ok())
+            } else {
+                finished.refused(words).check(!folder.path().join("out").exists(), what);
             }
         }
     }

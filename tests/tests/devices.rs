@@ -160,12 +160,11 @@ fn files_come_in_order_and_one_that_cannot_be_read_spoils_only_itself() {
     let want = inspect(&in_batches(shared.path(), |_| {}), 2);
     assert_eq!(want.len(), paths.len());
     for (path, result) in paths.iter().zip(&want) {
-        match path.starts_with(&folder) {
-            true => {
-                let message = result.as_ref().unwrap_err();
-                assert!(message.contains(&path.display().to_string()), "{message}");
-            }
-            false => assert!(result.is_ok(), "{}: {result:?}", path.display()),
+        if path.starts_with(&folder) {
+            let message = result.as_ref().unwrap_err();
+            assert!(message.contains(&path.display().to_string()), "{message}");
+        } else {
+            assert!(result.is_ok(), "{}: {result:?}", path.display())
         }
     }
     for (batch, threads) in [(1, 1), (2, 3), (3, 1)] {

@@ -228,9 +228,10 @@ impl Case<'_> {
     fn threshold(&self, key: &str, got: Option<f32>) {
         let got = got.map(f64::from);
         let tied = &self.expected["f1_max_tied_thresholds"];
-        let want = match tied.is_null() {
-            true => self.expected[key].as_f64(),
-            false => numbers(tied).into_iter().reduce(f64::min),
+        let want = if tied.is_null() {
+            self.expected[key].as_f64()
+        } else {
+            numbers(tied).into_iter().reduce(f64::min)
         };
         assert_eq!(got, want, "{}: {key}", self.name);
         assert_eq!(got.is_none(), self.expected[key].is_null(), "{}: {key}", self.name);

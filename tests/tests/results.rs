@@ -86,17 +86,16 @@ fn metrics_without_ground_truth_are_null_with_a_reason() {
         let metrics = json(&folder.join("metrics.json"));
         for name in METRICS {
             let why = metrics["reasons"].get(name);
-            match defined.contains(&name) {
-                true => assert!(metrics[name].is_f64() && why.is_none(), "{left_out}: {name} in {metrics}"),
-                false => {
-                    assert_eq!(
-                        metrics.get(name),
-                        Some(&Value::Null),
-                        "{left_out}: {name} must be there, and null"
-                    );
-                    let why = why.and_then(Value::as_str).unwrap_or_default();
-                    assert!(why.contains(reason), "{left_out}: {name}: {why}");
-                }
+            if defined.contains(&name) {
+                assert!(metrics[name].is_f64() && why.is_none(), "{left_out}: {name} in {metrics}")
+            } else {
+                assert_eq!(
+                    metrics.get(name),
+                    Some(&Value::Null),
+                    "{left_out}: {name} must be there, and null"
+                );
+                let why = why.and_then(Value::as_str).unwrap_or_default();
+                assert!(why.contains(reason), "{left_out}: {name}: {why}");
             }
         }
     }

@@ -41,9 +41,10 @@ pub(crate) fn kernels() -> Result<Vec<(String, PathBuf)>, CliError> {
         }
     }
     found.sort();
-    match found.is_empty() {
-        true => Err(CliError::Usage(format!("no op in {OPS} has a .cu of its name: nothing to check"))),
-        false => Ok(found),
+    if found.is_empty() {
+        Err(CliError::Usage(format!("no op in {OPS} has a .cu of its name: nothing to check")))
+    } else {
+        Ok(found)
     }
 }
 

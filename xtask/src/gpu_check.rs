@@ -101,12 +101,13 @@ pub(crate) fn run(args: &GpuCheckArgs, progress: &TerminalProgress) -> Result<()
 
 /// What this task did not make is not removed.
 fn check_replaceable(out: &Path) -> Result<(), CliError> {
-    match out.exists() && !out.join(SCRIPT).is_file() {
-        false => Ok(()),
-        true => Err(CliError::Usage(format!(
+    if out.exists() && !out.join(SCRIPT).is_file() {
+        Err(CliError::Usage(format!(
             "{} is there and was not made by this task: name another --out, or remove it",
             out.display()
-        ))),
+        )))
+    } else {
+        Ok(())
     }
 }
 

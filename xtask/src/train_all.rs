@@ -70,10 +70,7 @@ pub(crate) fn run(
     let root = data_root(args.data.as_deref(), progress)?;
     let categories = select(&root, args.layout, &args.categories)?;
     let base = resolve(&args.settings, None, file)?;
-    let baselines = match args.baselines {
-        true => Some(baselines(base.backbone, args.coreset_share)?),
-        false => None,
-    };
+    let baselines = if args.baselines { Some(baselines(base.backbone, args.coreset_share)?) } else { None };
     let weights = backbone_weights(base.backbone, &weights_source(&args.settings), progress)?;
     let named = || Path::new(RESULTS).join(run_name(&root, &base, &args.settings));
     let run_folder = args.out.clone().unwrap_or_else(named);
@@ -95,9 +92,10 @@ pub(crate) fn run(
     for category in &categories {
         for &seed in &args.seeds {
             let name = category.name.clone();
-            let (what, out) = match several {
-                false => (name.clone(), run_folder.join(&name)),
-                true => (format!("{name}, seed {seed}"), run_folder.join(&name).join(format!("seed-{seed}"))),
+            let (what, out) = if several {
+                (format!("{name}, seed {seed}"), run_folder.join(&name).join(format!("seed-{seed}")))
+            } else {
+                (name.clone(), run_folder.join(&name))
             };
             let mut config = base.clone();
             config.seed = seed;

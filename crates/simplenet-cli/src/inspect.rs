@@ -243,9 +243,10 @@ impl Maps {
         // A note of the full disk comes also after one of something else.
         let said = if full { &self.full } else { &self.noted };
         if !said.swap(true, Ordering::Relaxed) {
-            let goes_on = match full {
-                true => "verdicts are kept, heat maps and raw maps are not written from here on",
-                false => "the verdict is kept, its heat map or raw map is not",
+            let goes_on = if full {
+                "verdicts are kept, heat maps and raw maps are not written from here on"
+            } else {
+                "the verdict is kept, its heat map or raw map is not"
             };
             *self.note() = Some(format!("{error}: {goes_on}"));
         }

@@ -1,4 +1,4 @@
-//! Facts about the machine and the process: peak and free memory, threads, processor.
+//! Facts about the machine and the process: peak and free memory, threads, CPU.
 
 use simplenet_inference::InferencePrecision;
 use simplenet_model::compute::{Isa, release_free_memory};
@@ -28,22 +28,22 @@ pub fn reset_peak_memory() -> bool {
     std::fs::write("/proc/self/clear_refs", "5").is_ok()
 }
 
-/// One line about the machine: processor, threads used, system.
+/// One line about the machine: CPU, threads used, system.
 pub fn description() -> String {
-    format!("{}, {} {}", processor(), std::env::consts::OS, std::env::consts::ARCH)
+    format!("{}, {} {}", cpu(), std::env::consts::OS, std::env::consts::ARCH)
 }
 
-/// The processor and the threads used.
-pub fn processor() -> String {
+/// The CPU and the threads used.
+pub fn cpu() -> String {
     let threads = rayon::current_num_threads();
-    let processor = std::fs::read_to_string("/proc/cpuinfo")
+    let cpu = std::fs::read_to_string("/proc/cpuinfo")
         .ok()
         .and_then(|text| {
             text.lines()
                 .find_map(|l| l.strip_prefix("model name")?.split_once(':').map(|x| x.1.trim().to_string()))
         })
         .unwrap_or_else(|| "unknown processor".into());
-    format!("{processor}, {threads} threads")
+    format!("{cpu}, {threads} threads")
 }
 
 /// What to say before computing in numbers that an instruction set does not multiply itself.

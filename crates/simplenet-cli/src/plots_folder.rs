@@ -113,7 +113,7 @@ fn own_speed(
     let devices: BTreeSet<&str> = results.iter().map(|metrics| metrics.device.as_str()).collect();
     let devices: Vec<String> = devices
         .into_iter()
-        .map(|device| if device == CPU { machine::processor() } else { device.to_string() })
+        .map(|device| if device == CPU { machine::cpu() } else { device.to_string() })
         .collect();
     let precisions: BTreeSet<&str> = results.iter().map(|metrics| metrics.precision.name()).collect();
     let precisions: Vec<&str> = precisions.into_iter().collect();

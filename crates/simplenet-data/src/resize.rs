@@ -8,7 +8,7 @@
 //! faster still, but keeps 15 bits of a weight: never more than 1 grey level off, yet in 7 to 19 % of the
 //! values of the preprocessing goldens, which allow 2 %.
 //!
-//! Speed, without `unsafe` and on any processor: in the horizontal pass one 64-bit
+//! Speed, without `unsafe` and on any CPU: in the horizontal pass one 64-bit
 //! multiplication serves two rows, the vertical pass runs in exact single precision. 900×900 RGB to 288×288
 //! takes 2.0 ms on one core where a loop over integers takes 3.4.
 

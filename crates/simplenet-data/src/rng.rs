@@ -31,11 +31,6 @@ impl SplitMix64 {
         scramble(self.state)
     }
 
-    /// Uniform in [0, 1), 24 bits of resolution.
-    pub fn uniform_f32(&mut self) -> f32 {
-        (self.next_u64() >> 40) as f32 * (1.0 / (1u64 << 24) as f32)
-    }
-
     /// Uniform in [0, 1), 53 bits of resolution.
     pub fn uniform_f64(&mut self) -> f64 {
         (self.next_u64() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
@@ -97,11 +92,11 @@ mod tests {
         let (mut sum, mut normal_sum, mut normal_squares) = (0.0, 0.0, 0.0);
         let count = 20_000;
         for _ in 0..count {
-            let uniform = rng.uniform_f32();
+            let uniform = rng.uniform_f64();
             assert!((0.0..1.0).contains(&uniform));
             assert!((-3.0..5.0).contains(&rng.range(-3.0, 5.0)));
             assert!(rng.below(7) < 7);
-            sum += f64::from(uniform);
+            sum += uniform;
             let normal = rng.normal(2.0, 3.0);
             normal_sum += normal;
             normal_squares += (normal - 2.0) * (normal - 2.0);

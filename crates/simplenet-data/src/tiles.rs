@@ -116,10 +116,8 @@ impl TileAxis {
             (f64::from(before) + f64::from(after)) / 2.0
         };
         let low = if index == 0 { 0.0 } else { border(index - 1, index) };
-        let high = match index + 1 == self.starts.len() {
-            true => f64::from(self.length),
-            false => border(index, index + 1),
-        };
+        let high =
+            if index + 1 == self.starts.len() { f64::from(self.length) } else { border(index, index + 1) };
         [low, high]
     }
 
@@ -129,10 +127,13 @@ impl TileAxis {
     pub fn weights(&self, index: usize) -> Vec<f32> {
         let [low, high] = self.own(index);
         let start = self.starts[index];
-        let rise = |distance: f64| match self.half_ramp > 0.0 {
-            true => (0.5 + distance / (2.0 * self.half_ramp)).clamp(0.0, 1.0),
-            // Without an overlap, or with one of 0: one or the other.
-            false => f64::from(u8::from(distance >= 0.0)),
+        let rise = |distance: f64| {
+            if self.half_ramp > 0.0 {
+                (0.5 + distance / (2.0 * self.half_ramp)).clamp(0.0, 1.0)
+            } else {
+                // Without an overlap, or with one of 0: one or the other.
+                f64::from(u8::from(distance >= 0.0))
+            }
         };
         (start..start + self.tile)
             .map(|pixel| {

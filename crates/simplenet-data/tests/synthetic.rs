@@ -13,7 +13,7 @@ use simplenet_data::synthetic::{DEMO_CATEGORIES, DemoOptions, write_demo};
 use simplenet_data::{DataError, Label};
 
 /// Hash of every pixel of the tiny demo of seed 3. It may change only with the drawing code, never with the
-/// machine: a change on another processor or system is a fault.
+/// machine: a change on another CPU or system is a fault.
 const TINY_HASH: u64 = 0x2840_F776_2290_981F;
 
 fn tiny(seed: u64) -> DemoOptions {
@@ -37,9 +37,10 @@ fn contents(root: &Path) -> BTreeMap<PathBuf, u64> {
     files
         .map(|entry| {
             let path = entry.path();
-            let bytes = match path.extension().is_some_and(|e| e == "png") {
-                true => image::open(path).unwrap().into_bytes(),
-                false => fs::read(path).unwrap(),
+            let bytes = if path.extension().is_some_and(|e| e == "png") {
+                image::open(path).unwrap().into_bytes()
+            } else {
+                fs::read(path).unwrap()
             };
             (path.strip_prefix(root).unwrap().to_path_buf(), fnv(&bytes))
         })

@@ -134,9 +134,10 @@ fn read_map(path: &Path) -> Result<Grid<f32>, String> {
     }
     let map =
         map.ok_or_else(|| format!("{}: not float32 or float64; save the raw scores", path.display()))?;
-    match map.values.is_empty() {
-        true => Err(format!("{}: a map without pixels; save the scores of an image", path.display())),
-        false => Ok(map),
+    if map.values.is_empty() {
+        Err(format!("{}: a map without pixels; save the scores of an image", path.display()))
+    } else {
+        Ok(map)
     }
 }
 

@@ -90,8 +90,5 @@ pub(crate) fn checked(maps: &[AnomalyMap<'_>]) -> Result<(), MetricError> {
     let faults: Vec<Result<(), MetricError>> =
         (0..maps.len()).into_par_iter().map(|image| maps[image].check(image)).collect();
     faults.into_iter().collect::<Result<(), _>>()?;
-    match maps.iter().all(|map| map.scores.is_empty()) {
-        true => Err(MetricError::Empty),
-        false => Ok(()),
-    }
+    if maps.iter().all(|map| map.scores.is_empty()) { Err(MetricError::Empty) } else { Ok(()) }
 }

@@ -116,9 +116,10 @@ impl Bootstrap {
         if replicates < FEWEST_REPLICATES {
             return Err(MetricError::TooFewReplicates { replicates, needed: FEWEST_REPLICATES });
         }
-        match confidence > 0.0 && confidence < 1.0 {
-            true => Ok(()),
-            false => Err(MetricError::InvalidConfidence { confidence }),
+        if confidence > 0.0 && confidence < 1.0 {
+            Ok(())
+        } else {
+            Err(MetricError::InvalidConfidence { confidence })
         }
     }
 

@@ -44,10 +44,7 @@ pub fn confusion(scores: &[f32], labels: &[bool], threshold: f32) -> Result<Conf
 
 /// Refuses NaN.
 pub(crate) fn check_threshold(threshold: f32) -> Result<(), MetricError> {
-    match threshold.is_nan() {
-        true => Err(MetricError::InvalidThreshold),
-        false => Ok(()),
-    }
+    if threshold.is_nan() { Err(MetricError::InvalidThreshold) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -41,9 +41,10 @@ fn points_of(ranking: &Ranking) -> Result<impl Iterator<Item = ProPoint> + '_, M
             threshold: step.score,
             false_positive_rate: (step.negatives_above + step.negatives) as f64 / totals.negatives as f64,
             // Once every pixel is found the overlap is 1, whatever the rounding of 1 / area says.
-            region_overlap: match found == totals.positives {
-                true => 1.0,
-                false => overlap.value() / ranking.regions as f64,
+            region_overlap: if found == totals.positives {
+                1.0
+            } else {
+                overlap.value() / ranking.regions as f64
             },
         }
     });
@@ -99,10 +100,7 @@ impl Fold for OverlapArea {
 
 /// Refuses limits outside (0, 1].
 pub(crate) fn check_limit(limit: f64) -> Result<(), MetricError> {
-    match limit > 0.0 && limit <= 1.0 {
-        true => Ok(()),
-        false => Err(MetricError::InvalidLimit { limit }),
-    }
+    if limit > 0.0 && limit <= 1.0 { Ok(()) } else { Err(MetricError::InvalidLimit { limit }) }
 }
 
 /// There are regions and defect-free pixels, or the error that says which is missing.

@@ -139,10 +139,7 @@ fn for_each_overlap(a: &[Run], b: &[Run], mut visit: impl FnMut(usize, usize, us
             visit(first.region, second.region, end - start);
         }
         // The one that ends first touches nothing that comes later.
-        match (first.y, first.end) <= (second.y, second.end) {
-            true => i += 1,
-            false => j += 1,
-        }
+        if (first.y, first.end) <= (second.y, second.end) { i += 1 } else { j += 1 }
     }
 }
 

@@ -109,10 +109,7 @@ impl SortedScores {
         let mut positives = Vec::with_capacity(count);
         let mut negatives = Vec::with_capacity(scores.len() - count);
         for (&score, &label) in scores.iter().zip(labels) {
-            match label {
-                true => positives.push(pack(key(score), 0)),
-                false => negatives.push(key(score)),
-            }
+            if label { positives.push(pack(key(score), 0)) } else { negatives.push(key(score)) }
         }
         positives.par_sort_unstable();
         negatives.par_sort_unstable();

@@ -79,10 +79,7 @@ fn sorted(scores: &[f32]) -> Result<Vec<f32>, MetricError> {
 
 /// Refuses rates outside [0, 1].
 pub(crate) fn check_rate(name: &'static str, value: f64) -> Result<(), MetricError> {
-    match (0.0..=1.0).contains(&value) {
-        true => Ok(()),
-        false => Err(MetricError::InvalidRate { name, value }),
-    }
+    if (0.0..=1.0).contains(&value) { Ok(()) } else { Err(MetricError::InvalidRate { name, value }) }
 }
 
 #[cfg(test)]

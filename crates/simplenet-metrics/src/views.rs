@@ -44,10 +44,7 @@ impl PixelAccumulator {
 
 fn same_shape(scores: &ArrayView2<'_, f32>, mask: &ArrayView2<'_, u8>) -> Result<(), MetricError> {
     let (scores, mask) = (scores.dim(), mask.dim());
-    match scores == mask {
-        true => Ok(()),
-        false => Err(MetricError::ViewShapes { scores, mask }),
-    }
+    if scores == mask { Ok(()) } else { Err(MetricError::ViewShapes { scores, mask }) }
 }
 
 #[cfg(test)]

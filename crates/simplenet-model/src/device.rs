@@ -13,17 +13,17 @@ use crate::error::ModelError;
 #[cfg(feature = "cuda")]
 use failure::{Doing, explain, failure_of};
 
-/// The processor's name, as `Opened::name` and results give it.
+/// The CPU's name, as `Opened::name` and results give it.
 pub const CPU: &str = "CPU";
 
 /// Where to compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceChoice {
-    /// The processor: `cpu`.
+    /// The CPU: `cpu`.
     Cpu,
     /// A GPU of NVIDIA's, by its number: `cuda` is `cuda:0`.
     Cuda(usize),
-    /// `cuda:0` where it can be used, else the processor: `auto`.
+    /// `cuda:0` where it can be used, else the CPU: `auto`.
     Auto,
 }
 
@@ -77,12 +77,12 @@ pub struct Opened {
     pub device: Device,
     /// For people and results: `CPU`, or the GPU's name and number as in `NVIDIA H100 80GB HBM3 (cuda:0)`.
     pub name: String,
-    /// Why [`DeviceChoice::Auto`] has come to the processor; one sentence.
+    /// Why [`DeviceChoice::Auto`] has come to the CPU; one sentence.
     pub note: Option<String>,
 }
 
 impl Opened {
-    /// The processor.
+    /// The CPU.
     pub fn cpu() -> Self {
         Self { device: Device::Cpu, name: CPU.into(), note: None }
     }
@@ -178,7 +178,7 @@ mod tests {
     fn the_processor_can_always_be_opened() {
         let cpu = open(DeviceChoice::Cpu).unwrap();
         assert!(cpu.device.is_cpu() && cpu.name == "CPU" && cpu.note.is_none());
-        // With or without a GPU: it comes to something, and says why where it is the processor.
+        // With or without a GPU: it comes to something, and says why where it is the CPU.
         let auto = open(DeviceChoice::Auto).unwrap();
         assert_eq!(auto.device.is_cpu(), auto.note.is_some(), "{auto:?}");
     }

@@ -112,11 +112,10 @@ impl Discriminator {
         let DiscriminatorConfig { dim, hidden, .. } = config;
         let (linear, norm) = (vb.pp(LINEAR), vb.pp(NORM));
         let var = |tensor: Result<Tensor>| Var::from_tensor(&tensor?);
-        let batches = match vb.contains_tensor(BATCHES) {
-            true => {
-                vb.get_with_hints_dtype((), BATCHES, Default::default(), DType::I64)?.to_scalar::<i64>()?
-            }
-            false => 0,
+        let batches = if vb.contains_tensor(BATCHES) {
+            vb.get_with_hints_dtype((), BATCHES, Default::default(), DType::I64)?.to_scalar::<i64>()?
+        } else {
+            0
         };
         Ok(Self {
             config,

@@ -47,8 +47,7 @@ impl OfficialCheckpoint {
         let prefixes = [feature_adaptor::PREFIX, discriminator::PREFIX];
         let wanted = |name: &str| name.split_once('.').is_some_and(|(first, _)| prefixes.contains(&first));
         let bytes = file::read(path)?;
-        let tensors: HashMap<String, Tensor> =
-            pth::read_tensors_from_bytes(&bytes, path, wanted)?.into_iter().collect();
+        let tensors: HashMap<String, Tensor> = pth::read_tensors(&bytes, path, wanted)?.into_iter().collect();
         // In the order of the names, so that the same one is named each time.
         let mut names: Vec<&String> = tensors.keys().collect();
         names.sort_unstable();

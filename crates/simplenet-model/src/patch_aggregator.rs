@@ -143,9 +143,10 @@ impl PatchAggregator {
     pub fn forward(&self, maps: &[Tensor]) -> Result<Tensor, ModelError> {
         self.check(maps)?;
         // On other devices candle's own operations give the same numbers, more slowly.
-        match maps.iter().all(|m| m.device().is_cpu() || m.device().is_cuda()) {
-            true => Ok(self.op.forward(maps)?),
-            false => self.forward_reference(maps),
+        if maps.iter().all(|m| m.device().is_cpu() || m.device().is_cuda()) {
+            Ok(self.op.forward(maps)?)
+        } else {
+            self.forward_reference(maps)
         }
     }
 

@@ -1,5 +1,5 @@
 //! The network over batches against the reference one, image by image: scores, maps and features, for every kind of backbone
-//! and head, odd sizes, f32 and f16; on the processor, and on a GPU where this was built with the feature `cuda` and there is one.
+//! and head, odd sizes, f32 and f16; on the CPU, and on a GPU where this was built with the feature `cuda` and there is one.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // tests: a failed expectation must stop them
 
@@ -17,7 +17,7 @@ use drawn_net::{assert_close, drawn_net, drawn_net_with, with_positions};
 const NORMALISATION: Normalisation =
     Normalisation { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
-/// Share of the largest number. f32: as the processor's compiled network. f16 keeps 11 bits of every activation and weight;
+/// Share of the largest number. f32: as the CPU's compiled network. f16 keeps 11 bits of every activation and weight;
 /// up to 53 layers add up to a few of them.
 const TOLERANCES: [(BatchPrecision, f32); 2] = [(BatchPrecision::F32, 2e-5), (BatchPrecision::F16, 2e-2)];
 

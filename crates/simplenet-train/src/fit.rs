@@ -110,7 +110,7 @@ fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
-/// What a training may do beside training. By default the processor trains, features stay in memory, there is no oracle, and
+/// What a training may do beside training. By default the CPU trains, features stay in memory, there is no oracle, and
 /// nothing is kept.
 #[derive(Debug, Clone)]
 pub struct FitOptions<'a> {
@@ -123,7 +123,7 @@ pub struct FitOptions<'a> {
     /// Where the state of the training is kept. The training goes on from it if it was interrupted, by a kill or by
     /// `Reporter::stop`: with the same weights in the end. The caller removes the file once the result is safe.
     pub keep: Option<KeepState>,
-    /// What computes features and trains adaptor and discriminator. The threshold is set with the processor's scores.
+    /// What computes features and trains adaptor and discriminator. The threshold is set with the CPU's scores.
     pub device: Device,
 }
 
@@ -244,7 +244,7 @@ pub fn fit(
     Ok(Fit { detector, net, report })
 }
 
-/// A detector as calibration needs it: the threshold is set with the processor's scores.
+/// A detector as calibration needs it: the threshold is set with the CPU's scores.
 pub(crate) fn on_cpu() -> DetectorOptions {
     let mut options = DetectorOptions::default();
     options.device = DeviceChoice::Cpu;

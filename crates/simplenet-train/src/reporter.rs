@@ -62,8 +62,5 @@ impl Reporter for Silent {
 /// # Errors
 /// `TrainError::Interrupted` when the reporter asks to stop.
 pub(crate) fn stop_if_asked(reporter: &dyn Reporter) -> Result<(), TrainError> {
-    match reporter.stop() {
-        true => Err(TrainError::Interrupted { kept: None }),
-        false => Ok(()),
-    }
+    if reporter.stop() { Err(TrainError::Interrupted { kept: None }) } else { Ok(()) }
 }

@@ -1,4 +1,4 @@
-//! The training step over tensors against `HeadStep` with `Moments`, over several steps. On the processor here, by the ops'
+//! The training step over tensors against `HeadStep` with `Moments`, over several steps. On the CPU here, by the ops'
 //! references; with the feature `cuda` of `simplenet-model` and a GPU, there too.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // helpers of tests

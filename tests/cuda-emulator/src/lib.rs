@@ -7,9 +7,10 @@ use std::ffi::c_void;
 
 /// Why kernels cannot be run on this machine, if they cannot.
 pub fn unavailable() -> Option<&'static str> {
-    match cfg!(emulator) {
-        true => None,
-        false => Some("this was built without a C++20 compiler (install g++ 10 or newer)"),
+    if cfg!(emulator) {
+        None
+    } else {
+        Some("this was built without a C++20 compiler (install g++ 10 or newer)")
     }
 }
 

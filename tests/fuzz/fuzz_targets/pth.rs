@@ -10,7 +10,7 @@ use simplenet_fuzz::file;
 use simplenet_model::{official::OfficialCheckpoint, pth};
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = pth::read_tensors_from_bytes(bytes, Path::new("fuzzed.pth"), |_| true);
+    let _ = pth::read_tensors(bytes, Path::new("fuzzed.pth"), |_| true);
     if let Ok(checkpoint) = OfficialCheckpoint::read(&file("ckpt.pth", bytes)) {
         let _ = checkpoint.head(&Device::Cpu);
     }

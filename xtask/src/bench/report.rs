@@ -25,7 +25,7 @@ const INSTRUCTION_SETS: [&str; 10] = [
 /// A whole run of the benchmark.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
-    /// Processor, threads, system.
+    /// CPU, threads, system.
     machine: String,
     cores: usize,
     /// Those of [`INSTRUCTION_SETS`] that it has; empty where the system does not tell.

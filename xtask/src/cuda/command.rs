@@ -13,9 +13,10 @@ pub(crate) struct Unavailable(pub(crate) String);
 pub(crate) fn output(what: &str, command: &mut Command) -> Result<Output, Unavailable> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|e| Unavailable(format!("{what}: cannot run `{program}`: {e}")))?;
-    match output.status.success() {
-        true => Ok(output),
-        false => Err(Unavailable(format!("{what}: {}", reason(&output)))),
+    if output.status.success() {
+        Ok(output)
+    } else {
+        Err(Unavailable(format!("{what}: {}", reason(&output))))
     }
 }
 

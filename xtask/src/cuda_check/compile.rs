@@ -67,10 +67,10 @@ fn one(mut nvcc: Command, op: &str, source: &Path, target: Target) -> Result<Vec
     let failed = |words: &str| format!("{} for {target}: {}", source.display(), words.trim());
     let output = nvcc.arg(source).output().map_err(|e| failed(&format!("nvcc cannot be run: {e}")))?;
     let words = String::from_utf8_lossy(&output.stderr);
-    match output.status.success() {
-        true => parse(op, target, &words)
-            .map_err(|line| failed(&format!("nvcc says what is not understood: {line}"))),
-        false => Err(failed(&words)),
+    if output.status.success() {
+        parse(op, target, &words).map_err(|line| failed(&format!("nvcc says what is not understood: {line}")))
+    } else {
+        Err(failed(&words))
     }
 }
 

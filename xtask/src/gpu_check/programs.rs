@@ -113,9 +113,10 @@ struct Built {
 impl Built {
     /// What a suite is called: the package's own tests as the package, the others with their name behind.
     fn suite(&self) -> String {
-        match self.name == self.package.replace('-', "_") {
-            true => self.package.clone(),
-            false => format!("{}-{}", self.package, self.name),
+        if self.name == self.package.replace('-', "_") {
+            self.package.clone()
+        } else {
+            format!("{}-{}", self.package, self.name)
         }
     }
 }
@@ -124,9 +125,10 @@ impl Built {
 fn executables(command: &mut Command) -> Result<Vec<Built>, CliError> {
     command.arg("--message-format=json-render-diagnostics").stderr(Stdio::inherit());
     let output = command.output().map_err(CliError::io("run", "cargo"))?;
-    match output.status.success() {
-        true => Ok(parse(&String::from_utf8_lossy(&output.stdout))),
-        false => Err(CliError::Usage("the build failed; cargo's own words are above".into())),
+    if output.status.success() {
+        Ok(parse(&String::from_utf8_lossy(&output.stdout)))
+    } else {
+        Err(CliError::Usage("the build failed; cargo's own words are above".into()))
     }
 }
 

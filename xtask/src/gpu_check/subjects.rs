@@ -46,9 +46,10 @@ pub(super) fn write(simplenet: &Path, folder: &Path, progress: &TerminalProgress
         .arg(format!("data/{CATEGORY}"));
     command.args(["--out", "models/efficientnet-lite0"]).stdout(Stdio::null());
     let status = command.status().map_err(CliError::io("run", "simplenet train"))?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(CliError::Usage("the training failed; its own words are above".into())),
+    if status.success() {
+        Ok(())
+    } else {
+        Err(CliError::Usage("the training failed; its own words are above".into()))
     }
 }
 
@@ -57,9 +58,10 @@ fn copy_folder(from: &Path, to: &Path) -> Result<(), CliError> {
     for entry in fs::read_dir(from).map_err(CliError::io("list", from))? {
         let entry = entry.map_err(CliError::io("list", from))?;
         let (path, to) = (entry.path(), to.join(entry.file_name()));
-        match path.is_dir() {
-            true => copy_folder(&path, &to)?,
-            false => fs::copy(&path, &to).map(|_| ()).map_err(CliError::io("copy", &path))?,
+        if path.is_dir() {
+            copy_folder(&path, &to)?
+        } else {
+            fs::copy(&path, &to).map(|_| ()).map_err(CliError::io("copy", &path))?
         }
     }
     Ok(())

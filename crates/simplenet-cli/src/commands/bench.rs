@@ -134,9 +134,10 @@ pub fn run(args: &BenchArgs, progress: &TerminalProgress) -> Result<BenchReport,
 /// The photograph of each of `repeats` inspections: all of them again and again or, of more than `repeats`, evenly
 /// spread ones (test images stand together by kind of defect). Those of the first round come first.
 fn turns(found: &[Input], repeats: usize) -> Vec<&Input> {
-    match found.len() > repeats {
-        true => (0..repeats).filter_map(|turn| found.get(turn * found.len() / repeats)).collect(),
-        false => found.iter().cycle().take(repeats).collect(),
+    if found.len() > repeats {
+        (0..repeats).filter_map(|turn| found.get(turn * found.len() / repeats)).collect()
+    } else {
+        found.iter().cycle().take(repeats).collect()
     }
 }
 

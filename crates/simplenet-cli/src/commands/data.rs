@@ -124,11 +124,12 @@ fn list(heading: &str, findings: &[Finding], name_categories: bool, most: usize)
         let of_kind: Vec<&Finding> = findings.iter().filter(|finding| finding.kind == kind).collect();
         text += &format!("{heading}: {} ({})\n", kind.replace('-', " "), of_kind.len());
         for Finding { category, message, .. } in of_kind.iter().take(most) {
-            let category =
-                match name_categories && !category.is_empty() && !message.contains(category.as_str()) {
-                    true => format!("{category}: "),
-                    false => String::new(),
-                };
+            let category = if name_categories && !category.is_empty() && !message.contains(category.as_str())
+            {
+                format!("{category}: ")
+            } else {
+                String::new()
+            };
             text += &format!("  {category}{message}\n");
         }
         if of_kind.len() > most {

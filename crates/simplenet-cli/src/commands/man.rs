@@ -138,10 +138,7 @@ fn section(title: &str, items: &[(&str, &str)]) -> String {
 /// Text as roff reads it: hyphens that may be copied, and no line that begins with a request's sign.
 fn roff(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-").replace('~', "\\(ti");
-    match text.starts_with(['.', '\'']) {
-        true => format!("\\&{text}"),
-        false => text,
-    }
+    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
 }
 
 #[cfg(test)]

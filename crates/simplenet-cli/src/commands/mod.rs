@@ -80,7 +80,7 @@ pub fn model_path(asked: Option<&Path>) -> Result<PathBuf, CliError> {
     }
 }
 
-/// Says when the processor that a detector runs on is not made for the numbers it computes in.
+/// Says when the CPU that a detector runs on is not made for the numbers it computes in.
 fn warn_of_slow_precision(detector: &Detector) {
     let on_cpu = !detector.takes_batches();
     if let Some(note) = precision_note(detector.precision(), Isa::detect()).filter(|_| on_cpu) {

@@ -44,8 +44,5 @@ pub fn example(vocabulary: &Vocabulary) -> Result<String, CliError> {
 /// A flag's default as TOML.
 fn default(flag: &clap::Arg) -> Option<String> {
     let has_one = !flag.get_default_values().is_empty();
-    match flags::is_switch(flag) {
-        true => Some("false".into()),
-        false => has_one.then(|| flags::default(flag)),
-    }
+    if flags::is_switch(flag) { Some("false".into()) } else { has_one.then(|| flags::default(flag)) }
 }

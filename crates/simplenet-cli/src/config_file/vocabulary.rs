@@ -173,9 +173,10 @@ impl Vocabulary {
         }
         let tables = verbs().map(Command::get_name).chain(self.foreign.iter().copied());
         let known = self.training.iter().chain(&globals).map(String::as_str);
-        match is_table {
-            true => unknown("table", key, tables.chain(self.training.iter().map(String::as_str))),
-            false => unknown("key", key, known.chain(tables)),
+        if is_table {
+            unknown("table", key, tables.chain(self.training.iter().map(String::as_str)))
+        } else {
+            unknown("key", key, known.chain(tables))
         }
     }
 

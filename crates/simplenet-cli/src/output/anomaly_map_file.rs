@@ -132,32 +132,6 @@ pub fn png16_bytes(scores: &[f32], size: (u32, u32), range: ScoreRange) -> Resul
     Ok(bytes)
 }
 
-/// Read back what [`png16_bytes`] wrote, with the range it was written in.
-pub fn parse_png16(bytes: &[u8]) -> Result<(RawMap, ScoreRange), OutputError> {
-    let bad = |reason: String| OutputError::MapFormat {
-        reason,
-        expected: "a 16-bit gray PNG with the tEXt chunks anomaly-low and anomaly-high",
-    };
-    let mut reader =
-        png::Decoder::new(std::io::Cursor::new(bytes)).read_info().map_err(|e| bad(e.to_string()))?;
-    let (width, height) = (reader.info().width, reader.info().height);
-    if reader.output_color_type() != (png::ColorType::Grayscale, png::BitDepth::Sixteen) {
-        return Err(bad(format!("the pixels are {:?}", reader.output_color_type())));
-    }
-    let end = |keyword: &str| {
-        let chunk = reader.info().uncompressed_latin1_text.iter().find(|t| t.keyword == keyword);
-        chunk
-            .and_then(|t| t.text.parse::<f32>().ok())
-            .ok_or_else(|| bad(format!("no number in the tEXt chunk {keyword}")))
-    };
-    let range = ScoreRange::new(end(KEY_LOW)?, end(KEY_HIGH)?)?;
-    let size = reader.output_buffer_size().ok_or_else(|| bad("the picture is too large".into()))?;
-    let mut codes = vec![0; size];
-    reader.next_frame(&mut codes).map_err(|e| bad(e.to_string()))?;
-    let scores = codes.chunks_exact(2).map(|c| decode(u16::from_be_bytes([c[0], c[1]]), range)).collect();
-    Ok((RawMap { scores, width, height }, range))
-}
-
 /// Magic string and version 1.0.
 const NPY_MAGIC: &[u8] = b"\x93NUMPY\x01\x00";
 const KEY_LOW: &str = "anomaly-low";
@@ -175,17 +149,43 @@ fn code(score: f32, range: ScoreRange) -> u16 {
     (position * STEPS).round() as u16 + 1
 }
 
-fn decode(code: u16, range: ScoreRange) -> f32 {
-    if code == 0 {
-        return f32::NAN;
-    }
-    let (low, high) = (f64::from(range.low()), f64::from(range.high()));
-    (low + f64::from(code - 1) / STEPS * (high - low)) as f32
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Read back what [`png16_bytes`] wrote, with the range it was written in.
+    fn parse_png16(bytes: &[u8]) -> Result<(RawMap, ScoreRange), OutputError> {
+        let bad = |reason: String| OutputError::MapFormat {
+            reason,
+            expected: "a 16-bit gray PNG with the tEXt chunks anomaly-low and anomaly-high",
+        };
+        let mut reader =
+            png::Decoder::new(std::io::Cursor::new(bytes)).read_info().map_err(|e| bad(e.to_string()))?;
+        let (width, height) = (reader.info().width, reader.info().height);
+        if reader.output_color_type() != (png::ColorType::Grayscale, png::BitDepth::Sixteen) {
+            return Err(bad(format!("the pixels are {:?}", reader.output_color_type())));
+        }
+        let end = |keyword: &str| {
+            let chunk = reader.info().uncompressed_latin1_text.iter().find(|t| t.keyword == keyword);
+            chunk
+                .and_then(|t| t.text.parse::<f32>().ok())
+                .ok_or_else(|| bad(format!("no number in the tEXt chunk {keyword}")))
+        };
+        let range = ScoreRange::new(end(KEY_LOW)?, end(KEY_HIGH)?)?;
+        let size = reader.output_buffer_size().ok_or_else(|| bad("the picture is too large".into()))?;
+        let mut codes = vec![0; size];
+        reader.next_frame(&mut codes).map_err(|e| bad(e.to_string()))?;
+        let scores = codes.chunks_exact(2).map(|c| decode(u16::from_be_bytes([c[0], c[1]]), range)).collect();
+        Ok((RawMap { scores, width, height }, range))
+    }
+
+    fn decode(code: u16, range: ScoreRange) -> f32 {
+        if code == 0 {
+            return f32::NAN;
+        }
+        let (low, high) = (f64::from(range.low()), f64::from(range.high()));
+        (low + f64::from(code - 1) / STEPS * (high - low)) as f32
+    }
 
     /// A map with negative, tiny, huge and missing scores.
     fn sample(width: u32, height: u32) -> Vec<f32> {

@@ -70,7 +70,7 @@ pub struct NearestPreset {
 /// The machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BenchedMachine {
-    /// Processor, threads, system.
+    /// CPU, threads, system.
     pub description: String,
     /// The highest instruction set here that the network can use.
     pub instruction_set: String,
@@ -216,9 +216,10 @@ impl BenchReport {
         row("", format!("{}, {} pixels, {preset}", model.backbone, size(model.network_size)));
         row(
             "precision",
-            match self.device == CPU {
-                true => precision.name().into(),
-                false => format!("{}, on {}", precision.name(), self.device),
+            if self.device == CPU {
+                precision.name().into()
+            } else {
+                format!("{}, on {}", precision.name(), self.device)
             },
         );
         row("machine", format!("{}; {}", machine.description, machine.instruction_set));
@@ -257,9 +258,10 @@ impl BenchReport {
 
 impl NearestPreset {
     fn to_terminal(&self) -> String {
-        match self.changed.is_empty() {
-            true => format!("{} preset", self.name),
-            false => format!("{} preset but for {}", self.name, self.changed.join(", ")),
+        if self.changed.is_empty() {
+            format!("{} preset", self.name)
+        } else {
+            format!("{} preset but for {}", self.name, self.changed.join(", "))
         }
     }
 }
@@ -268,9 +270,10 @@ impl Photographs {
     fn to_terminal(self) -> String {
         let Self { found, used, smallest, largest } = self;
         let count = if used < found { format!("{used} of {found}") } else { found.to_string() };
-        match smallest == largest {
-            true => format!("{count}, {} pixels", size(smallest)),
-            false => format!("{count}, {} to {} pixels", size(smallest), size(largest)),
+        if smallest == largest {
+            format!("{count}, {} pixels", size(smallest))
+        } else {
+            format!("{count}, {} to {} pixels", size(smallest), size(largest))
         }
     }
 }

@@ -35,12 +35,6 @@ impl ScoreRange {
         }
     }
 
-    /// The scale that all images of one model share: from a typical normal score to as far above the threshold as
-    /// the threshold is above normal, so that the threshold sits in the middle.
-    pub fn around_threshold(typical_normal: f32, threshold: f32) -> Result<Self, OutputError> {
-        Self::new(typical_normal, threshold + (threshold - typical_normal))
-    }
-
     /// The score that leaves the photograph untouched.
     pub fn low(self) -> f32 {
         self.low
@@ -129,27 +123,6 @@ pub fn ground_truth(photograph: &RgbImage, mask: &[u8]) -> Result<RgbImage, Outp
     let mut picture = photograph.clone();
     draw_outlines(&mut picture, &inside, &OutlineStyle::ground_truth(photograph.dimensions()))?;
     Ok(picture)
-}
-
-/// Pictures in one row on white, each scaled to `height` pixels, `gap` pixels apart.
-pub fn side_by_side(pictures: &[&RgbImage], height: u32, gap: u32) -> RgbImage {
-    let scaled: Vec<RgbImage> = pictures
-        .iter()
-        .filter(|p| p.width() > 0 && p.height() > 0)
-        .map(|p| {
-            let width = (f64::from(p.width()) * f64::from(height) / f64::from(p.height())).round() as u32;
-            resize(p, width.max(1), height)
-        })
-        .collect();
-    let gaps = gap * (scaled.len() as u32).saturating_sub(1);
-    let width = scaled.iter().map(RgbImage::width).sum::<u32>() + gaps;
-    let mut panel = RgbImage::from_pixel(width, height, Rgb([255, 255, 255]));
-    let mut left = 0;
-    for picture in &scaled {
-        imageops::replace(&mut panel, picture, i64::from(left), 0);
-        left += picture.width() + gap;
-    }
-    panel
 }
 
 /// A copy whose longer side is at most `longest` pixels; small pictures are not enlarged.
@@ -279,15 +252,11 @@ mod tests {
         {
             assert!(ScoreRange::new(low, high).is_err(), "{low} {high}");
         }
-        assert_eq!(ScoreRange::around_threshold(-0.5, 0.25).unwrap().position(0.25), 0.5);
     }
 
     #[test]
-    fn panels_and_thumbnails_keep_proportions() {
+    fn thumbnails_keep_proportions() {
         let (wide, tall) = (photograph(200, 100), photograph(60, 120));
-        assert_eq!(side_by_side(&[&wide, &tall], 50, 4).dimensions(), (100 + 4 + 25, 50));
-        assert_eq!(side_by_side(&[&wide], 300, 4).dimensions(), (600, 300));
-        assert_eq!(side_by_side(&[], 50, 4).dimensions(), (0, 50));
         assert_eq!(thumbnail(&wide, 64).dimensions(), (64, 32));
         assert_eq!(thumbnail(&tall, 500), tall);
         assert_eq!(thumbnail(&photograph(1000, 1), 10).dimensions(), (10, 1));

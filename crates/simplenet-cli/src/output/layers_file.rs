@@ -185,12 +185,11 @@ mod tests {
         for kept in [true, false] {
             let mut writer = LayersWriter::open(dir.path(), 0).unwrap();
             push(&mut writer, &[Some("one"), None, Some("three")]);
-            let mut reader = match kept {
-                true => {
-                    writer.finish().unwrap();
-                    LayersReader::open(dir.path()).unwrap().unwrap()
-                }
-                false => writer.into_reader().unwrap(),
+            let mut reader = if kept {
+                writer.finish().unwrap();
+                LayersReader::open(dir.path()).unwrap().unwrap()
+            } else {
+                writer.into_reader().unwrap()
             };
             assert_eq!(reader.len(), 3);
             for (line, want) in [

@@ -48,10 +48,7 @@ pub struct NoFields {}
 
 /// A result: a piece of text on standard output, or an event.
 pub fn result(event: &str, text: &str, fields: &impl Serialize) {
-    match is_json() {
-        true => event::write(Level::Info, event, text.trim(), fields),
-        false => write_out(&escaped(text)),
-    }
+    if is_json() { event::write(Level::Info, event, text.trim(), fields) } else { write_out(&escaped(text)) }
 }
 
 /// One line on standard error, or an event with the line as its message. In text an error begins with `error: `.

@@ -126,9 +126,10 @@ impl Layout for Csv {
                 }
                 Labelled::Good => Sample::normal(path),
                 Labelled::Defective(defect) => {
-                    let mask = match row.get("mask").is_empty() {
-                        true => None,
-                        false => existing(list, &root, &row, "mask", problems)?,
+                    let mask = if row.get("mask").is_empty() {
+                        None
+                    } else {
+                        existing(list, &root, &row, "mask", problems)?
                     };
                     Sample::anomalous(path, defect, mask.map(GroundTruth::bright))
                 }

@@ -289,11 +289,10 @@ fn file(path: &Path, kind: FileType, listing: &mut Listing) {
     let is_image = has_image_extension(path);
     if let Some(what) = special(kind) {
         // A socket of another program is nothing that would be a photograph.
-        match is_image || path.extension().is_none() {
-            true => failed(DataError::NotAFile { path: path.to_path_buf(), what }),
-            false => {
-                listing.passed_over.push(PassedOver { path: path.to_path_buf(), reason: Reason::NoImage })
-            }
+        if is_image || path.extension().is_none() {
+            failed(DataError::NotAFile { path: path.to_path_buf(), what })
+        } else {
+            listing.passed_over.push(PassedOver { path: path.to_path_buf(), reason: Reason::NoImage })
         }
         return;
     }
@@ -319,16 +318,15 @@ fn broken(path: &Path, error: &walkdir::Error, listing: &mut Listing) {
     if !is_folder && is_document(path) {
         return;
     }
-    let error = match is_loop {
-        true => loop_error(path),
-        false => {
-            let source = match error.io_error() {
-                Some(error) => std::io::Error::new(error.kind(), error.to_string()),
-                None => std::io::Error::other(error.to_string()),
-            };
-            let action = if is_folder { "list" } else { "read" };
-            DataError::Io { action, path: path.to_path_buf(), source }
-        }
+    let error = if is_loop {
+        loop_error(path)
+    } else {
+        let source = match error.io_error() {
+            Some(error) => std::io::Error::new(error.kind(), error.to_string()),
+            None => std::io::Error::other(error.to_string()),
+        };
+        let action = if is_folder { "list" } else { "read" };
+        DataError::Io { action, path: path.to_path_buf(), source }
     };
     listing.failed.push(Failed { path: path.to_path_buf(), error });
 }

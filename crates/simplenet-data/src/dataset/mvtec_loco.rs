@@ -66,16 +66,13 @@ impl Layout for MvtecLoco {
         let (mut category, folders) = TREE.list(place, "MVTec LOCO", problems)?;
         let mut masks = masks(&place.path, problems)?;
         let config = place.path.join(CONFIG);
-        let kinds = match masks.is_empty() {
+        let kinds = if masks.is_empty() {
             // Image labels only: nothing to look up.
-            true => None,
-            false => match DefectKinds::read_file(&config) {
-                Ok(kinds) => Some(Arc::new(kinds)),
-                Err(error) => {
-                    problems(error)?;
-                    None
-                }
-            },
+            None
+        } else {
+            DefectKinds::read_file(&config)
+                .map(Arc::new)
+                .map_or_else(|e| problems(e).map(|()| None), |k| Ok(Some(k)))?
         };
         if config.is_file() {
             category.others.push(config);

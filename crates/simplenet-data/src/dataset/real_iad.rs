@@ -150,9 +150,10 @@ impl Layout for RealIad {
                     Some(mask) if entry.anomaly_class != normal => existing(&path, &root, mask, problems)?,
                     _ => None,
                 };
-                let sample = match entry.anomaly_class == normal {
-                    true => Sample::normal(image),
-                    false => Sample::anomalous(image, entry.anomaly_class, mask.map(GroundTruth::bright)),
+                let sample = if entry.anomaly_class == normal {
+                    Sample::normal(image)
+                } else {
+                    Sample::anomalous(image, entry.anomaly_class, mask.map(GroundTruth::bright))
                 };
                 match (part, sample.label) {
                     ("train", Label::Normal) => category.train.push(sample),
@@ -191,9 +192,10 @@ fn read_list(path: &Path) -> Result<List, DataError> {
         let problem = format!("it is no list of Real-IAD, with meta, train and test ({e})");
         DataError::List { path: path.to_path_buf(), line: Some(e.line() as u64), problem }
     })?;
-    match list.train.is_empty() && list.test.is_empty() {
-        true => Err(wrong("it has neither `train` nor `test`: it is no list of Real-IAD".into())),
-        false => Ok(list),
+    if list.train.is_empty() && list.test.is_empty() {
+        Err(wrong("it has neither `train` nor `test`: it is no list of Real-IAD".into()))
+    } else {
+        Ok(list)
     }
 }
 

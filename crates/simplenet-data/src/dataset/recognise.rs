@@ -118,9 +118,10 @@ fn nearest(path: &Path, layout: Option<LayoutId>) -> DataError {
     let reason = reason.err().unwrap_or_else(|| no_categories(path, false));
     DataError::UnknownLayout {
         path: path.to_path_buf(),
-        nearest: match missing.is_empty() {
-            true => id.to_string(),
-            false => format!("{id}, without {},", missing.join(" and ")),
+        nearest: if missing.is_empty() {
+            id.to_string()
+        } else {
+            format!("{id}, without {},", missing.join(" and "))
         },
         reason: Box::new(reason),
     }

@@ -61,9 +61,10 @@ impl Layout for Visa {
         decode: &DecodeOptions,
         problems: &mut Problems<'_>,
     ) -> Result<Category, DataError> {
-        let (split, root) = match place.path.is_file() {
-            true => (place.path.clone(), parent(&parent(&place.path))),
-            false => (parent(&place.path).join(SPLIT), parent(&place.path)),
+        let (split, root) = if place.path.is_file() {
+            (place.path.clone(), parent(&parent(&place.path)))
+        } else {
+            (parent(&place.path).join(SPLIT), parent(&place.path))
         };
         let folder = root.join(&place.name);
         let table = match Table::read(&split) {
@@ -86,9 +87,10 @@ impl Layout for Visa {
             let sample = match label.to_ascii_lowercase().as_str() {
                 "normal" => Sample::normal(path),
                 "anomaly" => {
-                    let mask = match row.get("mask").is_empty() {
-                        true => None,
-                        false => existing(&split, &root, &row, "mask", problems)?,
+                    let mask = if row.get("mask").is_empty() {
+                        None
+                    } else {
+                        existing(&split, &root, &row, "mask", problems)?
                     };
                     Sample::anomalous(path, DEFECT, mask.map(GroundTruth::above_zero))
                 }

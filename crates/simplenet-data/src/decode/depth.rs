@@ -152,13 +152,10 @@ impl SampleRange {
 
     fn floats(&self, options: &DecodeOptions) -> Option<String> {
         let (largest, white) = (self.float_largest, options.float_white());
-        (self.float_files > 0).then(|| match largest > white {
-            false => format!("the photographs hold floating-point values up to {largest}: white is {white}"),
-            true => format!(
+        (self.float_files > 0).then(|| if largest > white { format!(
                 "the photographs hold floating-point values up to {largest}, above the {white} that is white: what is brighter \
                  counts as white; save them with 16 bits"
-            ),
-        })
+            ) } else { format!("the photographs hold floating-point values up to {largest}: white is {white}") })
     }
 
     /// How many bits there are, where they are aligned to the left of 16.

@@ -176,9 +176,10 @@ impl MaskSink {
             Range::Named(white) | Range::Container(white) => (white / 2.0).ceil() as u32,
             Range::Float => 1 << 7,
         };
-        match self.wide.is_empty() {
-            true => decide(&self.narrow, colours, alpha, half, lossy),
-            false => decide(&self.wide, colours, alpha, half, lossy),
+        if self.wide.is_empty() {
+            decide(&self.narrow, colours, alpha, half, lossy)
+        } else {
+            decide(&self.wide, colours, alpha, half, lossy)
         }
     }
 }
@@ -233,9 +234,10 @@ fn decide<T: Copy + Ord + Into<u32>>(
     {
         let is_black = |colour: &[T]| brightness(colour) == 0;
         let rarer = counts.iter().min_by_key(|(_, count)| **count).map(|(colour, _)| *colour);
-        return match counts.len() == 2 && !counts.keys().any(|colour| is_black(colour)) {
-            true => (mark(&|colour| Some(colour) == rarer), 0),
-            false => (mark(&|colour| !is_black(colour)), 0),
+        return if counts.len() == 2 && !counts.keys().any(|colour| is_black(colour)) {
+            (mark(&|colour| Some(colour) == rarer), 0)
+        } else {
+            (mark(&|colour| !is_black(colour)), 0)
         };
     }
     let brightest = pixels().map(brightness).max().unwrap_or_default();

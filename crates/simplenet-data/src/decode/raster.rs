@@ -55,9 +55,10 @@ impl RasterSink {
             }
             float => (vec![], float.iter().map(|v| v.round() as u16).collect()),
         };
-        let mut image: DynamicImage = match wide.is_empty() {
-            true => GrayImage::from_raw(width, height, narrow).ok_or_else(lost)?.into(),
-            false => ImageBuffer::<Luma<u16>, _>::from_raw(width, height, wide).ok_or_else(lost)?.into(),
+        let mut image: DynamicImage = if wide.is_empty() {
+            GrayImage::from_raw(width, height, narrow).ok_or_else(lost)?.into()
+        } else {
+            ImageBuffer::<Luma<u16>, _>::from_raw(width, height, wide).ok_or_else(lost)?.into()
         };
         image.apply_orientation(upright);
         let (width, height) = (image.width(), image.height());

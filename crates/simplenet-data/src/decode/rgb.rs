@@ -117,10 +117,7 @@ impl Sink for RgbSink<'_> {
 
     fn all_u8(&mut self, samples: Vec<u8>) {
         let colours = self.stored.is_some_and(|stored| stored.channels == Channels::Rgb);
-        match colours && self.rgb.is_empty() {
-            true => self.rgb = samples,
-            false => self.u8(&samples),
-        }
+        if colours && self.rgb.is_empty() { self.rgb = samples } else { self.u8(&samples) }
     }
 
     fn u16(&mut self, samples: &[u16]) {
@@ -133,12 +130,11 @@ impl Sink for RgbSink<'_> {
             used |= v;
             outside += u64::from(!clips && u32::from(v) > white);
         };
-        match channels.has_alpha() {
-            false => samples.iter().for_each(|&v| note(v)),
-            true => {
-                let colours = channels.count() - 1;
-                samples.chunks_exact(channels.count()).flat_map(|v| &v[..colours]).for_each(|&v| note(v));
-            }
+        if channels.has_alpha() {
+            let colours = channels.count() - 1;
+            samples.chunks_exact(channels.count()).flat_map(|v| &v[..colours]).for_each(|&v| note(v));
+        } else {
+            samples.iter().for_each(|&v| note(v))
         }
         self.largest = self.largest.max(f64::from(largest));
         self.used_bits |= used;

@@ -40,11 +40,6 @@ impl Channels {
         }
     }
 
-    /// Whether there is colour, not brightness only.
-    pub fn is_colour(self) -> bool {
-        matches!(self, Self::Rgb | Self::Rgba)
-    }
-
     /// Whether there is opacity.
     pub fn has_alpha(self) -> bool {
         matches!(self, Self::GrayAlpha | Self::Rgba)

@@ -16,15 +16,17 @@ fn naive(images: &[Image], threshold: f32, options: &RegionDetectionOptions) -> 
         for region in regions(image, diagonal) {
             let inside = region.iter().filter(|pixel| predicted.iter().any(|other| other.contains(pixel)));
             let inside = inside.count();
-            match inside > 0 && inside as f64 / region.len() as f64 >= options.min_overlap {
-                true => counts.found += 1,
-                false => counts.missed += 1,
+            if inside > 0 && inside as f64 / region.len() as f64 >= options.min_overlap {
+                counts.found += 1
+            } else {
+                counts.missed += 1
             }
         }
         for region in predicted {
-            match region.iter().any(|&pixel| image.mask[pixel] != 0) {
-                true => counts.true_regions += 1,
-                false => counts.false_regions += 1,
+            if region.iter().any(|&pixel| image.mask[pixel] != 0) {
+                counts.true_regions += 1
+            } else {
+                counts.false_regions += 1
             }
         }
         counts.images += 1;

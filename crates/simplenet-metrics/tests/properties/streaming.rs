@@ -35,9 +35,12 @@ fn one_image_at_a_time() {
             set.add_packed(&image.scores, &packed(&image.mask), image.width, image.height).unwrap();
         };
         assert_eq!(streamed(images, bits), want, "{what}");
-        let without_masks = |set: &PixelAccumulator, image: &Image| match image.mask.iter().all(|&v| v == 0) {
-            true => set.add_normal(&image.scores, image.width, image.height).unwrap(),
-            false => set.add(&image.map()).unwrap(),
+        let without_masks = |set: &PixelAccumulator, image: &Image| {
+            if image.mask.iter().all(|&v| v == 0) {
+                set.add_normal(&image.scores, image.width, image.height).unwrap()
+            } else {
+                set.add(&image.map()).unwrap()
+            }
         };
         assert_eq!(streamed(images, without_masks), want, "{what}");
     });

@@ -131,9 +131,10 @@ pub(super) fn read(path: &Path) -> Result<Container, ModelError> {
         });
     }
     let expected = envelope.content_sha256;
-    let blank = match expected.len() == BLANK_HASH.len() && expected.bytes().all(|b| b.is_ascii_hexdigit()) {
-        true => record.replacen(&expected, BLANK_HASH, 1),
-        false => record.clone(),
+    let blank = if expected.len() == BLANK_HASH.len() && expected.bytes().all(|b| b.is_ascii_hexdigit()) {
+        record.replacen(&expected, BLANK_HASH, 1)
+    } else {
+        record.clone()
     };
 
     // What is wrong with the record is said once the hash has shown that it is as it was saved.
@@ -296,9 +297,12 @@ fn read_header(file: &mut File, length: u64, path: &Path) -> Result<(u64, Metada
     let mut text = vec![0; header as usize];
     file.seek(SeekFrom::Start(8)).map_err(ModelError::io(path))?;
     file.read_exact(&mut text).map_err(ModelError::io(path))?;
-    let header: Metadata = serde_json::from_slice(&text).map_err(|e| match e.is_data() {
-        true => invalid(&format!("not a readable safetensors file: {e}")),
-        false => invalid(not_safetensors),
+    let header: Metadata = serde_json::from_slice(&text).map_err(|e| {
+        if e.is_data() {
+            invalid(&format!("not a readable safetensors file: {e}"))
+        } else {
+            invalid(not_safetensors)
+        }
     })?;
     let expected = data.saturating_add(header.data_len() as u64);
     match length.cmp(&expected) {

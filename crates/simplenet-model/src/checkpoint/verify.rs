@@ -8,7 +8,7 @@ use crate::{error::ModelError, simplenet::SimpleNet};
 use super::ModelRecord;
 
 /// Scores may differ by this much, absolutely. They are sums over thousands of f32 products, made in another order on
-/// another processor; what that changes is about 1e-5. The loss puts the border between normal and anomalous at scores
+/// another CPU; what that changes is about 1e-5. The loss puts the border between normal and anomalous at scores
 /// 0.5 apart or more.
 pub const VERIFY_ABSOLUTE: f64 = 1e-3;
 /// And by this share of the expected score.

@@ -2,7 +2,7 @@
 
 use candle_core::Device;
 
-/// Free bytes of a GPU; none on the processor, or when the driver does not say.
+/// Free bytes of a GPU; none on the CPU, or when the driver does not say.
 pub fn free_bytes(device: &Device) -> Option<u64> {
     match device {
         #[cfg(feature = "cuda")]

@@ -8,13 +8,13 @@
 //! begun. If no helper comes, because all help elsewhere, it does all of them: there is nothing to deadlock on. Which
 //! thread runs a task changes nothing.
 //!
-//! Whoever waits spins for a moment and then sleeps until it is woken. Where other programs want the same processors that
+//! Whoever waits spins for a moment and then sleeps until it is woken. Where other programs want the same CPUs that
 //! matters: a thread that spins uses up its share of one while its partner waits for another, and is sent away when that one
 //! comes back; a thread that sleeps keeps its share, is woken at once, and both then run at the same time. Nobody waits for
 //! a helper that has no task, at the end of a run neither.
 //!
 //! Helpers are threads of their own, as many as the caller's rayon pool has threads besides one, and not rayon's: after a
-//! pause of 100 ms a worker of rayon joined 1 to 5 ms late on the project's machine (two virtual processors, one of them
+//! pause of 100 ms a worker of rayon joined 1 to 5 ms late on the project's machine (two virtual CPUs, one of them
 //! busy with the leader; the kernel woke the worker that had last run on that one), a parked thread after 20 µs.
 //! EfficientNet-Lite0 then took 5.4 ms, which is what one thread takes.
 

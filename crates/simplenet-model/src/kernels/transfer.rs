@@ -2,7 +2,7 @@
 //!
 //! The driver copies ordinary memory through a small buffer of its own, one thread at a few GB/s; page-locked memory goes over
 //! the bus as fast as that is. So batches go through page-locked buffers, which are kept: filling and emptying them is shared
-//! by the threads. On the processor a transfer is candle's copy.
+//! by the threads. On the CPU a transfer is candle's copy.
 
 use candle_core::{Device, Result, Tensor};
 
@@ -72,7 +72,7 @@ mod pinned {
         let found = kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match found.filter(|buffer| buffer.len() >= len) {
             Some(buffer) => Ok(buffer),
-            // Flags 0: memory that the processor can also read fast. SAFETY: whoever takes a buffer fills it before a read.
+            // Flags 0: memory that the CPU can also read fast. SAFETY: whoever takes a buffer fills it before a read.
             None => unsafe { device.cuda_stream().context().alloc_pinned_with_flags(len, 0).w() },
         }
     }

@@ -16,32 +16,16 @@ use std::{
 
 use candle_core::{DType, Device, Tensor, pickle::Object};
 
-use crate::{
-    error::{ModelError, sentence},
-    file,
-};
+use crate::error::{ModelError, sentence};
 use container::Container;
 
 pub use write::{StateDictionary, to_bytes};
 
-/// Reads every tensor of `path` whose full name `wanted` accepts.
+/// Every tensor of a checkpoint whose full name `wanted` accepts; `name` is the file's, for errors.
 ///
 /// # Errors
-/// A file that cannot be read, is not a PyTorch checkpoint, is cut short, or holds a wanted tensor of a kind that is
-/// not supported; always with the file's name.
+/// Bytes that are no PyTorch checkpoint, are cut short, or hold a wanted tensor of an unsupported kind.
 pub fn read_tensors(
-    path: &Path,
-    wanted: impl Fn(&str) -> bool,
-) -> Result<BTreeMap<String, Tensor>, ModelError> {
-    let bytes = file::read(path)?;
-    read_tensors_from_bytes(&bytes, path, wanted)
-}
-
-/// The same for bytes already in memory; `name` is used in errors only.
-///
-/// # Errors
-/// As [`read_tensors`].
-pub fn read_tensors_from_bytes(
     bytes: &[u8],
     name: &Path,
     wanted: impl Fn(&str) -> bool,

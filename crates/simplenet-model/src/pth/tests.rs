@@ -59,7 +59,7 @@ fn zipped(pickle: &[u8]) -> Vec<u8> {
 }
 
 fn read(bytes: &[u8]) -> Result<Vec<f32>, String> {
-    let tensors = read_tensors_from_bytes(bytes, Path::new("x.pth"), |_| true).map_err(|e| e.to_string())?;
+    let tensors = read_tensors(bytes, Path::new("x.pth"), |_| true).map_err(|e| e.to_string())?;
     let tensor = tensors.get("net.weight").ok_or("no net.weight")?;
     Ok(tensor.flatten_all().unwrap().to_vec1().unwrap())
 }

@@ -186,7 +186,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::pth::read_tensors_from_bytes;
+    use crate::pth::read_tensors;
 
     #[test]
     fn what_is_written_is_read_again() {
@@ -202,7 +202,7 @@ mod tests {
         );
         let bytes = to_bytes(&[("first", a), ("second", b)]).unwrap();
         assert!(crate::pth::is_checkpoint(&bytes));
-        let read = read_tensors_from_bytes(&bytes, Path::new("x.pth"), |_| true).unwrap();
+        let read = read_tensors(&bytes, Path::new("x.pth"), |_| true).unwrap();
         let names: Vec<&str> = read.keys().map(String::as_str).collect();
         assert_eq!(names, ["first.x.bias", "first.x.weight", "second.count"]);
         let bits = |t: &Tensor| -> Vec<u32> {

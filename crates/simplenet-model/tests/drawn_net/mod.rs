@@ -63,9 +63,10 @@ pub(crate) fn drawn_net_with(
     let tensors: HashMap<String, Tensor> = id.tensor_specs().iter().map(draw).collect();
     let weights =
         BackboneWeights::new(id, tensors, "0".repeat(64), Path::new("drawn")).expect("drawn as specified");
-    let (aggregator, hidden) = match paper {
-        true => (PatchAggregatorConfig::default(), 1024),
-        false => (PatchAggregatorConfig::channel_mean(3), 64),
+    let (aggregator, hidden) = if paper {
+        (PatchAggregatorConfig::default(), 1024)
+    } else {
+        (PatchAggregatorConfig::channel_mean(3), 64)
     };
     let taps = id.taps(levels).expect("levels that it has");
     let dim = aggregator.dim(&taps.iter().map(|tap| tap.channels).collect::<Vec<_>>());

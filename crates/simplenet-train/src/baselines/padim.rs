@@ -42,9 +42,10 @@ impl PadimConfig {
     /// The paper's number of dimensions: 550 for the networks with wide features, 100 for the others.
     pub fn for_backbone(backbone: BackboneId) -> Self {
         let taps = backbone.taps(backbone.levels()).unwrap_or_default();
-        match taps.iter().any(|tap| tap.channels == 1024) {
-            true => Self { dimensions: 550, ..Self::default() },
-            false => Self::default(),
+        if taps.iter().any(|tap| tap.channels == 1024) {
+            Self { dimensions: 550, ..Self::default() }
+        } else {
+            Self::default()
         }
     }
 

@@ -59,10 +59,7 @@ pub fn confident_false_reject_rate(n: usize, target: f64) -> f64 {
     let (mut low, mut high) = (0.0f64, 1.0f64);
     for _ in 0..60 {
         let middle = 0.5 * (low + high);
-        match at_most(k, n, middle) > 1.0 - CONFIDENCE {
-            true => low = middle,
-            false => high = middle,
-        }
+        if at_most(k, n, middle) > 1.0 - CONFIDENCE { low = middle } else { high = middle }
     }
     high
 }

@@ -272,13 +272,12 @@ impl NormalScores {
             Ok((threshold(&self.image_scores, target)?, threshold(&self.map_peaks, target)?))
         };
         let (value, map_value) = borders(rates.false_reject)?;
-        let review = match rates.review > 0.0 {
-            true => {
-                let (low, map_low) = borders(rates.not_passed())?;
-                let (low, map_low) = (low.min(value), map_low.min(map_value));
-                Some(ReviewBand { value: low, map_value: map_low, target_share: rates.review })
-            }
-            false => None,
+        let review = if rates.review > 0.0 {
+            let (low, map_low) = borders(rates.not_passed())?;
+            let (low, map_low) = (low.min(value), map_low.min(map_value));
+            Some(ReviewBand { value: low, map_value: map_low, target_share: rates.review })
+        } else {
+            None
         };
         let threshold = Threshold {
             value,

@@ -270,17 +270,23 @@ impl TrainConfig {
     /// # Errors
     /// `TrainError::Setting` names the first one, its value and what would work.
     pub fn validate(&self) -> Result<(), TrainError> {
-        let positive = |name, value: f64| match value.is_finite() && value > 0.0 {
-            true => Ok(()),
-            false => Err(TrainError::setting(name, value, "must be a number above 0")),
+        let positive = |name, value: f64| {
+            if value.is_finite() && value > 0.0 {
+                Ok(())
+            } else {
+                Err(TrainError::setting(name, value, "must be a number above 0"))
+            }
         };
         let at_least_one = |name, value: usize| match value {
             0 => Err(TrainError::setting(name, value, "must be at least 1")),
             _ => Ok(()),
         };
-        let share = |name, value: f64, max: f64| match (0.0..=max).contains(&value) {
-            true => Ok(()),
-            false => Err(TrainError::setting(name, value, format!("must lie between 0 and {max}"))),
+        let share = |name, value: f64, max: f64| {
+            if (0.0..=max).contains(&value) {
+                Ok(())
+            } else {
+                Err(TrainError::setting(name, value, format!("must lie between 0 and {max}")))
+            }
         };
         if i64::try_from(self.seed).is_err() {
             return Err(TrainError::setting("seed", self.seed, format!("must be at most {}", i64::MAX)));

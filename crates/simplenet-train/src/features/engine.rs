@@ -1,6 +1,6 @@
 //! The frozen network, compiled for where it computes. In: one image (3, H, W), normalised. Out: its patch features.
 //!
-//! Also what its layers' activations reach, for int8, which the processor computes in: that is always measured there.
+//! Also what its layers' activations reach, for int8, which the CPU computes in: that is always measured there.
 
 use std::sync::OnceLock;
 
@@ -17,10 +17,10 @@ pub(crate) struct FeatureEngine<'a> {
     extractor: &'a FeatureExtractor,
     /// Height and width.
     sides: [usize; 2],
-    /// What computes, where that is not the processor.
+    /// What computes, where that is not the CPU.
     device: Option<BatchExtractor>,
     /// Made when it is first asked for.
-    processor: OnceLock<CompiledExtractor>,
+    cpu: OnceLock<CompiledExtractor>,
 }
 
 impl<'a> FeatureEngine<'a> {
@@ -33,18 +33,16 @@ impl<'a> FeatureEngine<'a> {
         extractor: &'a FeatureExtractor,
         device: &Device,
     ) -> Result<Self, TrainError> {
-        match device.is_cpu() {
-            false => Self::in_batches(config, extractor, device),
-            true => {
-                let engine =
-                    Self { extractor, sides: sides(config), device: None, processor: OnceLock::new() };
-                engine.processor()?;
-                Ok(engine)
-            }
+        if device.is_cpu() {
+            let engine = Self { extractor, sides: sides(config), device: None, cpu: OnceLock::new() };
+            engine.cpu()?;
+            Ok(engine)
+        } else {
+            Self::in_batches(config, extractor, device)
         }
     }
 
-    /// The form for GPUs. On the processor it gives the same by plain loops, for tests.
+    /// The form for GPUs. On the CPU it gives the same by plain loops, for tests.
     ///
     /// # Errors
     /// As [`FeatureEngine::new`].
@@ -55,7 +53,7 @@ impl<'a> FeatureEngine<'a> {
     ) -> Result<Self, TrainError> {
         let [height, width] = sides(config);
         let device = BatchExtractor::compile(extractor, height, width, device, BatchPrecision::F32)?;
-        Ok(Self { extractor, sides: [height, width], device: Some(device), processor: OnceLock::new() })
+        Ok(Self { extractor, sides: [height, width], device: Some(device), cpu: OnceLock::new() })
     }
 
     /// Rows and columns of patches.
@@ -70,26 +68,26 @@ impl<'a> FeatureEngine<'a> {
     pub(crate) fn features(&self, image: &[f32]) -> Result<Vec<f32>, TrainError> {
         Ok(match &self.device {
             Some(device) => device.features(image)?,
-            None => self.processor()?.features(image)?,
+            None => self.cpu()?.features(image)?,
         })
     }
 
-    /// The largest absolute output of every layer for one image, on the processor.
+    /// The largest absolute output of every layer for one image, on the CPU.
     ///
     /// # Errors
     /// Another number of values.
     pub(crate) fn observe(&self, image: &[f32]) -> Result<ActivationRanges, TrainError> {
-        Ok(self.processor()?.observe(image)?)
+        Ok(self.cpu()?.observe(image)?)
     }
 
-    fn processor(&self) -> Result<&CompiledExtractor, TrainError> {
-        if let Some(compiled) = self.processor.get() {
+    fn cpu(&self) -> Result<&CompiledExtractor, TrainError> {
+        if let Some(compiled) = self.cpu.get() {
             return Ok(compiled);
         }
         let [height, width] = self.sides;
         let compiled =
             CompiledExtractor::compile(self.extractor, height, width, &PredictorOptions::default())?;
-        Ok(self.processor.get_or_init(|| compiled))
+        Ok(self.cpu.get_or_init(|| compiled))
     }
 }
 
@@ -115,17 +113,17 @@ mod tests {
         let extractor =
             FeatureExtractor::load(config.backbone, config.levels, &weights, config.aggregator, &Device::Cpu)
                 .unwrap();
-        let processor = FeatureEngine::new(&config, &extractor, &Device::Cpu).unwrap();
+        let cpu = FeatureEngine::new(&config, &extractor, &Device::Cpu).unwrap();
         let batches = FeatureEngine::in_batches(&config, &extractor, &Device::Cpu).unwrap();
-        assert!(processor.device.is_none() && batches.device.is_some());
-        assert_eq!(processor.grid(), batches.grid());
+        assert!(cpu.device.is_none() && batches.device.is_some());
+        assert_eq!(cpu.grid(), batches.grid());
         let image: Vec<f32> = (0..3 * 72 * 56).map(|i| (i as f32 / 50.0).sin()).collect();
-        let (want, got) = (processor.features(&image).unwrap(), batches.features(&image).unwrap());
+        let (want, got) = (cpu.features(&image).unwrap(), batches.features(&image).unwrap());
         let largest = want.iter().fold(0.0f32, |largest, v| largest.max(v.abs()));
         let worst = want.iter().zip(&got).map(|(w, g)| (w - g).abs()).fold(0.0, f32::max);
         // As the model crate's comparison of its two compiled forms.
         assert!(want.len() == got.len() && worst <= 2e-5 * largest, "off by {worst} of {largest}");
-        // For int8, which the processor computes in, that is asked, whoever makes the features.
-        assert_eq!(processor.observe(&image).unwrap(), batches.observe(&image).unwrap());
+        // For int8, which the CPU computes in, that is asked, whoever makes the features.
+        assert_eq!(cpu.observe(&image).unwrap(), batches.observe(&image).unwrap());
     }
 }

@@ -61,9 +61,10 @@ pub(crate) fn image_key(
     bytes: &[u8],
     tile: Option<usize>,
 ) -> Key {
-    let changes = match options.augment.is_off() {
-        true => String::new(),
-        false => format!("{:?}, seed {}", options.augment, augmentation_seed(options.seed, index)),
+    let changes = if options.augment.is_off() {
+        String::new()
+    } else {
+        format!("{:?}, seed {}", options.augment, augmentation_seed(options.seed, index))
     };
     let (network, tile) = (network.hex(), tile.map(|tile| format!("tile {tile}")));
     let mut parts = vec![kind.as_bytes(), network.as_bytes(), changes.as_bytes(), bytes];

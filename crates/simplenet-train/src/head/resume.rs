@@ -212,14 +212,14 @@ mod tests {
         keep: Option<&KeepState>,
         reporter: &dyn Reporter,
     ) -> Result<TrainingState, TrainError> {
-        train_by(Who::Processor, config, cache, keep, reporter)
+        train_by(Who::Cpu, config, cache, keep, reporter)
     }
 
     /// Who does the steps.
     #[derive(Clone, Copy, PartialEq)]
     enum Who {
-        Processor,
-        /// The ops of a device, on the processor.
+        Cpu,
+        /// The ops of a device, on the CPU.
         Tensors,
     }
 
@@ -251,7 +251,7 @@ mod tests {
             }
             Ok(())
         };
-        if who == Who::Processor {
+        if who == Who::Cpu {
             return train_head(&device, config, cache, state, &mut keeper, reporter, &mut on_epoch);
         }
         let mut steps = TensorSteps::new(&device, config, step_config(config, DIM), cache, &state)?;
@@ -374,12 +374,12 @@ mod tests {
 
     /// Every step's scalars come in order though they are read some at a time, and what is kept is of the last step.
     #[test]
-    fn a_training_on_a_device_follows_the_processors_and_goes_on_to_its_own_bits() {
+    fn a_training_on_a_device_follows_the_cpus_and_goes_on_to_its_own_bits() {
         let folder = tempfile::tempdir().unwrap();
         let keep = KeepState { path: folder.path().join("state"), every: Duration::from_secs(3600) };
         let (config, cache) = (config(Batch::Patches { size: 16, steps: 4 }), features(1));
-        let (processor, device) = (Recorder::default(), Recorder::default());
-        let want = train(&config, &cache, None, &processor).unwrap();
+        let (cpu, device) = (Recorder::default(), Recorder::default());
+        let want = train(&config, &cache, None, &cpu).unwrap();
         let whole = train_by(Who::Tensors, &config, &cache, None, &device).unwrap();
         let close = |what: &str, got: &[f32], want: &[f32]| {
             assert_eq!(got.len(), want.len(), "{what}");
@@ -395,7 +395,7 @@ mod tests {
             (whole.step, whole.losses.len(), whole.oracle),
             (want.step, want.losses.len(), want.oracle)
         );
-        let (got, expected) = (device.0.into_inner().unwrap(), processor.0.into_inner().unwrap());
+        let (got, expected) = (device.0.into_inner().unwrap(), cpu.0.into_inner().unwrap());
         assert_eq!((got.len(), expected.len()), (12, 12));
         for (got, expected) in got.iter().zip(&expected) {
             let rates = |s: &StepScalars| (s.step, s.adaptor_rate, s.discriminator_rate);
@@ -441,7 +441,7 @@ mod tests {
 
     #[test]
     fn a_loss_that_is_no_number_ends_the_training_wherever_it_runs() {
-        for who in [Who::Processor, Who::Tensors] {
+        for who in [Who::Cpu, Who::Tensors] {
             let mut config = config(Batch::Images(2));
             config.noise_sigma = f64::NAN;
             let error = train_by(who, &config, &features(1), None, &crate::Silent).unwrap_err();

@@ -1,4 +1,4 @@
-//! Who does the steps of a training: the processor, or a device with memory of its own.
+//! Who does the steps of a training: the CPU, or a device with memory of its own.
 //!
 //! In: the training's state once, then the rows of every step. Out: outcomes of the steps, in order, and the state when it is
 //! asked for. A device is not waited for after each step, which would idle it: its outcomes are read some at a time.
@@ -93,7 +93,7 @@ fn noise(config: &TrainConfig, number: usize) -> Noise<'static> {
     Noise::Drawn(Generator::new(config.seed), number as u32, config.noise_sigma as f32)
 }
 
-/// On the processor, in the state itself.
+/// On the CPU, in the state itself.
 struct HostSteps<'a> {
     config: &'a TrainConfig,
     cache: &'a FeatureCache,

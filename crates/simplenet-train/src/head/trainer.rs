@@ -52,7 +52,7 @@ pub fn begin(config: &TrainConfig, dim: usize, norm: FeatureNorm) -> TrainingSta
 }
 
 /// Trains on the cache's rows on a device, from the first step or from where an interrupted training stopped; `on_epoch` may
-/// look at the head after every epoch (for the oracle column), `keeper` keeps the state when it is time. On the processor by
+/// look at the head after every epoch (for the oracle column), `keeper` keeps the state when it is time. On the CPU by
 /// `HeadStep`, elsewhere by `TensorHeadStep`: the same draws and batches, sums in another order.
 ///
 /// # Errors

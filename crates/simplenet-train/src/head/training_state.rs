@@ -73,7 +73,7 @@ pub(crate) struct Identity {
     program: String,
     /// SHA-256 of the configuration.
     config_sha256: String,
-    /// SHA-256 of the features: photographs, their order, preprocessing and backbone are all in it, and how this processor
+    /// SHA-256 of the features: photographs, their order, preprocessing and backbone are all in it, and how this CPU
     /// rounds.
     features_sha256: String,
     /// Whether the best epoch on the test set is looked for.

@@ -25,10 +25,7 @@ pub(crate) fn with_sample_range(
     let range = SampleRange::of(&paths, decode);
     *decode = range.resolve(decode);
     for note in range.notes(decode) {
-        match range.fits(decode) {
-            true => reporter.note(&note),
-            false => reporter.warn(&note),
-        }
+        if range.fits(decode) { reporter.note(&note) } else { reporter.warn(&note) }
     }
     if let Some(note) = contrast_note(&paths, decode) {
         reporter.warn(&note);

@@ -115,9 +115,10 @@ fn of_published((speed, look): (&PublishedSpeed, &(Marker, Colour))) -> Series {
 
 /// The beginning of a long name: no name may push what matters out of the figure.
 fn short(text: &str, most: usize) -> String {
-    match text.chars().count() > most {
-        true => text.chars().take(most - 1).chain(['…']).collect(),
-        false => text.to_string(),
+    if text.chars().count() > most {
+        text.chars().take(most - 1).chain(['…']).collect()
+    } else {
+        text.to_string()
     }
 }
 

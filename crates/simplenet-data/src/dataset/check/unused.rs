@@ -32,13 +32,13 @@ pub(super) fn look(path: &Path, recognised: &Recognised, categories: &[&Category
         let names = names.join(", ") + if images.len() > 3 { ", …" } else { "" };
         let count = super::images(images.len());
         let folder_name = folder.display();
-        match folder.components().any(|part| part.as_os_str() == "train") {
-            true => findings.note(
+        if folder.components().any(|part| part.as_os_str() == "train") {
+            findings.note(
                 "images-beside-training",
                 format!("{folder_name} holds {count} not trained on: {names}"),
-            ),
-            false => findings
-                .note("unused-images", format!("{folder_name} holds {count} that nothing uses: {names}")),
+            )
+        } else {
+            findings.note("unused-images", format!("{folder_name} holds {count} that nothing uses: {names}"))
         }
     }
 }

@@ -30,10 +30,7 @@ const MAX_SCANS: usize = 100;
 /// Judges a file, given `tables`: segments that stand elsewhere, as in TIFF; usually none.
 pub(in crate::decode) fn judge(tables: &[u8], bytes: &[u8]) -> Verdict {
     let mut file = File::default();
-    let read = match tables.is_empty() {
-        true => Ok(()),
-        false => file.read(tables, End::OfTables),
-    };
+    let read = if tables.is_empty() { Ok(()) } else { file.read(tables, End::OfTables) };
     match read.and_then(|()| file.read(bytes, End::OfImage)) {
         Ok(()) => Verdict::Whole,
         Err(verdict) => verdict,
@@ -182,15 +179,16 @@ impl File {
         });
         let parts = parts.collect::<Option<Vec<_>>>().filter(|parts| !parts.is_empty())?;
         let &[first, last, step, ..] = rest.get(2 * count..)? else { return None };
-        let scan = match self.progressive {
-            false => Scan { parts, first: 0, last: BLOCK - 1, refines: false, to_last_bit: true },
-            true => Scan {
+        let scan = if self.progressive {
+            Scan {
                 parts,
                 first: first.into(),
                 last: last.into(),
                 refines: step >> 4 > 0,
                 to_last_bit: step & 15 == 0,
-            },
+            }
+        } else {
+            Scan { parts, first: 0, last: BLOCK - 1, refines: false, to_last_bit: true }
         };
         let only_dc = scan.first == 0 && scan.last == 0;
         let band = scan.first <= scan.last && scan.last < BLOCK;
@@ -241,9 +239,10 @@ impl File {
                                 let dc = self.dc[dc].as_ref().ok_or(missing)?;
                                 walk.block(dc, self.ac[ac].as_ref().ok_or(missing)?)?;
                             } else if scan.first == 0 {
-                                match scan.refines {
-                                    true => walk.bits.skip(1)?,
-                                    false => walk.dc(self.dc[dc].as_ref().ok_or(missing)?)?,
+                                if scan.refines {
+                                    walk.bits.skip(1)?
+                                } else {
+                                    walk.dc(self.dc[dc].as_ref().ok_or(missing)?)?
                                 }
                             } else {
                                 let place = (row * high + y) * c.stride + column * wide + x;

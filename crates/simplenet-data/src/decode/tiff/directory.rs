@@ -40,16 +40,14 @@ pub(super) struct Encoding {
 impl Encoding {
     fn number(self, bytes: &[u8]) -> u64 {
         let push = |n: u64, &byte: &u8| n << 8 | u64::from(byte);
-        match self.big_endian {
-            true => bytes.iter().fold(0, push),
-            false => bytes.iter().rev().fold(0, push),
-        }
+        if self.big_endian { bytes.iter().fold(0, push) } else { bytes.iter().rev().fold(0, push) }
     }
 
     fn bytes(self, number: u64, count: usize) -> Vec<u8> {
-        match self.big_endian {
-            true => number.to_be_bytes()[8 - count..].to_vec(),
-            false => number.to_le_bytes()[..count].to_vec(),
+        if self.big_endian {
+            number.to_be_bytes()[8 - count..].to_vec()
+        } else {
+            number.to_le_bytes()[..count].to_vec()
         }
     }
 

@@ -46,9 +46,10 @@ pub(super) fn decode(bytes: &[u8], path: &Path, sink: &mut dyn Sink) -> Result<O
         refuse_cut_jpeg(&mut decoder, bytes, path)?;
     }
     // The decoder drops what lies beyond the colours, but not from what it is made to read as bytes.
-    let given = match page.as_bytes() {
-        true => page.samples as usize,
-        false => decoder.colortype().map_err(|e| explain(e, path))?.num_samples().into(),
+    let given = if page.as_bytes() {
+        page.samples as usize
+    } else {
+        decoder.colortype().map_err(|e| explain(e, path))?.num_samples().into()
     };
     sink.begin(page.stored);
     let mut put = |piece: DecodingResult| {

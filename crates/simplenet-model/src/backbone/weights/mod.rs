@@ -114,7 +114,7 @@ impl BackboneWeights {
 
     fn from_pth_bytes(id: BackboneId, bytes: &[u8], name: &Path) -> Result<Self, ModelError> {
         let needed: Vec<String> = id.tensor_specs().into_iter().map(|spec| spec.name).collect();
-        let tensors = pth::read_tensors_from_bytes(bytes, name, |key| needed.iter().any(|n| n == key))?;
+        let tensors = pth::read_tensors(bytes, name, |key| needed.iter().any(|n| n == key))?;
         Self::new(id, tensors.into_iter().collect(), sha256_hex(bytes), name)
     }
 

@@ -8,7 +8,7 @@
 //! w ← keep·w - rate·m / (sqrt(v)·root + ε)
 //! ```
 //!
-//! Every operation is rounded by itself, from left to right: the same bits on every processor and on a GPU.
+//! Every operation is rounded by itself, from left to right: the same bits on every CPU and on a GPU.
 
 #[cfg(any(test, feature = "cuda"))]
 mod cuda;

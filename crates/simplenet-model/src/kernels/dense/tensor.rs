@@ -106,9 +106,10 @@ impl DenseTensor {
 
     fn check_residual(&self, dtype: DType, dims: &[usize], shape: &Shape) -> Result<()> {
         check_channels_last("a residual", dtype, dims)?;
-        match dims == shape.dims() && dtype == self.out {
-            true => Ok(()),
-            false => bail!("a residual of {dims:?} {dtype:?} is added to {shape:?} {:?}", self.out),
+        if dims == shape.dims() && dtype == self.out {
+            Ok(())
+        } else {
+            bail!("a residual of {dims:?} {dtype:?} is added to {shape:?} {:?}", self.out)
         }
     }
 

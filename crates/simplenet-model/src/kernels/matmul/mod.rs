@@ -70,7 +70,7 @@ const TASK_ROWS: [usize; 2] = [64, 512];
 
 /// `out = a · b`: (m, k) by (k, n) into row-major (m, n), by as many threads as the current rayon pool has.
 ///
-/// Threads take some rows of the result after the other: one that has to wait for a processor holds up the others by one
+/// Threads take some rows of the result after the other: one that has to wait for a CPU holds up the others by one
 /// task. A sum runs over k as in the whole product, so the bits are the same for any number of threads.
 ///
 /// # Errors

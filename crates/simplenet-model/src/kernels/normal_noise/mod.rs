@@ -1,4 +1,4 @@
-//! Normal noise from a counter-based generator: the same bits on every processor, instruction set and GPU.
+//! Normal noise from a counter-based generator: the same bits on every CPU, instruction set and GPU.
 //! In: a seed's [`Draws`], a standard deviation. Out: draws in f32, or features with their noise added.
 //!
 //! ```text

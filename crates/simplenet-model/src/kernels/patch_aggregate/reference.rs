@@ -20,10 +20,8 @@ pub(crate) fn aggregate(
     for (map, &pretrain_dim) in maps.iter().zip(pretrain_dims) {
         let patches = unfold(map, patch_size)?;
         let (_, _, own_h, own_w) = patches.dims4()?;
-        let patches = match (own_h, own_w) == (h, w) {
-            true => patches,
-            false => patches.upsample_bilinear2d(h, w, false)?,
-        };
+        let patches =
+            if (own_h, own_w) == (h, w) { patches } else { patches.upsample_bilinear2d(h, w, false)? };
         let rows = patches.permute((0, 2, 3, 1))?.reshape((batch * h * w, ()))?;
         pooled.push(adaptive_average_pool(&rows, pretrain_dim)?);
     }

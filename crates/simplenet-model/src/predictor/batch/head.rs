@@ -1,7 +1,7 @@
 //! Aggregation and folded head over batches. In: the tapped maps. Out: patch scores.
 //!
 //! On a GPU the features are few beside the backbone's maps: they are made in one pass, (B, h, w, D), and go through one
-//! matrix; what the processor's head saves by working on each layer's own grid is a twentieth of the arithmetic here.
+//! matrix; what the CPU's head saves by working on each layer's own grid is a twentieth of the arithmetic here.
 
 use candle_core::{DType, Device, Tensor};
 

@@ -2,7 +2,7 @@
 //! their patch scores and anomaly maps.
 //!
 //! The same folding as [`crate::Predictor`], made of the ops' tensor forms: on a GPU each is a kernel of this crate, on the
-//! processor its plain reference, which the tests compare with and which is slow. Images are independent of each other and every
+//! CPU its plain reference, which the tests compare with and which is slow. Images are independent of each other and every
 //! sum has one order: scores do not depend on the batch.
 
 mod head;
