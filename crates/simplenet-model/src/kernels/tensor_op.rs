@@ -59,6 +59,41 @@ pub(crate) fn check_channels_last(what: &'static str, dtype: DType, dims: &[usiz
     Ok([b, h, w, c])
 }
 
+/// An input of an op on the CPU.
+pub(crate) type CpuInput<'a> = (&'a CpuStorage, &'a Layout);
+
+/// An input of an op on a GPU.
+#[cfg(feature = "cuda")]
+pub(crate) type CudaInput<'a> = (&'a candle_core::CudaStorage, &'a Layout);
+
+/// Implements candle's `CustomOp1`, `CustomOp2` or `CustomOp3` by the type's own `cpu` and `cuda`, which take the inputs as an
+/// array and return the output with its shape.
+macro_rules! custom_op {
+    ($op:ident for $type:ty, $name:expr, $($storage:ident $layout:ident),+) => {
+        impl candle_core::$op for $type {
+            fn name(&self) -> &'static str {
+                $name
+            }
+
+            fn cpu_fwd(
+                &self,
+                $($storage: &candle_core::CpuStorage, $layout: &candle_core::Layout),+
+            ) -> candle_core::Result<(candle_core::CpuStorage, candle_core::Shape)> {
+                self.cpu([$(($storage, $layout)),+])
+            }
+
+            #[cfg(feature = "cuda")]
+            fn cuda_fwd(
+                &self,
+                $($storage: &candle_core::CudaStorage, $layout: &candle_core::Layout),+
+            ) -> candle_core::Result<(candle_core::CudaStorage, candle_core::Shape)> {
+                self.cuda([$(($storage, $layout)),+])
+            }
+        }
+    };
+}
+pub(crate) use custom_op;
+
 /// The devices that a suite runs tensors on: the CPU and, with the feature `cuda` and a GPU, that.
 #[cfg(test)]
 pub(crate) fn test_devices() -> Vec<candle_core::Device> {

@@ -1,12 +1,12 @@
 //! The op over batches of patch scores, on either device.
 
-use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, DType, Device, Result, Shape, Tensor, bail};
 
 use super::AnomalyMapConfig;
 use super::AnomalyMapPlan;
 #[cfg(any(test, feature = "cuda"))]
 use super::cuda::Tables;
-use crate::kernels::tensor_op::decoded;
+use crate::kernels::tensor_op::{CpuInput, custom_op, decoded};
 
 /// Anomaly maps of one size from patch scores of one size, with the tables on a device.
 #[derive(Debug, Clone)]
@@ -69,12 +69,10 @@ impl AnomalyMapTensor {
     }
 }
 
-impl CustomOp1 for AnomalyMapTensor {
-    fn name(&self) -> &'static str {
-        "anomaly-map"
-    }
+custom_op!(CustomOp1 for AnomalyMapTensor, "anomaly-map", x x_layout);
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+impl AnomalyMapTensor {
+    fn cpu(&self, [(storage, layout)]: [CpuInput<'_>; 1]) -> Result<(CpuStorage, Shape)> {
         let shape = self.shape(candle_core::backend::BackendStorage::dtype(storage), layout.dims())?;
         let scores = decoded(storage, layout)?;
         let images = scores.chunks_exact(self.from[0] * self.from[1]);
@@ -83,15 +81,14 @@ impl CustomOp1 for AnomalyMapTensor {
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(
+    fn cuda(
         &self,
-        storage: &candle_core::CudaStorage,
-        layout: &Layout,
+        [(storage, layout)]: [crate::kernels::tensor_op::CudaInput<'_>; 1],
     ) -> Result<(candle_core::CudaStorage, Shape)> {
         use crate::kernels::cuda;
         use candle_core::backend::BackendStorage;
         let shape = self.shape(storage.dtype(), layout.dims())?;
-        cuda::check_len(self.name(), shape.elem_count())?;
+        cuda::check_len("anomaly-map", shape.elem_count())?;
         let [rows, columns] = &self.tables;
         let tables = [
             cuda::address_of(&rows.bands)?,

@@ -1,10 +1,12 @@
 //! Dense layers over batches of channels-last tensors, on either device.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, DType, Device, Result, Shape, Tensor, backend::BackendStorage, bail};
 use rayon::prelude::*;
 
 use super::{Clamp, ConvGeometry, reference};
-use crate::kernels::tensor_op::{CHANNELS_TOGETHER, check_channels_last, decoded, encoded};
+use crate::kernels::tensor_op::{
+    CHANNELS_TOGETHER, CpuInput, check_channels_last, custom_op, decoded, encoded,
+};
 
 /// A dense layer with its weights on a device.
 #[derive(Debug, Clone)]
@@ -132,13 +134,12 @@ impl DenseTensor {
     #[cfg(feature = "cuda")]
     fn on_cuda(
         &self,
-        x: (&candle_core::CudaStorage, &Layout),
-        residual: Option<(&candle_core::CudaStorage, &Layout)>,
+        x: crate::kernels::tensor_op::CudaInput<'_>,
+        residual: Option<crate::kernels::tensor_op::CudaInput<'_>>,
         shape: Shape,
     ) -> Result<(candle_core::CudaStorage, Shape)> {
         use super::cuda::{End, Operands, Tile, store, tiles};
         use crate::kernels::cuda;
-        use candle_core::backend::BackendStorage;
         for (what, len) in
             [("a dense layer's input", x.1.shape().elem_count()), ("its result", shape.elem_count())]
         {
@@ -176,56 +177,32 @@ impl DenseTensor {
     }
 }
 
-impl CustomOp1 for DenseTensor {
-    fn name(&self) -> &'static str {
-        "dense-channels-last"
-    }
+custom_op!(CustomOp1 for DenseTensor, "dense-channels-last", x x_layout);
+custom_op!(CustomOp2 for DenseTensor, "dense-channels-last", x x_layout, residual residual_layout);
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let shape = self.shape(candle_core::backend::BackendStorage::dtype(x), layout.dims())?;
-        self.on_cpu(&decoded(x, layout)?, None, shape)
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        x: &candle_core::CudaStorage,
-        layout: &Layout,
-    ) -> Result<(candle_core::CudaStorage, Shape)> {
-        let shape = self.shape(candle_core::backend::BackendStorage::dtype(x), layout.dims())?;
-        self.on_cuda((x, layout), None, shape)
-    }
-}
-
-impl CustomOp2 for DenseTensor {
-    fn name(&self) -> &'static str {
-        "dense-channels-last"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        layout: &Layout,
-        residual: &CpuStorage,
-        residual_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        use candle_core::backend::BackendStorage;
-        let shape = self.shape(x.dtype(), layout.dims())?;
-        self.check_residual(residual.dtype(), residual_layout.dims(), &shape)?;
-        self.on_cpu(&decoded(x, layout)?, Some(&decoded(residual, residual_layout)?), shape)
+impl DenseTensor {
+    /// Of the input, and of the residual where there is one.
+    fn cpu<const N: usize>(&self, inputs: [CpuInput<'_>; N]) -> Result<(CpuStorage, Shape)> {
+        let shape = self.check(inputs.map(|(storage, layout)| (storage.dtype(), layout.dims())))?;
+        let residual = inputs.get(1).map(|(storage, layout)| decoded(storage, layout)).transpose()?;
+        self.on_cpu(&decoded(inputs[0].0, inputs[0].1)?, residual.as_deref(), shape)
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(
+    fn cuda<const N: usize>(
         &self,
-        x: &candle_core::CudaStorage,
-        layout: &Layout,
-        residual: &candle_core::CudaStorage,
-        residual_layout: &Layout,
+        inputs: [crate::kernels::tensor_op::CudaInput<'_>; N],
     ) -> Result<(candle_core::CudaStorage, Shape)> {
-        use candle_core::backend::BackendStorage;
-        let shape = self.shape(x.dtype(), layout.dims())?;
-        self.check_residual(residual.dtype(), residual_layout.dims(), &shape)?;
-        self.on_cuda((x, layout), Some((residual, residual_layout)), shape)
+        let shape = self.check(inputs.map(|(storage, layout)| (storage.dtype(), layout.dims())))?;
+        self.on_cuda(inputs[0], inputs.get(1).copied(), shape)
+    }
+
+    /// Checks the input, and the residual where there is one; gives the output's shape.
+    fn check<const N: usize>(&self, inputs: [(DType, &[usize]); N]) -> Result<Shape> {
+        let shape = self.shape(inputs[0].0, inputs[0].1)?;
+        if let Some(&(dtype, dims)) = inputs.get(1) {
+            self.check_residual(dtype, dims, &shape)?;
+        }
+        Ok(shape)
     }
 }

@@ -2,13 +2,13 @@
 
 use std::cmp::Ordering;
 
-use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, DType, Device, Layout, Result, Shape, Tensor, bail};
 
 use super::reference;
 use crate::kernels::{
     dense::Clamp,
     geometry::Geometry,
-    tensor_op::{CHANNELS_TOGETHER, check_channels_last, decoded, encoded},
+    tensor_op::{CHANNELS_TOGETHER, CpuInput, check_channels_last, custom_op, decoded, encoded},
 };
 
 const NAME: &str = "depthwise-channels-last";
@@ -97,19 +97,12 @@ impl Op {
     }
 }
 
-impl CustomOp3 for Op {
-    fn name(&self) -> &'static str {
-        NAME
-    }
+custom_op!(CustomOp3 for Op, NAME, x x_layout, y y_layout, z z_layout);
 
-    fn cpu_fwd(
+impl Op {
+    fn cpu(
         &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-        bias: &CpuStorage,
-        bias_layout: &Layout,
+        [(x, x_layout), (weight, weight_layout), (bias, bias_layout)]: [CpuInput<'_>; 3],
     ) -> Result<(CpuStorage, Shape)> {
         let dtype: DType = candle_core::backend::BackendStorage::dtype(x);
         let shape = self.shape(x_layout)?;
@@ -128,14 +121,10 @@ impl CustomOp3 for Op {
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(
+    fn cuda(
         &self,
-        x: &candle_core::CudaStorage,
-        x_layout: &Layout,
-        weight: &candle_core::CudaStorage,
-        weight_layout: &Layout,
-        bias: &candle_core::CudaStorage,
-        bias_layout: &Layout,
+        [(x, x_layout), (weight, weight_layout), (bias, bias_layout)]: [crate::kernels::tensor_op::CudaInput<'_>;
+            3],
     ) -> Result<(candle_core::CudaStorage, Shape)> {
         use crate::kernels::cuda;
         use candle_core::backend::BackendStorage;

@@ -1,9 +1,9 @@
 //! Loss and gradient of tensors, on either device.
 
-use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, DType, Layout, Result, Shape, Tensor, bail};
 
 use super::{DiscriminatorLoss, OUTCOME, reference};
-use crate::kernels::tensor_op::decoded;
+use crate::kernels::tensor_op::{CpuInput, custom_op, decoded};
 
 /// What a step knows behind the hidden layer; all f32.
 #[derive(Debug, Clone)]
@@ -68,19 +68,13 @@ impl DiscriminatorLoss {
     }
 }
 
-impl CustomOp3 for DiscriminatorLoss {
-    fn name(&self) -> &'static str {
-        "discriminator-loss"
-    }
+custom_op!(CustomOp3 for DiscriminatorLoss, "discriminator-loss", x x_layout, y y_layout, z z_layout);
 
-    fn cpu_fwd(
+impl DiscriminatorLoss {
+    fn cpu(
         &self,
-        hidden: &CpuStorage,
-        hidden_layout: &Layout,
-        parameters: &CpuStorage,
-        parameters_layout: &Layout,
-        running: &CpuStorage,
-        running_layout: &Layout,
+        [(hidden, hidden_layout), (parameters, parameters_layout), (running, running_layout)]: [CpuInput<'_>;
+            3],
     ) -> Result<(CpuStorage, Shape)> {
         let dtypes = [hidden, parameters, running].map(candle_core::backend::BackendStorage::dtype);
         let (_, width) = self.sizes(dtypes, [hidden_layout, parameters_layout, running_layout])?;
@@ -98,14 +92,10 @@ impl CustomOp3 for DiscriminatorLoss {
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(
+    fn cuda(
         &self,
-        hidden: &candle_core::CudaStorage,
-        hidden_layout: &Layout,
-        parameters: &candle_core::CudaStorage,
-        parameters_layout: &Layout,
-        running: &candle_core::CudaStorage,
-        running_layout: &Layout,
+        [(hidden, hidden_layout), (parameters, parameters_layout), (running, running_layout)]: [crate::kernels::tensor_op::CudaInput<'_>;
+            3],
     ) -> Result<(candle_core::CudaStorage, Shape)> {
         use super::{
             cuda::{Addresses, MOST_ROWS, launches, scratch},

@@ -1,9 +1,9 @@
 //! The whole end of the head over batches of features, on either device: the folded hidden layer and the tail, without the
 //! hidden layer's way through memory.
 
-use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, DType, Device, Result, Shape, Tensor, bail};
 
-use crate::kernels::tensor_op::{CHANNELS_TOGETHER, decoded};
+use crate::kernels::tensor_op::{CHANNELS_TOGETHER, CpuInput, custom_op, decoded};
 
 /// ```text
 /// score = Σ over h of tail[h] · LeakyReLU(Σ over d of weight[h, d] · feature[d] + bias[h])
@@ -89,12 +89,10 @@ impl ScoreHead {
     }
 }
 
-impl CustomOp1 for ScoreHead {
-    fn name(&self) -> &'static str {
-        "score-head"
-    }
+custom_op!(CustomOp1 for ScoreHead, "score-head", x x_layout);
 
-    fn cpu_fwd(&self, features: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+impl ScoreHead {
+    fn cpu(&self, [(features, layout)]: [CpuInput<'_>; 1]) -> Result<(CpuStorage, Shape)> {
         use rayon::prelude::*;
         let shape = self.shape(candle_core::backend::BackendStorage::dtype(features), layout.dims())?;
         let (_, dim) = self.weight.dims2()?;
@@ -113,10 +111,9 @@ impl CustomOp1 for ScoreHead {
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(
+    fn cuda(
         &self,
-        features: &candle_core::CudaStorage,
-        layout: &Layout,
+        [(features, layout)]: [crate::kernels::tensor_op::CudaInput<'_>; 1],
     ) -> Result<(candle_core::CudaStorage, Shape)> {
         use crate::kernels::{
             cuda,

@@ -1,9 +1,9 @@
 //! The op over batches of channels-last tensors, on either device.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, Result, Shape, Tensor};
 
 use super::{output, reference};
-use crate::kernels::tensor_op::{check_channels_last, decoded, encoded};
+use crate::kernels::tensor_op::{CpuInput, check_channels_last, custom_op, decoded, encoded};
 
 struct MaxPool;
 
@@ -20,14 +20,12 @@ fn shape([batch, height, width, channels]: [usize; 4]) -> Shape {
     Shape::from((batch, out_height, out_width, channels))
 }
 
-impl CustomOp1 for MaxPool {
-    fn name(&self) -> &'static str {
-        "max-pool-channels-last"
-    }
+custom_op!(CustomOp1 for MaxPool, "max-pool-channels-last", x x_layout);
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+impl MaxPool {
+    fn cpu(&self, [(storage, layout)]: [CpuInput<'_>; 1]) -> Result<(CpuStorage, Shape)> {
         let dtype = candle_core::backend::BackendStorage::dtype(storage);
-        let dims = check_channels_last(self.name(), dtype, layout.dims())?;
+        let dims = check_channels_last("max-pool-channels-last", dtype, layout.dims())?;
         let [_, height, width, channels] = dims;
         let (x, shape) = (decoded(storage, layout)?, shape(dims));
         let mut out = vec![0.0; shape.elem_count()];
@@ -39,16 +37,15 @@ impl CustomOp1 for MaxPool {
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(
+    fn cuda(
         &self,
-        storage: &candle_core::CudaStorage,
-        layout: &Layout,
+        [(storage, layout)]: [crate::kernels::tensor_op::CudaInput<'_>; 1],
     ) -> Result<(candle_core::CudaStorage, Shape)> {
         use crate::kernels::cuda;
         use candle_core::backend::BackendStorage;
-        let dims = check_channels_last(self.name(), storage.dtype(), layout.dims())?;
+        let dims = check_channels_last("max-pool-channels-last", storage.dtype(), layout.dims())?;
         let shape = shape(dims);
-        cuda::check_len(self.name(), layout.shape().elem_count())?;
+        cuda::check_len("max-pool-channels-last", layout.shape().elem_count())?;
         let (out, to) = cuda::output_like(storage, storage.dtype(), shape.elem_count())?;
         let launch = super::cuda::launch(storage.dtype(), dims, cuda::address(storage, layout)?, to);
         // SAFETY: `x` has the layout's numbers and `out` the shape's.

@@ -1,11 +1,11 @@
 //! Features with their noise, as a tensor on either device.
 
-use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, Layout, Result, Shape, Tensor, bail};
 
 use super::Draws;
 use crate::kernels::{
     Isa,
-    tensor_op::{decoded, encoded},
+    tensor_op::{CpuInput, custom_op, decoded, encoded},
 };
 
 struct WithNormalNoise {
@@ -27,12 +27,10 @@ fn shape(layout: &Layout) -> Result<Shape> {
     Ok(Shape::from((2 * n, dim)))
 }
 
-impl CustomOp1 for WithNormalNoise {
-    fn name(&self) -> &'static str {
-        "normal-noise"
-    }
+custom_op!(CustomOp1 for WithNormalNoise, "normal-noise", x x_layout);
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+impl WithNormalNoise {
+    fn cpu(&self, [(storage, layout)]: [CpuInput<'_>; 1]) -> Result<(CpuStorage, Shape)> {
         let shape = shape(layout)?;
         let dtype = candle_core::backend::BackendStorage::dtype(storage);
         if dtype != candle_core::DType::F32 {
@@ -48,10 +46,9 @@ impl CustomOp1 for WithNormalNoise {
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(
+    fn cuda(
         &self,
-        storage: &candle_core::CudaStorage,
-        layout: &Layout,
+        [(storage, layout)]: [crate::kernels::tensor_op::CudaInput<'_>; 1],
     ) -> Result<(candle_core::CudaStorage, Shape)> {
         use crate::kernels::cuda;
         use candle_core::{DType, backend::BackendStorage};
@@ -59,7 +56,7 @@ impl CustomOp1 for WithNormalNoise {
         if storage.dtype() != DType::F32 {
             bail!("normal-noise: takes f32, not {:?}", storage.dtype());
         }
-        cuda::check_len(self.name(), shape.elem_count())?;
+        cuda::check_len("normal-noise", shape.elem_count())?;
         let count = layout.shape().elem_count();
         let (out, to) = cuda::output_like(storage, DType::F32, 2 * count)?;
         let launch = super::cuda::launch(self.draws, self.sigma, count, cuda::address(storage, layout)?, to);

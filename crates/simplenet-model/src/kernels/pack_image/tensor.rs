@@ -1,10 +1,10 @@
 //! The op over batches, on either device.
 
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, DType, Result, Shape, Tensor, bail};
 
 use super::Normalisation;
 use super::{CHANNELS, COLOURS, PackImage, reference};
-use crate::kernels::tensor_op::{decoded, encoded};
+use crate::kernels::tensor_op::{CpuInput, custom_op, decoded, encoded};
 
 /// How the images lie.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,12 +49,12 @@ impl Op {
             (Form::Planes, _) => ("(B, 3, H, W) f32", None),
         };
         let Some([b, h, w]) = found.filter(|sides| !sides.contains(&0)) else {
-            bail!("{}: takes {takes} with B, H, W > 0, not {dims:?} {dtype:?}", self.name());
+            bail!("{}: takes {takes} with B, H, W > 0, not {dims:?} {dtype:?}", "pack-image");
         };
         if before[0] + h > padded[0] || before[1] + w > padded[1] {
             bail!(
                 "{}: images of {h}x{w} behind {before:?} rows and columns of zeros do not fit into {padded:?}",
-                self.name()
+                "pack-image"
             );
         }
         Ok([b, h, w])
@@ -66,12 +66,10 @@ impl Op {
     }
 }
 
-impl CustomOp1 for Op {
-    fn name(&self) -> &'static str {
-        "pack-image"
-    }
+custom_op!(CustomOp1 for Op, "pack-image", x x_layout);
 
-    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+impl Op {
+    fn cpu(&self, [(storage, layout)]: [CpuInput<'_>; 1]) -> Result<(CpuStorage, Shape)> {
         let dtype = candle_core::backend::BackendStorage::dtype(storage);
         let [batch, height, width] = self.check(dtype, layout.dims())?;
         let PackImage { before, padded, .. } = self.pack;
@@ -92,19 +90,18 @@ impl CustomOp1 for Op {
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(
+    fn cuda(
         &self,
-        storage: &candle_core::CudaStorage,
-        layout: &Layout,
+        [(storage, layout)]: [crate::kernels::tensor_op::CudaInput<'_>; 1],
     ) -> Result<(candle_core::CudaStorage, Shape)> {
         use crate::kernels::cuda;
         use candle_core::backend::BackendStorage;
         let sides = self.check(storage.dtype(), layout.dims())?;
         if !matches!(self.pack.dtype, DType::F32 | DType::F16) {
-            bail!("{}: gives f32 and f16, not {:?}", self.name(), self.pack.dtype);
+            bail!("{}: gives f32 and f16, not {:?}", "pack-image", self.pack.dtype);
         }
         let shape = self.shape(sides[0]);
-        cuda::check_len(self.name(), shape.elem_count())?;
+        cuda::check_len("pack-image", shape.elem_count())?;
         let (out, to) = cuda::output_like(storage, self.pack.dtype, shape.elem_count())?;
         let launch = super::cuda::launch(&self.pack, self.form, sides, cuda::address(storage, layout)?, to);
         // SAFETY: `x` has the layout's numbers and `out` the shape's; `check` has compared both with the sides.

@@ -12,18 +12,15 @@ mod plan;
 mod reference;
 mod tensor;
 
-use candle_core::{
-    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, WithDType, bail,
-};
-
-#[cfg(feature = "cuda")]
-use candle_core::CudaStorage;
 use std::ops::Range;
+
+use candle_core::{CpuStorage, Layout, Result, Shape, Tensor, WithDType, bail};
 
 use super::{
     Isa,
     encoding::{Encoding, number},
     team::Team,
+    tensor_op::{CpuInput, custom_op},
 };
 use channels_last::PatchRows;
 use cpu::Map;
@@ -135,7 +132,7 @@ impl PatchAggregate {
         Ok((grids, Shape::from((batch.unwrap_or(0), h, w, self.plan.dim))))
     }
 
-    fn cpu(&self, inputs: &[(&CpuStorage, &Layout)]) -> Result<(CpuStorage, Shape)> {
+    fn cpu<const N: usize>(&self, inputs: [CpuInput<'_>; N]) -> Result<(CpuStorage, Shape)> {
         let layouts: Vec<&Layout> = inputs.iter().map(|input| input.1).collect();
         let (grids, shape) = self.check(&layouts)?;
         let mut maps = Vec::with_capacity(inputs.len());
@@ -150,7 +147,10 @@ impl PatchAggregate {
 
     /// The tables are made for every call: planar maps come from the reference network, which is not in a hurry.
     #[cfg(feature = "cuda")]
-    fn cuda(&self, inputs: &[(&CudaStorage, &Layout)]) -> Result<(CudaStorage, Shape)> {
+    fn cuda<const N: usize>(
+        &self,
+        inputs: [super::tensor_op::CudaInput<'_>; N],
+    ) -> Result<(candle_core::CudaStorage, Shape)> {
         use super::cuda as device;
         use candle_core::{DType, Device, backend::BackendStorage};
         let layouts: Vec<&Layout> = inputs.iter().map(|input| input.1).collect();
@@ -260,78 +260,9 @@ pub(crate) fn to_planes(
     });
 }
 
-impl CustomOp1 for PatchAggregate {
-    fn name(&self) -> &'static str {
-        "patch-aggregate"
-    }
-
-    fn cpu_fwd(&self, s1: &CpuStorage, l1: &Layout) -> Result<(CpuStorage, Shape)> {
-        self.cpu(&[(s1, l1)])
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(&self, s1: &CudaStorage, l1: &Layout) -> Result<(CudaStorage, Shape)> {
-        self.cuda(&[(s1, l1)])
-    }
-}
-
-impl CustomOp2 for PatchAggregate {
-    fn name(&self) -> &'static str {
-        "patch-aggregate"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.cpu(&[(s1, l1), (s2, l2)])
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        s1: &CudaStorage,
-        l1: &Layout,
-        s2: &CudaStorage,
-        l2: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
-        self.cuda(&[(s1, l1), (s2, l2)])
-    }
-}
-
-impl CustomOp3 for PatchAggregate {
-    fn name(&self) -> &'static str {
-        "patch-aggregate"
-    }
-
-    fn cpu_fwd(
-        &self,
-        s1: &CpuStorage,
-        l1: &Layout,
-        s2: &CpuStorage,
-        l2: &Layout,
-        s3: &CpuStorage,
-        l3: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        self.cpu(&[(s1, l1), (s2, l2), (s3, l3)])
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda_fwd(
-        &self,
-        s1: &CudaStorage,
-        l1: &Layout,
-        s2: &CudaStorage,
-        l2: &Layout,
-        s3: &CudaStorage,
-        l3: &Layout,
-    ) -> Result<(CudaStorage, Shape)> {
-        self.cuda(&[(s1, l1), (s2, l2), (s3, l3)])
-    }
-}
+custom_op!(CustomOp1 for PatchAggregate, "patch-aggregate", x x_layout);
+custom_op!(CustomOp2 for PatchAggregate, "patch-aggregate", x x_layout, y y_layout);
+custom_op!(CustomOp3 for PatchAggregate, "patch-aggregate", x x_layout, y y_layout, z z_layout);
 
 #[cfg(test)]
 mod tests;

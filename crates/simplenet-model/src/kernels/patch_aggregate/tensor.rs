@@ -1,14 +1,11 @@
 //! The op over batches of channels-last maps, on either device.
 
-use candle_core::{
-    CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Storage, Tensor, backend::BackendStorage,
-    bail,
-};
+use candle_core::{CpuStorage, DType, Device, Result, Shape, Storage, Tensor, backend::BackendStorage, bail};
 
 #[cfg(any(test, feature = "cuda"))]
 use super::cuda::{Order, Tables};
 use super::{PatchAggregate, cpu};
-use crate::kernels::tensor_op::{decoded, encoded};
+use crate::kernels::tensor_op::{CpuInput, custom_op, decoded, encoded};
 
 /// Layers that can be aggregated.
 const MOST_LAYERS: usize = 4;
@@ -100,19 +97,17 @@ impl PatchAggregateTensor {
     }
 }
 
-impl CustomOp1 for Run<'_> {
-    fn name(&self) -> &'static str {
-        "patch-aggregate-channels-last"
-    }
+custom_op!(CustomOp1 for Run<'_>, "patch-aggregate-channels-last", x x_layout);
 
+impl Run<'_> {
     /// The planar kernel between two changes of the order.
-    fn cpu_fwd(&self, first: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu(&self, [(first, layout)]: [CpuInput<'_>; 1]) -> Result<(CpuStorage, Shape)> {
         let PatchAggregateTensor { op, grids, .. } = self.op;
         let mut planes = vec![planes(&decoded(first, layout)?, grids[0], op.plan.layers[0].channels)];
         for ((map, &grid), layer) in self.others.iter().zip(&grids[1..]).zip(&op.plan.layers[1..]) {
             let (storage, layout) = map.storage_and_layout();
             let Storage::Cpu(storage) = &*storage else {
-                bail!("{}: maps on different devices", self.name())
+                bail!("{}: maps on different devices", "patch-aggregate-channels-last")
             };
             planes.push(self::planes(&decoded(storage, layout)?, grid, layer.channels));
         }
@@ -126,16 +121,15 @@ impl CustomOp1 for Run<'_> {
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(
+    fn cuda(
         &self,
-        first: &candle_core::CudaStorage,
-        layout: &Layout,
+        [(first, layout)]: [crate::kernels::tensor_op::CudaInput<'_>; 1],
     ) -> Result<(candle_core::CudaStorage, Shape)> {
         use crate::kernels::cuda;
         let Tables { sizes, table, taps } = &self.op.tables;
         let (batch, dtype) = (layout.dims()[0], self.op.dtype);
         let shape = self.op.shape(batch);
-        cuda::check_len(self.name(), shape.elem_count())?;
+        cuda::check_len("patch-aggregate-channels-last", shape.elem_count())?;
         let mut maps = vec![cuda::address(first, layout)?];
         for map in self.others {
             maps.push(cuda::address_of(map)?);

@@ -1,13 +1,14 @@
 //! The op over batches of tensors, on either device.
 
-use candle_core::{
-    CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, backend::BackendStorage, bail,
-};
+use candle_core::{CpuStorage, DType, Device, Result, Shape, Tensor, backend::BackendStorage, bail};
 
 #[cfg(any(test, feature = "cuda"))]
 use super::cuda::Tables;
 use super::reference;
-use crate::{kernels::tensor_op::decoded, position_energy::PositionEnergy};
+use crate::{
+    kernels::tensor_op::{CpuInput, custom_op, decoded},
+    position_energy::PositionEnergy,
+};
 
 /// The statistics, ready on a device.
 #[derive(Debug, Clone)]
@@ -60,17 +61,12 @@ impl PositionEnergyTensor {
     }
 }
 
-impl CustomOp2 for PositionEnergyTensor {
-    fn name(&self) -> &'static str {
-        "position-energy"
-    }
+custom_op!(CustomOp2 for PositionEnergyTensor, "position-energy", x x_layout, y y_layout);
 
-    fn cpu_fwd(
+impl PositionEnergyTensor {
+    fn cpu(
         &self,
-        features: &CpuStorage,
-        features_layout: &Layout,
-        scores: &CpuStorage,
-        scores_layout: &Layout,
+        [(features, features_layout), (scores, scores_layout)]: [CpuInput<'_>; 2],
     ) -> Result<(CpuStorage, Shape)> {
         let [b, h, w, stride] =
             self.check((features.dtype(), features_layout.dims()), (scores.dtype(), scores_layout.dims()))?;
@@ -81,18 +77,15 @@ impl CustomOp2 for PositionEnergyTensor {
     }
 
     #[cfg(feature = "cuda")]
-    fn cuda_fwd(
+    fn cuda(
         &self,
-        features: &candle_core::CudaStorage,
-        features_layout: &Layout,
-        scores: &candle_core::CudaStorage,
-        scores_layout: &Layout,
+        [(features, features_layout), (scores, scores_layout)]: [crate::kernels::tensor_op::CudaInput<'_>; 2],
     ) -> Result<(candle_core::CudaStorage, Shape)> {
         use super::cuda::{Sizes, launch};
         use crate::kernels::cuda;
         let [batch, height, width, stride] =
             self.check((features.dtype(), features_layout.dims()), (scores.dtype(), scores_layout.dims()))?;
-        cuda::check_len(self.name(), features_layout.shape().elem_count())?;
+        cuda::check_len("position-energy", features_layout.shape().elem_count())?;
         let shape = Shape::from((batch, height, width));
         let tables = [cuda::address_of(&self.tables.means)?, cuda::address_of(&self.tables.whitening)?];
         let inputs = [cuda::address(features, features_layout)?, cuda::address(scores, scores_layout)?];
