@@ -56,9 +56,9 @@ impl Argument {
 /// A count or an index as kernels take it.
 ///
 /// # Panics
-/// Above 2³¹ − 1: every door checks its sizes by [`check_len`] first.
+/// Above 2³¹ − 1: every entry point checks its sizes by [`check_len`] first.
 pub(crate) fn u32_of(n: usize) -> Argument {
-    debug_assert!(n <= i32::MAX as usize, "{n} is checked by the door");
+    debug_assert!(n <= i32::MAX as usize, "{n} is checked by the entry point");
     Argument::U32(n as u32)
 }
 

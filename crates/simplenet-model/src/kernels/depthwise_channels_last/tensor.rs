@@ -83,7 +83,7 @@ impl DepthwiseTensor {
     }
 }
 
-/// Its door has checked every shape and type.
+/// Its entry point has checked every shape and type.
 struct Op {
     geometry: Geometry,
     clamp: Clamp,
@@ -141,7 +141,7 @@ impl Op {
             cuda::address(bias, bias_layout)?,
             to,
         );
-        // SAFETY: `x` has the layout's numbers and `out` the shape's, `weight` and `bias` those of the layer, by the door.
+        // SAFETY: `x` has the layout's numbers and `out` the shape's, `weight` and `bias` those of the layer, by the entry point.
         unsafe { cuda::run(x.device(), &[launch])? };
         Ok((out, shape))
     }
