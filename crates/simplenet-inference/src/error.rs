@@ -44,10 +44,10 @@ pub enum InferenceError {
         problem: String,
     },
     /// The network gave a score that is not a number.
-    #[error("{path}: the network gave a score of {score}; the model file or its backbone is unusable")]
+    #[error("{}the network gave a score of {score}; the model file or its backbone is unusable", of(path))]
     NonFiniteScore {
-        /// The image.
-        path: PathBuf,
+        /// The image, where it has a name.
+        path: Option<PathBuf>,
         /// The score.
         score: f32,
     },
@@ -95,7 +95,15 @@ impl InferenceError {
             Self::Data(error @ (DataError::WrongSize { .. } | DataError::InvalidOption { .. })) => {
                 Self::Photograph { path: path.to_path_buf(), problem: error.to_string() }
             }
+            Self::NonFiniteScore { path: None, score } => {
+                Self::NonFiniteScore { path: Some(path.to_path_buf()), score }
+            }
             other => other,
         }
     }
+}
+
+/// What an error of an image begins with.
+fn of(path: &Option<PathBuf>) -> String {
+    path.as_ref().map_or_else(String::new, |path| format!("{}: ", path.display()))
 }

@@ -19,6 +19,13 @@ pub use options::{BATCH, DetectorOptions, Roi};
 pub use precision::InferencePrecision;
 pub use profile::profile_of;
 pub use regions::AnomalousRegion;
-pub use simplenet_data::RegionOfInterest;
-pub use simplenet_model::{DeviceChoice, checkpoint::Decision};
+// What signatures here name, so that a program need not depend on these crates too.
+pub use image::RgbImage;
+pub use simplenet_data::{
+    DataError, DecodeOptions, Difference, FileTraits, Placement, Preprocess, RegionOfInterest,
+};
+pub use simplenet_model::{
+    DeviceChoice, ModelError,
+    checkpoint::{Decision, ModelRecord, Threshold},
+};
 pub use stream::{Inspected, Source, SourceImage, inspect_one, inspect_stream};

@@ -26,6 +26,9 @@ impl Detector {
                 image_score_within(&scored.patch_scores, tile.own.clone(), columns, inside, rule)
             };
             let score = view.tiles.iter().zip(&tiles).map(of_tile).fold(f32::NEG_INFINITY, larger);
+            if !score.is_finite() {
+                return Err(InferenceError::NonFiniteScore { path: None, score });
+            }
             let size = (width as usize, height as usize);
             let map = |(tile, scored): (&TileView, ScoredTile)| match scored.map {
                 Some(map) if tile.inside.is_none() => map,

@@ -79,14 +79,21 @@ impl Detector {
         opened: Opened,
     ) -> Result<Self, InferenceError> {
         let mut preprocess = preprocess_of(&record)?;
+        if let Some(pixels) = options.max_pixels {
+            preprocess.decode.max_pixels = pixels;
+        }
         let profile = profile_of(&record)?;
         let region = options.roi.as_ref().map(|roi| roi.region(&preprocess.decode)).transpose()?;
         let network = Network::compile(net, &record, &preprocess, options, &opened)?;
         let views = Views::new(&preprocess, region.as_slice(), network.grid());
-        if let Some(pixels) = options.max_pixels {
-            preprocess.decode.max_pixels = pixels;
-        }
         if let Some(value) = options.threshold {
+            if !value.is_finite() {
+                return Err(InferenceError::setting(
+                    "threshold",
+                    value,
+                    "it is compared with scores: take a finite number",
+                ));
+            }
             record.threshold = Some(by_hand(value, record.threshold));
         }
         if let Some(pixels) = options.min_area {
@@ -105,10 +112,13 @@ impl Detector {
     /// Takes another record of the same network in the place of its own, as a calibration makes it or saving gives it back.
     ///
     /// # Errors
-    /// [`InferenceError::Record`] for one of another network or preprocessing.
+    /// [`InferenceError::Record`] for one of another network or preprocessing, or with a threshold that is not a number.
     pub fn set_record(&mut self, record: ModelRecord) -> Result<(), InferenceError> {
         if record.network() != self.record.network() || record.preprocessing != self.record.preprocessing {
             return Err(InferenceError::record("record", "it describes another network than the detector's"));
+        }
+        if let Some(threshold) = record.threshold.filter(|threshold| !threshold.is_usable()) {
+            return Err(InferenceError::record("threshold", format!("{threshold:?} decides nothing")));
         }
         self.profile = profile_of(&record)?;
         self.record = record;
@@ -172,12 +182,11 @@ impl Detector {
     /// The scores are those of [`Detector::inspect`], however many go together.
     ///
     /// # Errors
-    /// As [`Detector::inspect`], for the first image that has one. A device whose memory does not hold one image;
-    /// batches that it does not hold are halved.
+    /// As [`Detector::inspect`], for the first image that has one, by its number from 0. A device whose memory does not hold
+    /// one image; batches that it does not hold are halved.
     pub fn inspect_batch(&self, images: &[RgbImage]) -> Result<Vec<Inspection>, InferenceError> {
-        let prepared: Vec<Prepared> =
-            images.par_iter().map(|image| self.prepare(image, None)).collect::<Result<_, _>>()?;
-        self.score_all(prepared)?.into_par_iter().map(|scored| self.finish(scored)).collect()
+        let prepared = in_turn(images.par_iter().map(|image| self.prepare(image, None)))?;
+        in_turn(self.score_all(prepared)?.into_par_iter().map(|scored| self.finish(scored)))
     }
 
     /// Runs the network alone, for benchmarks: images of [`Preprocess::network_size`], (B, H, W, 3) bytes, as one batch.
@@ -254,4 +263,15 @@ fn preprocess_of(record: &ModelRecord) -> Result<Preprocess, InferenceError> {
         .map_err(|e| InferenceError::record("model file, preprocessing", e))?;
     preprocess.validate()?;
     Ok(preprocess)
+}
+
+/// The results in their order, or the error of the first image that has one.
+fn in_turn<T: Send>(
+    results: impl IndexedParallelIterator<Item = Result<T, InferenceError>>,
+) -> Result<Vec<T>, InferenceError> {
+    let results: Vec<_> = results.collect();
+    let named = |(i, result): (usize, Result<T, InferenceError>)| {
+        result.map_err(|error| error.of_image(Path::new(&format!("image {i}"))))
+    };
+    results.into_iter().enumerate().map(named).collect()
 }

@@ -54,7 +54,8 @@ pub fn inspect_one(
 ///
 /// # Errors
 /// The first error of `on_result`, after which no new image is begun; threads that cannot be started; on a GPU a network that
-/// cannot run, which is no image's fault.
+/// cannot run, which is no image's fault. The call returns once `sources` has returned from the image that it was last asked
+/// for: where that may take long, as with a camera, end the iterator to stop at once.
 pub fn inspect_stream<I, R, E>(
     detector: &Detector,
     sources: I,
@@ -85,10 +86,6 @@ impl Read {
         scored: Scored,
     ) -> Result<Inspected, InferenceError> {
         let inspection = detector.finish(scored).map_err(|e| e.of_image(source.path()))?;
-        if !inspection.score.is_finite() {
-            let path = source.path().to_path_buf();
-            return Err(InferenceError::NonFiniteScore { path, score: inspection.score });
-        }
         Ok(Inspected { photograph: self.photograph, inspection, decode: self.decode })
     }
 }

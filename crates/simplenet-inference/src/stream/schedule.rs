@@ -68,7 +68,8 @@ pub(super) fn in_order<T: Send, I: Iterator<Item = T> + Send, W: Work<T>, E: Fro
         }
         return Ok(());
     }
-    let threads = threads.max(1);
+    // While one waits for the next task, another finishes what a batch has given.
+    let threads = threads.max(if work.batch().is_some() { 2 } else { 1 });
     let one_thread = || rayon::ThreadPoolBuilder::new().num_threads(1).build();
     let pools = (0..threads).map(|_| one_thread()).collect::<Result<Vec<_>, _>>();
     let pools = pools.map_err(|e| InferenceError::Threads { count: threads, reason: e.to_string() })?;
@@ -196,8 +197,10 @@ impl<T, I: Iterator<Item = T>, W: Work<T>> Board<T, I, W> {
     /// Asks for a task and does its first half.
     fn begin(&self, work: &W) {
         let task = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let index = self.change(|state| {
+        let begun = self.change(|state| {
             state.asking = false;
+            // It may have come long after the end was called for.
+            let task = task.filter(|_| !state.closed);
             let index = state.begun;
             match &task {
                 Some(_) => {
@@ -207,9 +210,9 @@ impl<T, I: Iterator<Item = T>, W: Work<T>> Board<T, I, W> {
                 }
                 None => state.exhausted = true,
             }
-            index
+            task.map(|task| (index, task))
         });
-        let Some(task) = task else { return };
+        let Some((index, task)) = begun else { return };
         let step = work.begin(&task);
         self.change(|state| {
             state.beginning -= 1;

@@ -23,7 +23,7 @@ pub(crate) const SIDE: u32 = 64;
 pub(crate) fn folder(count: usize) -> (tempfile::TempDir, PathBuf, Vec<PathBuf>) {
     let folder = tempfile::tempdir().unwrap();
     let model = folder.path().join("model.safetensors");
-    write_model(&model);
+    write_model(&model, 1.0);
     let photographs: Vec<PathBuf> = (0..count).map(|i| folder.path().join(format!("{i}.png"))).collect();
     for (i, path) in photographs.iter().enumerate() {
         photograph(i as u32).save(path).unwrap();
@@ -47,7 +47,8 @@ fn drawn(shape: &[usize], number: usize) -> Tensor {
     Tensor::from_vec(values.collect::<Vec<f32>>(), shape, &Device::Cpu).unwrap()
 }
 
-fn write_model(path: &Path) {
+/// A model whose head's numbers are `scale` times those of [`folder`]'s.
+pub(crate) fn write_model(path: &Path, scale: f64) {
     let (backbone, levels) = (BackboneId::EfficientNetLite0, Levels::default());
     let aggregator = PatchAggregatorConfig::channel_mean(3);
     let taps = backbone.taps(levels).unwrap();
@@ -58,7 +59,7 @@ fn write_model(path: &Path) {
         let tensor = if name.ends_with("running_var") {
             Tensor::ones(shape, DType::F32, &Device::Cpu).unwrap()
         } else {
-            drawn(&shape, number)
+            (drawn(&shape, number) * scale).unwrap()
         };
         tensors.insert(name, tensor);
     }

@@ -86,7 +86,7 @@ impl Threshold {
     }
 
     /// Whether every number is one, and the band ends at the threshold.
-    pub(super) fn is_usable(&self) -> bool {
+    pub fn is_usable(&self) -> bool {
         let own = self.value.is_finite() && self.map_value.is_finite();
         let band = self.review.is_none_or(|band| {
             let finite =

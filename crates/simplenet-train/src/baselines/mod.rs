@@ -172,7 +172,7 @@ impl Scored {
             .collect();
         if let Some(broken) = measured.iter().find(|image| !image.score.is_finite()) {
             let (path, score) = (broken.sample.path.clone(), broken.score);
-            return Err(InferenceError::NonFiniteScore { path, score }.into());
+            return Err(InferenceError::NonFiniteScore { path: Some(path), score }.into());
         }
         let mut metrics = measure(&measured);
         if let Some(overlap) = SaturatedOverlap::of(images.iter().map(|image| &image.sample)) {

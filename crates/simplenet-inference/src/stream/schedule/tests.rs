@@ -223,19 +223,43 @@ fn a_task_that_hangs_holds_the_others_back() {
 /// A camera gives its next frame when there is one: the result of the last one does not wait for it.
 #[test]
 fn results_do_not_wait_for_the_next_task_to_come() {
-    let last = Mutex::new(None::<usize>);
-    // The next task is there when the last one's result is.
-    let frames = (0..6).inspect(|&frame| {
-        while frame > 0 && *last.lock().unwrap() != Some(frame - 1) {
+    for threads in [1, 2] {
+        let last = Mutex::new(None::<usize>);
+        // The next task is there when the last one's result is.
+        let frames = (0..6).inspect(|&frame| {
+            while frame > 0 && *last.lock().unwrap() != Some(frame - 1) {
+                sleep(1);
+            }
+        });
+        let work = Batched::new(|_| {});
+        with_threads(threads, || {
+            in_order(frames, &work, |task, _| {
+                *last.lock().unwrap() = Some(task);
+                Ok::<_, InferenceError>(())
+            })
+        })
+        .unwrap();
+    }
+}
+
+/// A frame that comes after the end was called for is not inspected.
+#[test]
+fn what_comes_after_the_end_is_not_begun() {
+    let (ended, begun) = (AtomicBool::new(false), Mutex::new(vec![]));
+    let frames = (0..2).inspect(|&frame| {
+        while frame == 1 && !ended.load(Relaxed) {
             sleep(1);
         }
+        // The other thread closes the work right after.
+        sleep(20);
     });
-    let work = Batched::new(|_| {});
-    with_threads(2, || {
-        in_order(frames, &work, |task, _| {
-            *last.lock().unwrap() = Some(task);
-            Ok::<_, InferenceError>(())
+    let work = Batched::new(|task| begun.lock().unwrap().push(task));
+    let result = with_threads(2, || {
+        in_order(frames, &work, |_, _| {
+            ended.store(true, Relaxed);
+            Err(InferenceError::Source { reason: "stop".into() })
         })
-    })
-    .unwrap();
+    });
+    assert!(result.is_err());
+    assert_eq!(*begun.lock().unwrap(), [0]);
 }
