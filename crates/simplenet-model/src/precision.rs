@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::ModelError;
 
 /// What activations and weights are between the photograph and the hidden layer; sums are always wider.
+///
+/// It is the narrowest form that occurs, not the only one: sums from block to block of some backbones, depthwise layers,
+/// attention, and the head over patches that are not 3×3 stay in f32, and in int8 what reads around zero through several
+/// taps is bf16 (`passes/encodings.rs`).
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Precision {
     /// f32: agrees with the reference network to rounding.
@@ -12,7 +16,7 @@ pub enum Precision {
     F32,
     /// bf16 (8 bits of significand), summed in f32. Fast where the CPU has AVX-512 BF16.
     Bf16,
-    /// Bytes in the backbone, summed in integers: weights with a step for each output, activations with a step for each
+    /// Bytes in the backbone's convolutions and matrix products, summed in integers: weights with a step for each output, activations with a step for each
     /// layer from its measured range; bf16 in the head. Fast where the CPU has VNNI.
     Int8(ActivationRanges),
 }

@@ -123,7 +123,7 @@ impl BackboneId {
     /// The side next to `side` (pixels) that the network can take, the larger of two that are equally near.
     pub fn nearest_side(self, side: usize) -> usize {
         let multiple = self.side_multiple();
-        ((side + multiple / 2) / multiple * multiple).max(multiple)
+        (side.saturating_add(multiple / 2) / multiple * multiple).max(multiple)
     }
 
     /// Checks the sides of an image, in pixels.

@@ -139,10 +139,11 @@ fn of_cuda(error: &candle_core::cuda_backend::CudaError) -> Option<Failure> {
         };
         let (name, words) = (text(error.error_name()), text(error.error_string()));
         let code = error.0 as u32;
-        let words = match name.is_empty() {
+        let words = if name.is_empty() {
             // The driver does not know its own number, or there is no driver to ask.
-            true => format!("{:?}{place}", error.0),
-            false => format!("{name}{place}: {words}"),
+            format!("{:?}{place}", error.0)
+        } else {
+            format!("{name}{place}: {words}")
         };
         Failure { library: Library::Driver, code, words }
     };

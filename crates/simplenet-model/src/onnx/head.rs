@@ -10,6 +10,7 @@ use super::{
 use crate::{
     bilinear::{Source, sources},
     error::ModelError,
+    position_energy::ONE_TILE,
     predictor::fold_head::{Affine, FoldedHead, fold_head},
     simplenet::SimpleNet,
 };
@@ -17,7 +18,7 @@ use crate::{
 /// Adds the head of `net` behind the taps.
 ///
 /// # Errors
-/// Statistics of another grid; a failing tensor operation.
+/// Statistics of another grid, or of several tiles; a failing tensor operation.
 pub(super) fn add(graph: &mut Graph, net: &SimpleNet, taps: &[Map]) -> Result<Map, ModelError> {
     let Some(first) = taps.first() else {
         return Err(ModelError::Configuration { what: "ONNX", reason: "the network has no taps".into() });
@@ -29,6 +30,13 @@ pub(super) fn add(graph: &mut Graph, net: &SimpleNet, taps: &[Map]) -> Result<Ma
     // What the position-aware half looks at is linear in the features too: further rows of the same matrix.
     if let Some(energy) = net.position() {
         energy.check_grid(grid[0], grid[1])?;
+        if energy.config.tiles != ONE_TILE {
+            return Err(ModelError::Configuration {
+                what: "ONNX",
+                reason: "the model knows the places of each tile apart, and a graph is of one network input"
+                    .into(),
+            });
+        }
     }
     if let Some(projection) = projection {
         matrix.extend(projection.matrix);

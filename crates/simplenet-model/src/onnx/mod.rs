@@ -62,7 +62,8 @@ pub struct OnnxOptions {
 /// and options give the same bytes.
 ///
 /// # Errors
-/// Sides that the backbone cannot take; position-aware statistics of another size; weights that do not fit.
+/// Sides that the backbone cannot take; position-aware statistics of another size, or of several tiles; weights
+/// that do not fit.
 pub fn export(
     net: &SimpleNet,
     record: &ModelRecord,

@@ -1,7 +1,8 @@
 //! Aggregation and head folded into one matrix a layer. In: the tapped maps. Out: patch scores.
 //!
-//! All of it up to the LeakyReLU is one matrix (H, D) and a shift ([`crate::passes::fold_head`]). Each layer's columns of it are applied on the layer's own grid; resizing to
-//! the first layer's grid comes after, because it acts on space and the matrix on channels.
+//! All of it up to the LeakyReLU is one matrix (H, D) and a shift ([`super::fold_head`]). Each layer's columns of it are
+//! applied on the layer's own grid; resizing to the first layer's grid comes after, because it acts on space and the matrix
+//! on channels.
 
 use std::cell::RefCell;
 

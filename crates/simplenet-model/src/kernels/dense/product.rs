@@ -75,6 +75,26 @@ impl<S: Simd> Product for F32<S> {
     }
 }
 
+/// The methods of words that hold several values.
+macro_rules! words {
+    () => {
+        #[inline(always)]
+        fn simd(self) -> S {
+            self.0
+        }
+
+        #[inline(always)]
+        fn read(self, from: &S::Lanes) -> S::Words {
+            self.0.read_words(from)
+        }
+
+        #[inline(always)]
+        fn splat(self, word: f32) -> S::Words {
+            self.0.splat_word(word)
+        }
+    };
+}
+
 /// Products of bf16.
 #[derive(Clone, Copy)]
 pub(crate) struct Bf16<S>(pub(crate) S);
@@ -84,20 +104,7 @@ impl<S: Simd> Product for Bf16<S> {
     type Words = S::Words;
     type Sums = S::Vector;
 
-    #[inline(always)]
-    fn simd(self) -> S {
-        self.0
-    }
-
-    #[inline(always)]
-    fn read(self, from: &S::Lanes) -> S::Words {
-        self.0.read_words(from)
-    }
-
-    #[inline(always)]
-    fn splat(self, word: f32) -> S::Words {
-        self.0.splat_word(word)
-    }
+    words!();
 
     #[inline(always)]
     fn start(self, bias: Option<&S::Lanes>) -> S::Vector {
@@ -124,20 +131,7 @@ impl<S: Simd> Product for Bytes<S> {
     type Words = S::Words;
     type Sums = S::Words;
 
-    #[inline(always)]
-    fn simd(self) -> S {
-        self.0
-    }
-
-    #[inline(always)]
-    fn read(self, from: &S::Lanes) -> S::Words {
-        self.0.read_words(from)
-    }
-
-    #[inline(always)]
-    fn splat(self, word: f32) -> S::Words {
-        self.0.splat_word(word)
-    }
+    words!();
 
     #[inline(always)]
     fn start(self, _: Option<&S::Lanes>) -> S::Words {

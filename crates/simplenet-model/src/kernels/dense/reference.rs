@@ -33,7 +33,7 @@ pub(crate) fn dense(
             }
             sum += residual
                 .map_or(0.0, |residual| f64::from(residual[pixel * bias_len(residual, geometry) + o]));
-            out.push((sum as f32).max(clamp.low).min(clamp.high));
+            out.push((sum as f32).clamp(clamp.low, clamp.high));
         }
     }
     out

@@ -57,6 +57,22 @@ fn check(
 }
 
 #[test]
+fn what_is_not_a_number_stays_so() {
+    let geometry = ConvGeometry::centred([5, 5], 3, 1);
+    for isa in Isa::available() {
+        let layer = Dense::new(isa, geometry, 8, 8, &[0.0; 16], Clamp::RELU6, |_, _, _| 0.5);
+        let mut input = vec![1.0; 25 * 8];
+        input[0] = f32::NAN;
+        let mut out = vec![0.0; layer.output_len()];
+        with_team(|team| layer.forward(team, &input, None, &mut out));
+        let pixel = |index: usize| out[index * layer.output_stride()];
+        // The first pixel reaches the four around it.
+        let lost: Vec<usize> = (0..25).filter(|&index| pixel(index).is_nan()).collect();
+        assert_eq!(lost, [0, 1, 5, 6], "{isa:?}");
+    }
+}
+
+#[test]
 fn matrix_products() {
     // Around every tile of rows (4, 6, 11) and every vector of columns (4, 8, 16).
     for rows in [1, 2, 3, 5, 7, 10, 11, 12, 13, 23, 67] {

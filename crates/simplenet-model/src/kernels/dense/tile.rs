@@ -295,6 +295,7 @@ fn put<S: Simd, const VECTORS: usize, const RESIDUAL: bool>(
             let residual = encoding::load(simd, residual, at + v * S::LANES, target.residual_encoding);
             value = simd.add(value, residual);
         }
-        encoding::store(simd, out, v * S::LANES, encoding, simd.min(simd.max(value, low), high));
+        // In this order of arguments what is not a number stays so.
+        encoding::store(simd, out, v * S::LANES, encoding, simd.min(high, simd.max(low, value)));
     }
 }

@@ -74,3 +74,20 @@ fn agrees_with_the_direct_form() {
         }
     }
 }
+
+#[test]
+fn what_is_not_a_number_stays_so() {
+    for isa in Isa::available() {
+        let size = [8, 8];
+        let layer = Winograd::new(isa, Tile::Four, size, 16, 16, &[0.0; 16], Clamp::RELU, |_, _, _| 0.5);
+        let mut input = vec![1.0; 64 * 16];
+        input[0] = f32::NAN;
+        let mut out = vec![0.0; layer.output_len()];
+        let [mut inputs, mut products] = layer.scratch_lens().map(|len| vec![0.0; len]);
+        with_team(|team| layer.forward(team, &input, None, &mut out, [&mut inputs, &mut products]));
+        let pixel = |y: usize, x: usize| out[(y * 8 + x) * layer.output_stride()];
+        // It is lost for its whole tile of 4 x 4, and for no other.
+        assert!((0..16).all(|i| pixel(i / 4, i % 4).is_nan()), "{isa:?}");
+        assert!((4..8).all(|y| pixel(y, y) > 0.0), "{isa:?}");
+    }
+}

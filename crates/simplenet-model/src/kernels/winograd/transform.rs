@@ -211,7 +211,8 @@ fn transform_output<S: Simd, const R: usize, const T: usize>(
                 }
                 // SAFETY: a pixel of the tile inside the image, which the caller of `output` lets this thread write.
                 let out = unsafe { &mut *to.out.add(at).cast() };
-                simd.write(out, simd.min(simd.max(value, low), high));
+                // In this order of arguments what is not a number stays so.
+                simd.write(out, simd.min(high, simd.max(low, value)));
             }
         }
     }
