@@ -44,7 +44,10 @@ pub enum InferenceError {
         problem: String,
     },
     /// The network gave a score that is not a number.
-    #[error("{}the network gave a score of {score}; the model file or its backbone is unusable", of(path))]
+    #[error(
+        "{}the network gave a score of {score}; the model file or its backbone is unusable",
+        prefix(path)
+    )]
     NonFiniteScore {
         /// The image, where it has a name.
         path: Option<PathBuf>,
@@ -104,6 +107,6 @@ impl InferenceError {
 }
 
 /// What an error of an image begins with.
-fn of(path: &Option<PathBuf>) -> String {
+fn prefix(path: &Option<PathBuf>) -> String {
     path.as_ref().map_or_else(String::new, |path| format!("{}: ", path.display()))
 }

@@ -30,7 +30,7 @@ fn a_threshold_that_is_no_number_is_refused() {
         let mut options = DetectorOptions::default();
         options.threshold = Some(value);
         let error = Detector::open(&model, &options).err().unwrap();
-        assert!(error.to_string().starts_with("setting `threshold`"), "{error}");
+        assert!(error.to_string().starts_with("threshold: "), "{error}");
     }
     let mut detector = Detector::open(&model, &DetectorOptions::default()).unwrap();
     let mut record = detector.record().clone();

@@ -70,9 +70,13 @@ impl Layout for MvtecLoco {
             // Image labels only: nothing to look up.
             None
         } else {
-            DefectKinds::read_file(&config)
-                .map(Arc::new)
-                .map_or_else(|e| problems(e).map(|()| None), |k| Ok(Some(k)))?
+            match DefectKinds::read_file(&config) {
+                Ok(kinds) => Some(Arc::new(kinds)),
+                Err(error) => {
+                    problems(error)?;
+                    None
+                }
+            }
         };
         if config.is_file() {
             category.others.push(config);

@@ -87,15 +87,9 @@ impl Detector {
         let network = Network::compile(net, &record, &preprocess, options, &opened)?;
         let views = Views::new(&preprocess, region.as_slice(), network.grid());
         if let Some(value) = options.threshold {
-            if !value.is_finite() {
-                return Err(InferenceError::setting(
-                    "threshold",
-                    value,
-                    "it is compared with scores: take a finite number",
-                ));
-            }
             record.threshold = Some(by_hand(value, record.threshold));
         }
+        check_threshold(&record)?;
         if let Some(pixels) = options.min_area {
             record.min_region_area = pixels;
         }
@@ -117,9 +111,7 @@ impl Detector {
         if record.network() != self.record.network() || record.preprocessing != self.record.preprocessing {
             return Err(InferenceError::record("record", "it describes another network than the detector's"));
         }
-        if let Some(threshold) = record.threshold.filter(|threshold| !threshold.is_usable()) {
-            return Err(InferenceError::record("threshold", format!("{threshold:?} decides nothing")));
-        }
+        check_threshold(&record)?;
         self.profile = profile_of(&record)?;
         self.record = record;
         Ok(())
@@ -263,6 +255,18 @@ fn preprocess_of(record: &ModelRecord) -> Result<Preprocess, InferenceError> {
         .map_err(|e| InferenceError::record("model file, preprocessing", e))?;
     preprocess.validate()?;
     Ok(preprocess)
+}
+
+/// A threshold that is no number would pass every part.
+fn check_threshold(record: &ModelRecord) -> Result<(), InferenceError> {
+    match record.threshold.filter(|threshold| !threshold.is_usable()) {
+        None => Ok(()),
+        Some(threshold) => {
+            let problem =
+                format!("{} or its band for review is not finite, or the band not below", threshold.value);
+            Err(InferenceError::record("threshold", problem))
+        }
+    }
 }
 
 /// The results in their order, or the error of the first image that has one.

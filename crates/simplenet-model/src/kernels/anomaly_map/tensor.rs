@@ -8,6 +8,9 @@ use super::AnomalyMapPlan;
 use super::cuda::Tables;
 use crate::kernels::tensor_op::{CpuInput, custom_op, decoded};
 
+/// The op's name, in errors too.
+const NAME: &str = "anomaly-map";
+
 /// Anomaly maps of one size from patch scores of one size, with the tables on a device.
 #[derive(Debug, Clone)]
 pub(crate) struct AnomalyMapTensor {
@@ -69,7 +72,7 @@ impl AnomalyMapTensor {
     }
 }
 
-custom_op!(CustomOp1 for AnomalyMapTensor, "anomaly-map", x x_layout);
+custom_op!(CustomOp1 for AnomalyMapTensor, NAME, x x_layout);
 
 impl AnomalyMapTensor {
     fn cpu(&self, [(storage, layout)]: [CpuInput<'_>; 1]) -> Result<(CpuStorage, Shape)> {
@@ -88,7 +91,7 @@ impl AnomalyMapTensor {
         use crate::kernels::cuda;
         use candle_core::backend::BackendStorage;
         let shape = self.shape(storage.dtype(), layout.dims())?;
-        cuda::check_len("anomaly-map", shape.elem_count())?;
+        cuda::check_len(NAME, shape.elem_count())?;
         let [rows, columns] = &self.tables;
         let tables = [
             cuda::address_of(&rows.bands)?,

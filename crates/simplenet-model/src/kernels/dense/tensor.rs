@@ -8,6 +8,9 @@ use crate::kernels::tensor_op::{
     CHANNELS_TOGETHER, CpuInput, check_channels_last, custom_op, decoded, encoded,
 };
 
+/// The op's name, in errors too.
+const NAME: &str = "dense-channels-last";
+
 /// A dense layer with its weights on a device.
 #[derive(Debug, Clone)]
 pub(crate) struct DenseTensor {
@@ -177,8 +180,8 @@ impl DenseTensor {
     }
 }
 
-custom_op!(CustomOp1 for DenseTensor, "dense-channels-last", x x_layout);
-custom_op!(CustomOp2 for DenseTensor, "dense-channels-last", x x_layout, residual residual_layout);
+custom_op!(CustomOp1 for DenseTensor, NAME, x x_layout);
+custom_op!(CustomOp2 for DenseTensor, NAME, x x_layout, residual residual_layout);
 
 impl DenseTensor {
     /// Of the input, and of the residual where there is one.

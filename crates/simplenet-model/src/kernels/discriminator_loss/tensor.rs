@@ -5,6 +5,9 @@ use candle_core::{CpuStorage, DType, Layout, Result, Shape, Tensor, bail};
 use super::{DiscriminatorLoss, OUTCOME, reference};
 use crate::kernels::tensor_op::{CpuInput, custom_op, decoded};
 
+/// The op's name, in errors too.
+const NAME: &str = "discriminator-loss";
+
 /// What a step knows behind the hidden layer; all f32.
 #[derive(Debug, Clone)]
 pub struct LossAndGradient {
@@ -68,7 +71,7 @@ impl DiscriminatorLoss {
     }
 }
 
-custom_op!(CustomOp3 for DiscriminatorLoss, "discriminator-loss", x x_layout, y y_layout, z z_layout);
+custom_op!(CustomOp3 for DiscriminatorLoss, NAME, x x_layout, y y_layout, z z_layout);
 
 impl DiscriminatorLoss {
     fn cpu(
@@ -106,7 +109,7 @@ impl DiscriminatorLoss {
         let dtypes = [hidden, parameters, running].map(|storage| storage.dtype());
         let (rows, width) = self.sizes(dtypes, [hidden_layout, parameters_layout, running_layout])?;
         let (len, scratch) = (rows * width + len_behind(width), scratch(self, rows, width));
-        cuda::check_len("discriminator-loss", len.max(scratch.floats))?;
+        cuda::check_len(NAME, len.max(scratch.floats))?;
         if rows > MOST_ROWS {
             bail!("discriminator-loss: at most {MOST_ROWS} rows, not {rows}; take smaller batches");
         }

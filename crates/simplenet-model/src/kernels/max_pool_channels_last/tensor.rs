@@ -5,6 +5,9 @@ use candle_core::{CpuStorage, Result, Shape, Tensor};
 use super::{output, reference};
 use crate::kernels::tensor_op::{CpuInput, check_channels_last, custom_op, decoded, encoded};
 
+/// The op's name, in errors too.
+const NAME: &str = "max-pool-channels-last";
+
 struct MaxPool;
 
 /// (B, H, W, C) f32 or f16 -> (B, h, w, C) of the same type, with (h, w) as [`output`].
@@ -20,12 +23,12 @@ fn shape([batch, height, width, channels]: [usize; 4]) -> Shape {
     Shape::from((batch, out_height, out_width, channels))
 }
 
-custom_op!(CustomOp1 for MaxPool, "max-pool-channels-last", x x_layout);
+custom_op!(CustomOp1 for MaxPool, NAME, x x_layout);
 
 impl MaxPool {
     fn cpu(&self, [(storage, layout)]: [CpuInput<'_>; 1]) -> Result<(CpuStorage, Shape)> {
         let dtype = candle_core::backend::BackendStorage::dtype(storage);
-        let dims = check_channels_last("max-pool-channels-last", dtype, layout.dims())?;
+        let dims = check_channels_last(NAME, dtype, layout.dims())?;
         let [_, height, width, channels] = dims;
         let (x, shape) = (decoded(storage, layout)?, shape(dims));
         let mut out = vec![0.0; shape.elem_count()];
@@ -43,9 +46,9 @@ impl MaxPool {
     ) -> Result<(candle_core::CudaStorage, Shape)> {
         use crate::kernels::cuda;
         use candle_core::backend::BackendStorage;
-        let dims = check_channels_last("max-pool-channels-last", storage.dtype(), layout.dims())?;
+        let dims = check_channels_last(NAME, storage.dtype(), layout.dims())?;
         let shape = shape(dims);
-        cuda::check_len("max-pool-channels-last", layout.shape().elem_count())?;
+        cuda::check_len(NAME, layout.shape().elem_count())?;
         let (out, to) = cuda::output_like(storage, storage.dtype(), shape.elem_count())?;
         let launch = super::cuda::launch(storage.dtype(), dims, cuda::address(storage, layout)?, to);
         // SAFETY: `x` has the layout's numbers and `out` the shape's.

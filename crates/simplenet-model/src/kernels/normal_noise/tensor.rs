@@ -8,6 +8,9 @@ use crate::kernels::{
     tensor_op::{CpuInput, custom_op, decoded, encoded},
 };
 
+/// The op's name, in errors too.
+const NAME: &str = "normal-noise";
+
 struct WithNormalNoise {
     draws: Draws,
     sigma: f32,
@@ -27,7 +30,7 @@ fn shape(layout: &Layout) -> Result<Shape> {
     Ok(Shape::from((2 * n, dim)))
 }
 
-custom_op!(CustomOp1 for WithNormalNoise, "normal-noise", x x_layout);
+custom_op!(CustomOp1 for WithNormalNoise, NAME, x x_layout);
 
 impl WithNormalNoise {
     fn cpu(&self, [(storage, layout)]: [CpuInput<'_>; 1]) -> Result<(CpuStorage, Shape)> {
@@ -56,7 +59,7 @@ impl WithNormalNoise {
         if storage.dtype() != DType::F32 {
             bail!("normal-noise: takes f32, not {:?}", storage.dtype());
         }
-        cuda::check_len("normal-noise", shape.elem_count())?;
+        cuda::check_len(NAME, shape.elem_count())?;
         let count = layout.shape().elem_count();
         let (out, to) = cuda::output_like(storage, DType::F32, 2 * count)?;
         let launch = super::cuda::launch(self.draws, self.sigma, count, cuda::address(storage, layout)?, to);

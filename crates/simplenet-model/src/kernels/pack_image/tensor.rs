@@ -6,6 +6,9 @@ use super::Normalisation;
 use super::{CHANNELS, COLOURS, PackImage, reference};
 use crate::kernels::tensor_op::{CpuInput, custom_op, decoded, encoded};
 
+/// The op's name, in errors too.
+const NAME: &str = "pack-image";
+
 /// How the images lie.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Form {
@@ -49,12 +52,12 @@ impl Op {
             (Form::Planes, _) => ("(B, 3, H, W) f32", None),
         };
         let Some([b, h, w]) = found.filter(|sides| !sides.contains(&0)) else {
-            bail!("{}: takes {takes} with B, H, W > 0, not {dims:?} {dtype:?}", "pack-image");
+            bail!("{}: takes {takes} with B, H, W > 0, not {dims:?} {dtype:?}", NAME);
         };
         if before[0] + h > padded[0] || before[1] + w > padded[1] {
             bail!(
                 "{}: images of {h}x{w} behind {before:?} rows and columns of zeros do not fit into {padded:?}",
-                "pack-image"
+                NAME
             );
         }
         Ok([b, h, w])
@@ -66,7 +69,7 @@ impl Op {
     }
 }
 
-custom_op!(CustomOp1 for Op, "pack-image", x x_layout);
+custom_op!(CustomOp1 for Op, NAME, x x_layout);
 
 impl Op {
     fn cpu(&self, [(storage, layout)]: [CpuInput<'_>; 1]) -> Result<(CpuStorage, Shape)> {
@@ -98,10 +101,10 @@ impl Op {
         use candle_core::backend::BackendStorage;
         let sides = self.check(storage.dtype(), layout.dims())?;
         if !matches!(self.pack.dtype, DType::F32 | DType::F16) {
-            bail!("{}: gives f32 and f16, not {:?}", "pack-image", self.pack.dtype);
+            bail!("{}: gives f32 and f16, not {:?}", NAME, self.pack.dtype);
         }
         let shape = self.shape(sides[0]);
-        cuda::check_len("pack-image", shape.elem_count())?;
+        cuda::check_len(NAME, shape.elem_count())?;
         let (out, to) = cuda::output_like(storage, self.pack.dtype, shape.elem_count())?;
         let launch = super::cuda::launch(&self.pack, self.form, sides, cuda::address(storage, layout)?, to);
         // SAFETY: `x` has the layout's numbers and `out` the shape's; `check` has compared both with the sides.

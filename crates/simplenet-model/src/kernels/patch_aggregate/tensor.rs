@@ -7,6 +7,9 @@ use super::cuda::{Order, Tables};
 use super::{PatchAggregate, cpu};
 use crate::kernels::tensor_op::{CpuInput, custom_op, decoded, encoded};
 
+/// The op's name, in errors too.
+const NAME: &str = "patch-aggregate-channels-last";
+
 /// Layers that can be aggregated.
 const MOST_LAYERS: usize = 4;
 
@@ -97,7 +100,7 @@ impl PatchAggregateTensor {
     }
 }
 
-custom_op!(CustomOp1 for Run<'_>, "patch-aggregate-channels-last", x x_layout);
+custom_op!(CustomOp1 for Run<'_>, NAME, x x_layout);
 
 impl Run<'_> {
     /// The planar kernel between two changes of the order.
@@ -106,9 +109,7 @@ impl Run<'_> {
         let mut planes = vec![planes(&decoded(first, layout)?, grids[0], op.plan.layers[0].channels)];
         for ((map, &grid), layer) in self.others.iter().zip(&grids[1..]).zip(&op.plan.layers[1..]) {
             let (storage, layout) = map.storage_and_layout();
-            let Storage::Cpu(storage) = &*storage else {
-                bail!("{}: maps on different devices", "patch-aggregate-channels-last")
-            };
+            let Storage::Cpu(storage) = &*storage else { bail!("{}: maps on different devices", NAME) };
             planes.push(self::planes(&decoded(storage, layout)?, grid, layer.channels));
         }
         let maps: Vec<_> = planes
@@ -129,7 +130,7 @@ impl Run<'_> {
         let Tables { sizes, table, taps } = &self.op.tables;
         let (batch, dtype) = (layout.dims()[0], self.op.dtype);
         let shape = self.op.shape(batch);
-        cuda::check_len("patch-aggregate-channels-last", shape.elem_count())?;
+        cuda::check_len(NAME, shape.elem_count())?;
         let mut maps = vec![cuda::address(first, layout)?];
         for map in self.others {
             maps.push(cuda::address_of(map)?);

@@ -10,6 +10,9 @@ use crate::{
     position_energy::PositionEnergy,
 };
 
+/// The op's name, in errors too.
+const NAME: &str = "position-energy";
+
 /// The statistics, ready on a device.
 #[derive(Debug, Clone)]
 pub(crate) struct PositionEnergyTensor {
@@ -61,7 +64,7 @@ impl PositionEnergyTensor {
     }
 }
 
-custom_op!(CustomOp2 for PositionEnergyTensor, "position-energy", x x_layout, y y_layout);
+custom_op!(CustomOp2 for PositionEnergyTensor, NAME, x x_layout, y y_layout);
 
 impl PositionEnergyTensor {
     fn cpu(
@@ -85,7 +88,7 @@ impl PositionEnergyTensor {
         use crate::kernels::cuda;
         let [batch, height, width, stride] =
             self.check((features.dtype(), features_layout.dims()), (scores.dtype(), scores_layout.dims()))?;
-        cuda::check_len("position-energy", features_layout.shape().elem_count())?;
+        cuda::check_len(NAME, features_layout.shape().elem_count())?;
         let shape = Shape::from((batch, height, width));
         let tables = [cuda::address_of(&self.tables.means)?, cuda::address_of(&self.tables.whitening)?];
         let inputs = [cuda::address(features, features_layout)?, cuda::address(scores, scores_layout)?];
