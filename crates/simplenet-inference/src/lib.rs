@@ -19,7 +19,7 @@ pub use options::{BATCH, DetectorOptions, Roi};
 pub use precision::InferencePrecision;
 pub use profile::profile_of;
 pub use regions::AnomalousRegion;
-// What signatures here name, so that a program need not depend on these crates too.
+// What an inspection program meets in signatures, so that it need not depend on these crates too.
 pub use image::RgbImage;
 pub use simplenet_data::{
     DataError, DecodeOptions, Difference, FileTraits, Placement, Preprocess, RegionOfInterest,

@@ -19,6 +19,10 @@ fn a_network_that_overflows_gives_no_verdict() {
     assert!(of_bytes.starts_with(broken), "{of_bytes}");
     let of_several = detector.inspect_batch(&[image.clone(), image]).unwrap_err().to_string();
     assert!(of_several.starts_with(&format!("image 0: {broken}")), "{of_several}");
+    let empty = image::RgbImage::new(0, 0);
+    let of_empty =
+        detector.inspect_batch(&[drawn::photograph(1), empty.clone(), empty]).unwrap_err().to_string();
+    assert!(of_empty.starts_with("image 1: "), "{of_empty}");
     let of_file = inspect_one(&detector, &photographs[0]).unwrap_err().to_string();
     assert!(of_file.contains("0.png: the network gave a score of"), "{of_file}");
 }
